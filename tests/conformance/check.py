@@ -1,7 +1,8 @@
 """Run PyTorch's test databases on numtorch and fail if a name that must pass does not.
 
-`ops.txt`, `modules.txt` and `optimizers.txt` beside this file list what must pass, one name a line; `#` starts
-a comment. The programs that run the databases are not part of this repository: `--shared` says where they are.
+`ops.txt`, `modules.txt` and `optimizers.txt` beside this file list what must pass, one name a line; `#`
+starts a comment. The programs that run the databases are not part of this repository: `--shared` says where
+they are.
 
     python tests/conformance/check.py --shared ../shared             # what must pass
     python tests/conformance/check.py --shared ../shared --update    # run everything, rewrite the lists
@@ -37,9 +38,10 @@ def run_database(database: str, programs: pathlib.Path, names: list[str], timeou
         command += [f"--timeout-per-{selector}", str(timeout), "--json", str(report)]
         for name in names:
             command += [f"--{selector}", name]
-        finished = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
         if not report.is_file():
-            raise SystemExit(f"{database}: the program wrote no report\n{finished.stdout[-4000:]}")
+            output = (finished.stdout + finished.stderr)[-4000:]
+            raise SystemExit(f"{database}: the program wrote no report\n{output}")
         results = json.loads(report.read_text())["results"]
     return {result["name"]: result for result in results}
 
@@ -67,9 +69,10 @@ def update(database: str, results: dict[str, dict]) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("--shared", type=pathlib.Path, default=pathlib.Path("../shared"), metavar="FOLDER")
-    parser.add_argument("--only", choices=sorted(SELECTORS), action="append", help="one database (may be repeated)")
+    parser.add_argument("--only", choices=sorted(SELECTORS), action="append", help="only this database")
     parser.add_argument("--name", default="*", help="only required names that match this glob")
     parser.add_argument("--timeout", type=int, default=120, help="seconds for one name, compilation included")
     parser.add_argument("--update", action="store_true", help="run everything and rewrite the lists")

@@ -1,4 +1,4 @@
-"""What an installed wheel must do, run by .ci/run in a fresh environment outside the checkout (imports nothing else)."""
+"""What an installed wheel must do; .ci/run calls this in a fresh environment outside the checkout."""
 
 import pathlib
 import sys
@@ -7,7 +7,8 @@ import numtorch as torch
 import numtorch.kernels
 
 where = pathlib.Path(torch.__file__).resolve()
-if "site-packages" not in where.parts or where.parent not in pathlib.Path(numtorch.kernels.__file__).resolve().parents:
+kernels = pathlib.Path(numtorch.kernels.__file__).resolve()
+if "site-packages" not in where.parts or where.parent not in kernels.parents:
     raise SystemExit(f"not an installed wheel with its kernels: numtorch is {where}")
 
 model = torch.nn.Sequential(torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
