@@ -1,8 +1,9 @@
 """Placeholders in kernel source and how a specialisation replaces them.
 
-A kernel is written against module-level stand-ins (`T`, `VL`, `split`, other `@device` functions). To specialise it, the
-function is copied with a new globals dictionary in which only the names that its code mentions are replaced. The original
-function stays untouched, so the same source can be compiled for several dtypes and interpreted as plain Python.
+A kernel is written against module-level stand-ins (`T`, `VL`, `split`, other `@device` functions). To
+specialise it, the function is copied with a new globals dictionary in which only the names that its code
+mentions are replaced. The original function stays untouched, so the same source can be compiled for several
+dtypes and interpreted as plain Python.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import hashlib
 import importlib.util
 import types
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-# Scalar type that stands for each numtorch dtype inside kernels. bool is stored as one byte 0/1; float16 as its bits.
+# Scalar type that stands for each numtorch dtype inside kernels. bool is stored as one byte 0/1; float16 as
+# its bits.
 SCALARS: dict[str, type] = {
     "float32": np.float32, "float64": np.float64, "int64": np.int64, "int32": np.int32, "int16": np.int16,
     "int8": np.int8, "uint8": np.uint8, "bool": np.uint8, "float16": np.uint16,
@@ -44,8 +46,8 @@ class Placeholder:
 class Intrinsic:
     """A function of memory.py or simd.py: a plain-Python body to interpret, and a numba intrinsic of the same name.
 
-    `module` holds the numba version and is imported only when a kernel is compiled. With `per_env`, the attribute is a
-    function of the environment (a dict with T, S, VL, ...) that returns the numba intrinsic.
+    `module` holds the numba version and is imported only when a kernel is compiled. With `per_env`, the
+    attribute is a function of the environment (a dict with T, S, VL, ...) that returns the numba intrinsic.
     """
 
     def __init__(self, py: Callable[..., Any], module: str, per_env: bool = False):
@@ -92,7 +94,9 @@ def mentioned_values(fn: types.FunctionType, env: Env) -> dict[str, Any]:
     for name in mentioned_names(fn.__code__):
         if name in fn.__globals__:
             value = fn.__globals__[name]
-            replaced = name in env and not isinstance(value, (Placeholder, Intrinsic, Device, types.ModuleType))
+            replaced = name in env and not isinstance(
+                value, (Placeholder, Intrinsic, Device, types.ModuleType)
+            )
             found[name] = env[name] if replaced else value
     for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
         found[name] = cell.cell_contents
@@ -106,7 +110,9 @@ def lookup(placeholder: Placeholder, env: Env) -> Any:
     """
     value = env.get(placeholder.name)
     if value is None:
-        raise TypeError(f"the kernel uses {placeholder.name}, but address() was called without {placeholder.name}=...")
+        raise TypeError(
+            f"the kernel uses {placeholder.name}, but address() was called without {placeholder.name}=..."
+        )
     return SCALARS[value] if isinstance(value, str) else value
 
 
@@ -117,18 +123,22 @@ def rebind(fn: types.FunctionType, env: Env, replace: Callable[[Any], Any]) -> t
     cells = tuple(types.CellType(values.pop(name)) for name in free) if free else None
     scope = {"__builtins__": __builtins__, "__name__": fn.__module__, **values}
     copy = types.FunctionType(fn.__code__, scope, fn.__name__, fn.__defaults__, cells)
-    copy.__kwdefaults__, copy.__qualname__, copy.__module__ = fn.__kwdefaults__, fn.__qualname__, fn.__module__
+    copy.__kwdefaults__, copy.__qualname__, copy.__module__ = (
+        fn.__kwdefaults__,
+        fn.__qualname__,
+        fn.__module__,
+    )
     return copy
 
 
-# ---- fingerprints: what a cached object depends on -------------------------------------------------------------------
+# ---- fingerprints: what a cached object depends on ---------------------------------------------------------
 
 
 def fingerprint(fn: types.FunctionType, env: Env) -> bytes:
     """Digest of everything that decides what `fn` computes, reached through its globals, except the numba version.
 
-    Code that is loaded (not files) is hashed, so a file edited while this process runs cannot poison the cache. Intrinsics
-    count with the text of their whole module.
+    Code that is loaded (not files) is hashed, so a file edited while this process runs cannot poison the
+    cache. Intrinsics count with the text of their whole module.
     """
     digest, seen = hashlib.sha256(), set()
     pending = [fn]
@@ -143,7 +153,9 @@ def fingerprint(fn: types.FunctionType, env: Env) -> bytes:
             digest.update(name.encode() + b"=")
             if isinstance(value, Device):
                 pending.append(value.py)  # type: ignore[arg-type]
-                digest.update(f"{value.name} {sorted(value.fastmath or ())} {value.fastmath is None}".encode())
+                digest.update(
+                    f"{value.name} {sorted(value.fastmath or ())} {value.fastmath is None}".encode()
+                )
             elif isinstance(value, Intrinsic):
                 digest.update(value.name.encode() + module_digest(value.module))
             else:
@@ -154,12 +166,16 @@ def fingerprint(fn: types.FunctionType, env: Env) -> bytes:
 def _feed(digest: Any, code: types.CodeType) -> None:
     """Add what `code` does, but not where it stands (a comment or a moved line changes nothing)."""
     digest.update(code.co_code)
-    digest.update(repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)).encode())
+    digest.update(
+        repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)).encode()
+    )
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
             _feed(digest, const)
         else:
-            digest.update(f"{type(const).__name__}{sorted(const) if isinstance(const, frozenset) else const!r};".encode())
+            digest.update(
+                f"{type(const).__name__}{sorted(const) if isinstance(const, frozenset) else const!r};".encode()
+            )
 
 
 def _stable_repr(value: Any) -> str:
@@ -169,7 +185,7 @@ def _stable_repr(value: Any) -> str:
     return repr(value)
 
 
-@lru_cache(maxsize=None)
+@cache
 def module_digest(module: str) -> bytes:
     """sha256 of the source file of `module`, found without importing it; read once per process."""
     spec = importlib.util.find_spec(module)

@@ -1,8 +1,8 @@
 """Object code on disk, shared by all processes of a user; a hit needs no numba.
 
-One file per compiled kernel, named by the sha256 of everything the code depends on, with a checksum inside: a damaged file
-is a miss. Files appear by an atomic rename, so any number of processes may read and write at once. Where the directory
-cannot be written, code lives in memory for this process and one warning says so.
+One file per compiled kernel, named by the sha256 of everything the code depends on, with a checksum inside: a
+damaged file is a miss. Files appear by an atomic rename, so any number of processes may read and write at
+once. Where the directory cannot be written, code lives in memory for this process and one warning says so.
 
 `NUMTORCH_CACHE_DIR` chooses the directory; the default is the user's cache directory of the platform.
 """
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 _MAGIC = b"numtorch object 1\n"
@@ -48,7 +48,7 @@ def directory() -> Path:
     return base.expanduser() / "numtorch"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _build_digest() -> bytes:
     """Digest of what all kernels of this process share: versions, CPU, features, and the compiler glue itself."""
     import llvmlite
@@ -56,15 +56,25 @@ def _build_digest() -> bytes:
     from .binding import module_digest
     from .target import target
 
-    glue = [module_digest(f"{__package__}.{name}") for name in ("compile_cpu", "intrinsics_cpu", "binding", "jit")]
-    versions = (importlib.metadata.version("numba"), llvmlite.__version__, sys.version, platform.machine(), sys.platform)
+    glue = [
+        module_digest(f"{__package__}.{name}") for name in ("compile_cpu", "intrinsics_cpu", "binding", "jit")
+    ]
+    versions = (
+        importlib.metadata.version("numba"),
+        llvmlite.__version__,
+        sys.version,
+        platform.machine(),
+        sys.platform,
+    )
     avx = os.environ.get("NUMBA_ENABLE_AVX")
     return hashlib.sha256(repr((_MAGIC, versions, target(), avx, glue)).encode()).digest()
 
 
 def key(*parts: bytes) -> str:
     """Name of the cache entry for code that depends on `parts` (and on what all code here depends on)."""
-    return hashlib.sha256(b"".join([_build_digest(), *(hashlib.sha256(p).digest() for p in parts)])).hexdigest()
+    return hashlib.sha256(
+        b"".join([_build_digest(), *(hashlib.sha256(p).digest() for p in parts)])
+    ).hexdigest()
 
 
 def read(name: str) -> ObjectCode | None:
@@ -98,7 +108,12 @@ def source_file(text: str, name: str) -> str:
     except (OSError, UnicodeDecodeError):
         pass  # absent or damaged: written below
     if not _replace(path, text.encode()):
-        linecache.cache[f"<{path.name}>"] = (len(text), None, text.splitlines(keepends=True), f"<{path.name}>")
+        linecache.cache[f"<{path.name}>"] = (
+            len(text),
+            None,
+            text.splitlines(keepends=True),
+            f"<{path.name}>",
+        )
         return f"<{path.name}>"
     return str(path)
 

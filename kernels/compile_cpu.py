@@ -15,7 +15,9 @@ from .target import target
 
 if target().forced and "numba" not in sys.modules:
     os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"] = target().cpu, target().features
-os.environ.setdefault("NUMBA_DISABLE_INTEL_SVML", "1")  # else the code would need a library that may be absent later
+os.environ.setdefault(
+    "NUMBA_DISABLE_INTEL_SVML", "1"
+)  # else the code would need a library that may be absent later
 
 import numba
 from numba.core import config
@@ -40,7 +42,9 @@ def _check_target() -> None:
         config.CPU_NAME, config.CPU_FEATURES = wanted.cpu, wanted.features
         found = cpu_target.target_context.codegen().magic_tuple()[1:]
         if found != (wanted.cpu, wanted.features):
-            raise RuntimeError("NUMTORCH_SIMD is set, but numba has already compiled code for the full CPU; import numtorch first.")
+            raise RuntimeError(
+                "NUMTORCH_SIMD is set, but numba has already compiled code for the full CPU; import numtorch first."
+            )
 
 
 class _Specialiser:
@@ -61,7 +65,9 @@ class _Specialiser:
                 self.devices[value] = self.jitted(value.py, flags, value.inline)
             return self.devices[value]
         if isinstance(value, Kernel):
-            raise TypeError(f"a kernel cannot call the kernel {value.name!r}; move the shared part to a @device function.")
+            raise TypeError(
+                f"a kernel cannot call the kernel {value.name!r}; move the shared part to a @device function."
+            )
         return value
 
     def jitted(self, py: Any, fastmath: frozenset[str], inline: bool, signature: str | None = None) -> Any:
@@ -71,12 +77,16 @@ class _Specialiser:
 
 def _njit(py: Any, fastmath: frozenset[str], signature: str | None = None, **options: Any) -> Any:
     args = () if signature is None else (signature,)
-    return numba.njit(*args, nogil=True, error_model="numpy", no_cpython_wrapper=True, fastmath=set(fastmath), **options)(py)
+    return numba.njit(
+        *args, nogil=True, error_model="numpy", no_cpython_wrapper=True, fastmath=set(fastmath), **options
+    )(py)
 
 
 def resolve(what: Intrinsic, env: binding.Env) -> Any:
     """The numba intrinsic behind `what` for `env`."""
-    module = intrinsics_cpu if what.module == intrinsics_cpu.__name__ else __import__(what.module, fromlist=["_"])
+    module = (
+        intrinsics_cpu if what.module == intrinsics_cpu.__name__ else __import__(what.module, fromlist=["_"])
+    )
     found = getattr(module, what.name)
     return found(env) if what.per_env else found
 
@@ -100,7 +110,9 @@ def env_dtype(param: Parameter, env: binding.Env) -> str:
         return param.dtype
     found = env.get(param.dtype.name)
     if found is None:
-        raise TypeError(f"a parameter is {param.name}, but address() was called without {param.dtype.name}=...")
+        raise TypeError(
+            f"a parameter is {param.name}, but address() was called without {param.dtype.name}=..."
+        )
     return found
 
 
@@ -108,7 +120,12 @@ def compile_kernel(what: Kernel, env: binding.Env) -> ObjectCode:
     """Compile `what` for `env` with the entry `void(int64 args, int64 chunk, int64 nchunks)`."""
     _check_target()
     body = _Specialiser(env, what.fastmath).jitted(what.py, what.fastmath, inline=True)
-    scope: dict[str, Any] = {"body": body, "ldi": intrinsics_cpu.ldi, "ldf": intrinsics_cpu.ldf, "pointer": intrinsics_cpu.pointer}
+    scope: dict[str, Any] = {
+        "body": body,
+        "ldi": intrinsics_cpu.ldi,
+        "ldf": intrinsics_cpu.ldf,
+        "pointer": intrinsics_cpu.pointer,
+    }
     reads = _unpacking(list(what.params.values())[:-2], scope, env)
     exec(f"def {what.name}(args, chunk, nchunks):\n    body({reads}chunk, nchunks)\n", scope)
     return _object(_compiled(scope[what.name], what.fastmath, "void(int64, int64, int64)"), what.name)
@@ -122,7 +139,10 @@ def compile_native(py: types.FunctionType, nargs: int) -> ObjectCode:
 
 
 def _compiled(py: Any, fastmath: frozenset[str], signature: str) -> Any:
-    disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0  # with NUMBA_DISABLE_JIT kernels would not exist at all
+    disabled, config.DISABLE_JIT = (
+        config.DISABLE_JIT,
+        0,
+    )  # with NUMBA_DISABLE_JIT kernels would not exist at all
     try:
         dispatcher = _njit(py, fastmath, signature)
     finally:
@@ -140,4 +160,6 @@ def _object(compiled: Any, name: str) -> ObjectCode:
         raise RuntimeError(
             f"kernel {name} calls {', '.join(sorted(foreign))}: kernels must not allocate, raise or use numba's run-time library."
         )
-    return ObjectCode(compiled.fndesc.llvm_cfunc_wrapper_name, library._get_compiled_object(), portable=needed <= _ALLOWED)
+    return ObjectCode(
+        compiled.fndesc.llvm_cfunc_wrapper_name, library._get_compiled_object(), portable=needed <= _ALLOWED
+    )

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
+from functools import cache
 
 import llvmlite.binding as llvm
 
 from .cache import ObjectCode
 
-# Numba's wrapper takes the GIL to report an exception. Kernels cannot raise, so this path is never run, but it must link.
+# Numba's wrapper takes the GIL to report an exception. Kernels cannot raise, so this path is never run, but
+# it must link.
 _GIL_SYMBOLS = ("numba_gil_ensure", "numba_gil_release")
 _ENGINES: list[llvm.ExecutionEngine] = []
 
 
-@lru_cache(maxsize=None)
+@cache
 def _prepare() -> None:
     """Make LLVM ready for this machine, and give the GIL symbols an address unless numba already did.
 
-    If numba is imported later it registers its real functions under these names, for its own code; kernels that are
-    loaded already keep the address they were linked with.
+    If numba is imported later it registers its real functions under these names, for its own code; kernels
+    that are loaded already keep the address they were linked with.
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -15,7 +15,9 @@ class Pointer:
 
     def __init__(self, array: np.ndarray, start: int = 0):
         flat = array.view()
-        flat.shape = (array.size,)  # raises for memory that is not contiguous, where a copy would lose the writes
+        flat.shape = (
+            array.size,
+        )  # raises for memory that is not contiguous, where a copy would lose the writes
         self.array, self.start = flat, start
 
     @classmethod

@@ -26,7 +26,7 @@ def _word(builder, address, index=None):
     return p if index is None else builder.gep(p, [index])
 
 
-# ---- words of argument blocks ----------------------------------------------------------------------------------------
+# ---- words of argument blocks ------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -54,7 +54,7 @@ def ldf(typingctx, address, index):
     return types.float64(types.int64, types.int64), gen
 
 
-# ---- pointers --------------------------------------------------------------------------------------------------------
+# ---- pointers ----------------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -117,7 +117,7 @@ def prefetch(typingctx, p):
     return types.void(p), gen
 
 
-# ---- scalars ---------------------------------------------------------------------------------------------------------
+# ---- scalars -----------------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -168,7 +168,7 @@ def select(typingctx, condition, a, b):
     return a(condition, a, a), gen
 
 
-# ---- atomics on int64 words, all sequentially consistent -------------------------------------------------------------
+# ---- atomics on int64 words, all sequentially consistent ---------------------------------------------------
 
 
 @intrinsic
@@ -221,13 +221,15 @@ def pause(typingctx):
             builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
         elif platform.machine().lower() in ("arm64", "aarch64"):
             kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.hint"), [ir.IntType(32)(1)])
+            builder.call(
+                cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.hint"), [ir.IntType(32)(1)]
+            )
         return context.get_dummy_value()
 
     return types.void(), gen
 
 
-# ---- calls by address ------------------------------------------------------------------------------------------------
+# ---- calls by address --------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -240,6 +242,10 @@ def call_kernel(typingctx, fn, block, chunk, nchunks):
     return types.void(*[types.int64] * 4), gen
 
 
+def _int64s(words):
+    return types.StarArgTuple.from_types([types.int64] * len(words))
+
+
 @intrinsic
 def call(typingctx, fn, *words):
     """int64 f(int64...) at the address `fn`."""
@@ -249,7 +255,7 @@ def call(typingctx, fn, *words):
         kind = ir.FunctionType(I64, [I64] * len(words))
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), words)
 
-    return types.int64(types.int64, words), gen
+    return types.int64(types.int64, _int64s(words)), gen
 
 
 @intrinsic
@@ -261,7 +267,7 @@ def call_variadic(typingctx, fn, first, *words):
         kind = ir.FunctionType(I64, [I64], var_arg=True)
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], *words])
 
-    return types.int64(types.int64, types.int64, words), gen
+    return types.int64(types.int64, types.int64, _int64s(words)), gen
 
 
 @intrinsic

@@ -19,18 +19,21 @@ How to write and run a kernel:
 
     x = np.ones((3, 4), np.float32)
     y = np.empty_like(x)
-    launch(scale_rows.address(T="float32"), 1, y.ctypes.data, x.ctypes.data, 3, 4, 2.0)   # y is 2.5 everywhere
+    launch(scale_rows.address(T="float32"), 1, y.ctypes.data, x.ctypes.data, 3, 4, 2.0)   # y is 2.5
+    everywhere
 
-Rules. Pointers index like arrays without any check. Never allocate, never raise. `T`, `S`, `VL` and further names given to
-`address(name=...)` are replaced per specialisation; other globals must be numbers, `@device` functions or functions of
-memory.py and simd.py, imported by name (`from ..memory import split`, not `memory.split`).
+Rules. Pointers index like arrays without any check. Never allocate, never raise. `T`, `S`, `VL` and further
+names given to `address(name=...)` are replaced per specialisation; other globals must be numbers, `@device`
+functions or functions of memory.py and simd.py, imported by name (`from ..memory import split`, not
+`memory.split`).
 
-Compiled ABI: `void k(int64 args, int64 chunk, int64 nchunks)`; `args` is the address of a block of int64 words, one per
-parameter: pointers and i64 as they are, `real` and `f64` as the bits of a float64.
+Compiled ABI: `void k(int64 args, int64 chunk, int64 nchunks)`; `args` is the address of a block of int64
+words, one per parameter: pointers and i64 as they are, `real` and `f64` as the bits of a float64.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import threading
@@ -82,7 +85,9 @@ def _fastmath(flags: Iterable[str]) -> frozenset[str]:
     chosen = frozenset(flags)
     if chosen - _FASTMATH_ALLOWED:
         bad = ", ".join(sorted(chosen - _FASTMATH_ALLOWED))
-        raise ValueError(f"fastmath flag {bad} would break NaN or inf; allowed are {sorted(_FASTMATH_ALLOWED)}.")
+        raise ValueError(
+            f"fastmath flag {bad} would break NaN or inf; allowed are {sorted(_FASTMATH_ALLOWED)}."
+        )
     return chosen
 
 
@@ -104,13 +109,12 @@ class Kernel:
     def address(self, T: str = "float32", S: str | None = None, **more: Any) -> int:
         """Address of the code for main dtype `T`, second dtype `S` and further names (dtype names or numbers).
 
-        Compiled at the first use on this machine, loaded from disk in later processes, a dict lookup after that.
+        Compiled at the first use on this machine, loaded from disk in later processes, a dict lookup after
+        that.
         """
         key = (T, S, *sorted(more.items())) if more else (T, S)
-        try:
-            return self._addresses[key]
-        except KeyError:
-            return self._load(key, {"T": T, "S": S, **more})
+        found = self._addresses.get(key)
+        return self._load(key, {"T": T, "S": S, **more}) if found is None else found
 
     def _load(self, key: Any, env: binding.Env) -> int:
         with _LOCK:
@@ -127,16 +131,20 @@ def _parameters(py: Any) -> dict[str, Parameter]:
         if isinstance(note, str):
             note = py.__globals__.get(note)
         if not isinstance(note, Parameter):
-            raise TypeError(f"kernel {py.__name__}: parameter {name!r} needs an annotation such as T_ptr, i64 or real.")
+            raise TypeError(
+                f"kernel {py.__name__}: parameter {name!r} needs an annotation such as T_ptr, i64 or real."
+            )
         found[name] = note
     return found
 
 
-def kernel(py: Any = None, *, fastmath: Iterable[str] = CONTRACT, grid: Callable[..., Any] | None = None) -> Any:
+def kernel(
+    py: Any = None, *, fastmath: Iterable[str] = CONTRACT, grid: Callable[..., Any] | None = None
+) -> Any:
     """Decorator for a kernel (see the module's docstring). Wraps only; compiles nothing.
 
-    `fastmath={"contract", "reassoc"}` lets a sum loop vectorise; flags that break NaN or inf raise ValueError. `grid` is the
-    launch rule of a CUDA kernel and is only kept.
+    `fastmath={"contract", "reassoc"}` lets a sum loop vectorise; flags that break NaN or inf raise
+    ValueError. `grid` is the launch rule of a CUDA kernel and is only kept.
     """
     if py is None:
         return lambda fn: Kernel(fn, fastmath, grid)
@@ -146,8 +154,8 @@ def kernel(py: Any = None, *, fastmath: Iterable[str] = CONTRACT, grid: Callable
 def device(py: Any = None, *, fastmath: Iterable[str] | str = CONTRACT, inline: bool = True) -> Any:
     """Decorator for a helper of kernels, compiled for the caller's dtypes; callable as plain Python.
 
-    `fastmath="inherit"` takes the calling kernel's flags (a combine step of a reduction wants that; exp does not).
-    `inline=False` keeps a big helper out of line.
+    `fastmath="inherit"` takes the calling kernel's flags (a combine step of a reduction wants that; exp does
+    not). `inline=False` keeps a big helper out of line.
     """
     flags = None if fastmath == "inherit" else _fastmath(fastmath)
     if py is None:
@@ -158,11 +166,12 @@ def device(py: Any = None, *, fastmath: Iterable[str] | str = CONTRACT, inline: 
 def from_source(text: str, name: str, **options: Any) -> Kernel:
     """The kernel `name` defined by generated source `text`, a whole module with its own imports.
 
-    The text is written to a file named by its hash in the cache directory and run from there, so that tracebacks and pdb
-    show it. Equal text gives the same Kernel object. If `text` does not decorate the function, `kernel(**options)` does.
+    The text is written to a file named by its hash in the cache directory and run from there, so that
+    tracebacks and pdb show it. Equal text gives the same Kernel object. If `text` does not decorate the
+    function, `kernel(**options)` does.
 
-    Example: `from_source("from numtorch.kernels.jit import i64, kernel\\n@kernel\\ndef nop(chunk: i64, nchunks: i64):\\n"
-    "    return\\n", "nop").address()`
+    Example: `from_source("from numtorch.kernels.jit import i64, kernel\\n@kernel\\ndef nop(chunk: i64,
+    nchunks: i64):\\n" "    return\\n", "nop").address()`
     """
     key = (hashlib.sha256(text.encode()).hexdigest(), name)
     with _LOCK:
@@ -175,7 +184,7 @@ def from_source(text: str, name: str, **options: Any) -> Kernel:
         return _GENERATED[key]
 
 
-# ---- from a kernel to an address -------------------------------------------------------------------------------------
+# ---- from a kernel to an address ---------------------------------------------------------------------------
 
 _LOCK = threading.RLock()
 _GENERATED: dict[tuple[str, str], Kernel] = {}
@@ -199,7 +208,9 @@ def load(what: Kernel, env: binding.Env) -> int:
 
     names = list(what.params)
     if names[-2:] != ["chunk", "nchunks"]:
-        raise TypeError(f"kernel {what.name}: the last two parameters must be chunk and nchunks, found {names}.")
+        raise TypeError(
+            f"kernel {what.name}: the last two parameters must be chunk and nchunks, found {names}."
+        )
     options = repr((what.name, sorted(env.items()), sorted(what.fastmath), list(what.params.values())))
     key = cache.key(options.encode(), binding.fingerprint(what.py, env))
     stored = cache.read(key)
@@ -212,6 +223,7 @@ def load(what: Kernel, env: binding.Env) -> int:
     return engine.load(stored)
 
 
+@functools.cache
 def load_native(py: Any) -> int:
     """Address of a plain function of int64 words returning an int64, for the driver and the pool (no argument block)."""
     from . import engine

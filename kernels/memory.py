@@ -1,7 +1,8 @@
 """Raw memory, stack buffers, scalar bit tricks and atomics for kernels.
 
-Each function here is a stand-in: inside a compiled kernel it is the numba intrinsic of the same name (intrinsics_cpu.py);
-called from plain Python it runs the body below, on `interpret.Pointer` objects, so that a kernel can be stepped through.
+Each function here is a stand-in: inside a compiled kernel it is the numba intrinsic of the same name
+(intrinsics_cpu.py); called from plain Python it runs the body below, on `interpret.Pointer` objects, so that
+a kernel can be stepped through.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def split(units, chunk, nchunks):
     return lo, hi
 
 
-# ---- words of argument blocks ----------------------------------------------------------------------------------------
+# ---- words of argument blocks ------------------------------------------------------------------------------
 
 
 @_numba
@@ -52,13 +53,15 @@ def ldf(address: int, index: int) -> float:
     return ctypes.c_double.from_address(int(address) + 8 * int(index)).value
 
 
-# ---- pointers --------------------------------------------------------------------------------------------------------
+# ---- pointers ----------------------------------------------------------------------------------------------
 
 
 @_numba
 def pointer(address: int, dtype: Any) -> Any:
     """Pointer to `dtype` (such as T) from an address held in an integer."""
-    raise TypeError(f"plain Python cannot check a pointer made from the number {address}; pass an interpret.Pointer.")
+    raise TypeError(
+        f"plain Python cannot check a pointer made from the number {address}; pass an interpret.Pointer."
+    )
 
 
 @_numba
@@ -84,7 +87,7 @@ def prefetch(p: Any) -> None:
     """Ask for the cache line at `p`; never faults."""
 
 
-# ---- scalars ---------------------------------------------------------------------------------------------------------
+# ---- scalars -----------------------------------------------------------------------------------------------
 
 
 @_numba
@@ -111,7 +114,7 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     return a if condition else b
 
 
-# ---- atomics on int64 words (address is an integer), all sequentially consistent -------------------------------------
+# ---- atomics on int64 words (address is an integer), all sequentially consistent ---------------------------
 
 
 @_numba
@@ -164,7 +167,7 @@ def pause() -> None:
     """Tell the CPU that this is a waiting loop."""
 
 
-# ---- calls by address (driver and pool only) -------------------------------------------------------------------------
+# ---- calls by address (driver and pool only) ---------------------------------------------------------------
 
 
 @_numba

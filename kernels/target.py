@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import llvmlite.binding as llvm
 
 from .binding import SCALARS
 
-# Feature prefixes to switch off for a narrower build. AVX-512 and AMX go first; "sse" also drops everything built on AVX.
+# Feature prefixes to switch off for a narrower build. AVX-512 and AMX go first; "sse" also drops everything
+# built on AVX.
 _WIDE = ("avx512", "avx10", "evex512", "amx", "avx5124")
 _AVX = (*_WIDE, "avx", "fma", "f16c", "xop", "vaes", "vpclmulqdq", "sha512", "sm3", "sm4", "gfni")
 LEVELS = {"avx512": 64, "avx2": 32, "sse": 16}
@@ -44,12 +45,12 @@ def _narrowed(features: dict[str, bool], level: str) -> str:
     return ",".join(keep + drop)
 
 
-@lru_cache(maxsize=None)
+@cache
 def target() -> Target:
     """The target of this process.
 
-    NUMTORCH_SIMD=avx512|avx2|sse narrows it (ValueError for another value or for more than the CPU has); otherwise
-    numba's own NUMBA_CPU_NAME and NUMBA_CPU_FEATURES are respected, else it is the host.
+    NUMTORCH_SIMD=avx512|avx2|sse narrows it (ValueError for another value or for more than the CPU has);
+    otherwise numba's own NUMBA_CPU_NAME and NUMBA_CPU_FEATURES are respected, else it is the host.
     """
     features = dict(llvm.get_host_cpu_features())
     host = _host_level(features)
