@@ -15,11 +15,16 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numtorch as torch
 import numtorch.nn.functional as F
 from numtorch import nn
 from numtorch._progress import progress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
 BATCH = 32
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -57,6 +62,7 @@ class Run:
     """One training run: what it reached and what each step took."""
 
     model: Net
+    epochs: int
     accuracy: float = 0.0
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -91,7 +97,7 @@ def training_step(model: Net, optimizer: torch.optim.Optimizer) -> Step:
 def train(digits: Digits, epochs: int, seed: int, trace: bool) -> Run:
     """Train a fresh network from `seed`, step by step or by replaying a trace of the first step."""
     torch.manual_seed(seed)
-    run = Run(Net())
+    run = Run(Net(), epochs)
     optimizer = torch.optim.SGD(run.model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     step = training_step(run.model, optimizer)
@@ -183,15 +189,22 @@ def draw(path: pathlib.Path, digits: Digits, eager: Run, replayed: Run, bars: di
     return True
 
 
-def draw_losses(axes, eager: Run, replayed: Run) -> None:
-    """Both runs in one frame; the replayed curve lies on the eager one."""
-    axes.plot(eager.losses, color="#9ecae1", linewidth=4, label="eager")
-    axes.plot(replayed.losses, color="#08519c", linewidth=0.8, label="replayed")
-    axes.set(yscale="log", xlabel="step", title="Training loss")
+def epoch_means(run: Run) -> list[float]:
+    """The mean loss of each epoch."""
+    size = len(run.losses) // run.epochs
+    return [statistics.fmean(run.losses[i : i + size]) for i in range(0, len(run.losses), size)]
+
+
+def draw_losses(axes: Axes, eager: Run, replayed: Run) -> None:
+    """Mean loss of each epoch, both runs in one frame: the replayed points lie on the eager line."""
+    epochs = range(1, eager.epochs + 1)
+    axes.plot(epochs, epoch_means(eager), color="#9ecae1", linewidth=5, label="eager")
+    axes.plot(epochs, epoch_means(replayed), "o", color="#08519c", markersize=4, label="replayed")
+    axes.set(yscale="log", xlabel="epoch", title="Training loss")
     axes.legend()
 
 
-def draw_predictions(figure, digits: Digits, model: Net) -> None:
+def draw_predictions(figure: SubFigure, digits: Digits, model: Net) -> None:
     """Held-out images under what the network calls them; the mistakes come first, in red."""
     with torch.no_grad():
         said = model(digits.test_images).argmax(1)
@@ -205,13 +218,13 @@ def draw_predictions(figure, digits: Digits, model: Net) -> None:
         axes.axis("off")
 
 
-def draw_bars(axes, bars: dict[str, float]) -> None:
-    """Times in microseconds, lowest is best."""
+def draw_bars(axes: Axes, bars: dict[str, float]) -> None:
+    """Median times in microseconds; shorter is better."""
     colors = ["#9ecae1" if "eager" in name else "#08519c" for name in bars]
     patches = axes.barh(list(bars), list(bars.values()), color=colors)
     axes.bar_label(patches, fmt="%.0f µs", padding=3)
     axes.invert_yaxis()
-    axes.margins(x=0.2)
+    axes.set_xlim(right=1.25 * max(bars.values()))
     axes.set(title="Median time", xlabel="µs")
 
 
