@@ -1,0 +1,125 @@
+"""Reverse-mode differentiation: ``backward``, ``grad``, and what switches recording on and off."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from . import engine
+from .mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+
+
+def _sequence(x: Any) -> list[Any]:
+    return list(x) if isinstance(x, (tuple, list)) else [x]
+
+
+def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -> list[Any]:
+    """The gradients to start from: ones for scalars, else those given, checked against shape and dtype."""
+    from ..creation import ones_like
+
+    found = []
+    for t, g in zip(tensors, grads):
+        if not t.requires_grad:
+            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+        if g is None:
+            if t._layout.numel != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            with no_grad():
+                g = ones_like(t)
+        else:
+            if g._layout.shape != t._layout.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[0] has a shape of {g.shape} and output[0] has a shape of {t.shape}."
+                )
+        found.append(g)
+    return found
+
+
+def backward(
+    tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+    grad_variables: Any = None, inputs: Any = None,
+) -> None:  # fmt: skip
+    """Add the gradients of ``tensors`` to the ``.grad`` of the leaves they depend on (or of ``inputs`` only).
+
+    ``grad_tensors``: the gradient of each (not needed for scalars); ``retain_graph``: keep saved tensors for another pass
+    (default: ``create_graph``); ``create_graph``: make the gradients differentiable.
+
+    Example:
+        >>> import numtorch
+        >>> x = numtorch.tensor(3.0, requires_grad=True)
+        >>> numtorch.autograd.backward(x * x)
+        >>> x.grad
+        tensor(6.)
+    """
+    found = _sequence(tensors)
+    grads = [None] * len(found) if grad_tensors is None else _sequence(grad_tensors)
+    if len(found) == 0:
+        raise RuntimeError("'tensors' argument to backward cannot be empty.")
+    if len(grads) != len(found):
+        raise RuntimeError(f"got {len(found)} tensors and {len(grads)} gradients")
+    targets = None
+    if inputs is not None:
+        targets = _sequence(inputs)
+        if not targets:
+            raise RuntimeError("'inputs' argument to backward cannot be empty.")
+    retain = create_graph if retain_graph is None else retain_graph
+    engine.backward(found, _initial(found, grads, create_graph), retain, create_graph, targets)
+
+
+def grad(
+    outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+    only_inputs: bool = True, allow_unused: bool | None = None, is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The gradients of ``outputs`` with respect to ``inputs``, without touching ``.grad``.
+
+    RuntimeError if an input was not used, unless ``allow_unused`` (then None) or ``materialize_grads`` (then zeros).
+
+    Example:
+        >>> import numtorch
+        >>> x = numtorch.tensor(3.0, requires_grad=True)
+        >>> (g,) = numtorch.autograd.grad(x * x * x, x, create_graph=True)
+        >>> numtorch.autograd.grad(g, x)
+        (tensor(18.),)
+    """
+    from ..creation import zeros_like
+
+    found, targets = _sequence(outputs), _sequence(inputs)
+    grads = [None] * len(found) if grad_outputs is None else _sequence(grad_outputs)
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    for t in targets:
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    retain = create_graph if retain_graph is None else retain_graph
+    if is_grads_batched:
+        each = [
+            grad(found, targets, [g[i] for g in grads], True, create_graph, allow_unused=allow_unused)
+            for i in range(grads[0].shape[0])
+        ]
+        from ..ops.joining import stack
+
+        return tuple(stack(list(column)) for column in zip(*each))
+    results = engine.backward(found, _initial(found, grads, create_graph), retain, create_graph, targets, accumulate=False)
+    for i, (g, t) in enumerate(zip(results, targets)):
+        if g is None:
+            if materialize_grads:
+                results[i] = zeros_like(t)
+            elif not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if"
+                    " this is the desired behavior."
+                )
+        elif not create_graph:
+            results[i] = g.detach()
+    return tuple(results)
+
+
+__all__ = ["backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",
+           "set_grad_enabled"]  # fmt: skip

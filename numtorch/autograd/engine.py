@@ -1,0 +1,365 @@
+"""The recorded graph and the reverse pass.
+
+Every operation on a tensor that requires grad leaves a ``Node``. An edge points from a node to where a gradient goes
+next: ``(node, output number)``, a leaf ``Tensor``, or None. The pass runs nodes in the reverse order of their creation
+(by ``seq``, a counter), so gradients accumulate in a fixed order, and it walks with lists, so a chain may be as long as
+memory allows.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sys
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
+from ..shape import Layout
+from .mode import state
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+_counter = itertools.count()
+Grads = Sequence[Any]
+
+
+class Node:
+    """One recorded operation: where its inputs' gradients go, and how to compute them.
+
+    Subclasses define ``run(grads)``: gradients of the outputs (None where nothing arrived) to those of the inputs.
+    """
+
+    __slots__ = ("edges", "metas", "seq", "out_metas", "hooks", "pre_hooks", "captures", "trace_back", "module",
+                 "metadata", "__weakref__")  # fmt: skip
+    name = "Node"
+
+    def __init__(self, inputs: Sequence[Any], outputs: int = 1):
+        self.edges = tuple([edge_of(x) for x in inputs])
+        self.metas = tuple([x._layout if e is not None else None for x, e in zip(inputs, self.edges)])
+        self.out_metas: list[Layout | None] = [None] * outputs
+        self.seq = next(_counter)
+        self.hooks: dict | None = None  # called with (input gradients, output gradients) after run
+        self.pre_hooks: dict | None = None  # output number -> hooks of the tensor, or -1: hooks on all output grads
+        self.captures: dict | None = None  # output number -> weak reference of a tensor that retains its grad
+        self.trace_back = None
+        self.module = None
+        self.metadata: dict | None = None
+        if state.anomaly is not None:
+            state.anomaly.on_create(self)
+
+    def run(self, grads: list[Any]) -> Grads:
+        """Gradients of the inputs from those of the outputs."""
+        raise NotImplementedError(f"{self.name} has no backward")
+
+    def release(self) -> None:
+        """Drop what was saved for the backward."""
+
+    def __repr__(self) -> str:
+        return f"<{self.name} object at {id(self):#x}>"
+
+    @property
+    def next_functions(self) -> tuple:
+        """Pairs (node, output number) of the inputs, as in PyTorch."""
+        return tuple(_public_edge(e) for e in self.edges)
+
+    def register_hook(self, hook: Callable) -> Any:
+        """Call ``hook(grad_inputs, grad_outputs)`` after this node has run; it may return other grad_inputs."""
+        from .hooks import register
+
+        if self.hooks is None:
+            self.hooks = {}
+        return register(self.hooks, hook)
+
+    def register_prehook(self, hook: Callable) -> Any:
+        """Call ``hook(grad_outputs)`` before this node runs; it may return other grad_outputs."""
+        from .hooks import register
+
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return register(self.pre_hooks.setdefault(-1, {}), hook)
+
+
+class AccumulateGrad:
+    """What ``grad_fn.next_functions`` shows where a gradient ends in a leaf: ``variable``."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor):
+        self.variable = variable
+
+    @property
+    def next_functions(self) -> tuple:
+        return ()
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self.variable):#x}>"
+
+
+def _public_edge(edge: Any) -> tuple[Any, int]:
+    if edge is None:
+        return (None, 0)
+    return edge if type(edge) is tuple else (AccumulateGrad(edge), 0)
+
+
+def edge_of(x: Any) -> Any:
+    """Where a gradient of ``x`` goes: (node, number), the leaf itself, or None if it needs none."""
+    if x is None or not getattr(x, "_rg", False):
+        return None
+    node = x._grad_fn()
+    return x if node is None else (node, x._nr)
+
+
+def backward(
+    tensors: Sequence[Tensor],
+    grads: Sequence[Any],
+    retain_graph: bool,
+    create_graph: bool,
+    inputs: Sequence[Tensor] | None = None,
+    accumulate: bool = True,
+) -> list[Any]:
+    """Run the reverse pass from ``tensors`` with their gradients.
+
+    With ``inputs``, only the nodes that lead to them run; ``accumulate`` then tells whether their ``.grad`` is added to or
+    the gradients are returned.
+    """
+    roots = [(edge_of(t), g) for t, g in zip(tensors, grads)]
+    targets = None if inputs is None else {_key(edge_of(t), t): i for i, t in enumerate(inputs)}
+    run = _Pass(retain_graph, create_graph, targets, accumulate, len(inputs or ()))
+    before = state.grad
+    state.grad = create_graph
+    try:
+        run.start(roots)
+        run.loop()
+    finally:
+        state.grad = before
+    if inputs is None:
+        return []
+    if accumulate:
+        for t, g in zip(inputs, run.results):
+            if g is not None:
+                _accumulate(t, g, create_graph)
+    return run.results
+
+
+def _key(edge: Any, tensor: Any) -> Any:
+    if type(edge) is tuple:
+        return (id(edge[0]), edge[1])
+    return id(tensor)
+
+
+class _Pass:
+    """State of one reverse pass."""
+
+    def __init__(self, retain: bool, create: bool, targets: dict | None, accumulate: bool, count: int):
+        self.retain, self.create, self.targets = retain, create, targets
+        self.accumulate = accumulate
+        self.results: list[Any] = [None] * count
+        self.waiting: dict[Node, int] = {}  # node -> how many gradients are still to arrive
+        self.buffers: dict[Node, list[Any]] = {}
+        self.ready: list[tuple[int, Node]] = []
+        self.needed: set[Node] | None = None
+
+    def start(self, roots: list) -> None:
+        nodes = list(dict.fromkeys(e[0] for e, _ in roots if type(e) is tuple))
+        order = self._count(nodes)
+        if self.targets is not None:
+            self._restrict(order)
+        for edge, grad in roots:
+            self._deliver(edge, grad, counted=False)
+        for node in nodes:
+            if self.waiting[node] == 0 and node in self.buffers:
+                heapq.heappush(self.ready, (-node.seq, node))
+
+    def _count(self, nodes: list[Node]) -> list[Node]:
+        """Count how many gradients each reachable node waits for; returns the nodes in visiting order."""
+        waiting = self.waiting
+        for node in nodes:
+            waiting[node] = 0
+        stack, order = list(nodes), []
+        while stack:
+            node = stack.pop()
+            order.append(node)
+            for edge in node.edges:
+                if type(edge) is tuple:
+                    after = edge[0]
+                    if after in waiting:
+                        waiting[after] += 1
+                    else:
+                        waiting[after] = 1
+                        stack.append(after)
+        return order
+
+    def _restrict(self, order: list[Node]) -> None:
+        """Find the nodes from which a target can be reached: nodes of lower seq come first."""
+        targets, needed = self.targets or {}, set()
+        target_nodes = {k[0] for k in targets if type(k) is tuple}
+        for node in sorted(order, key=lambda n: n.seq):
+            for edge in node.edges:
+                if type(edge) is tuple:
+                    if edge[0] in needed or id(edge[0]) in target_nodes:
+                        needed.add(node)
+                        break
+                elif edge is not None and id(edge) in targets:
+                    needed.add(node)
+                    break
+        self.needed = needed
+
+    def loop(self) -> None:
+        ready = self.ready
+        while ready:
+            node = heapq.heappop(ready)[1]
+            grads = self.buffers.pop(node)
+            if node.pre_hooks is not None:
+                grads = _call_pre_hooks(node, grads)
+            if node.captures is not None:
+                _fill_retained(node, grads, self.create)
+            if self.targets is not None:
+                self._take_targets(node, grads)
+                if node not in self.needed:  # type: ignore[operator]
+                    self._skip(node)
+                    continue
+            self._run(node, grads)
+
+    def _take_targets(self, node: Node, grads: list[Any]) -> None:
+        for number, g in enumerate(grads):
+            i = self.targets.get((id(node), number))  # type: ignore[union-attr]
+            if i is not None and g is not None:
+                self.results[i] = g
+
+    def _skip(self, node: Node) -> None:
+        for edge in node.edges:
+            if type(edge) is tuple:
+                self._arrived(edge[0])
+
+    def _run(self, node: Node, grads: list[Any]) -> None:
+        if all(g is None for g in grads):
+            results: Grads = (None,) * len(node.edges)
+        else:
+            results = node.run(grads)
+            if state.anomaly is not None:
+                state.anomaly.on_backward(node, results)
+            if node.hooks:
+                results = _call_hooks(node, results, grads)
+        if not self.retain:
+            node.release()
+        del grads
+        results = list(results)
+        for i, edge in enumerate(node.edges):
+            g, results[i] = results[i], None
+            if edge is not None:
+                if g is not None:
+                    g = fit(g, node.metas[i], node)
+                self._deliver(edge, g)
+
+    def _deliver(self, edge: Any, grad: Any, counted: bool = True) -> None:
+        if type(edge) is tuple:
+            node, number = edge
+            buffer = self.buffers.get(node)
+            if buffer is None:
+                buffer = self.buffers[node] = [None] * len(node.out_metas)
+            if grad is not None:
+                held = buffer[number]
+                buffer[number] = grad if held is None else held + grad
+            if counted:
+                self._arrived(node)
+        elif edge is not None and grad is not None:
+            self._leaf(edge, grad)
+
+    def _arrived(self, node: Node) -> None:
+        left = self.waiting[node] = self.waiting[node] - 1
+        if left == 0:
+            if node not in self.buffers:
+                self.buffers[node] = [None] * len(node.out_metas)
+            heapq.heappush(self.ready, (-node.seq, node))
+
+    def _leaf(self, leaf: Tensor, grad: Tensor) -> None:
+        if leaf._hooks:
+            for hook in list(leaf._hooks.values()):
+                changed = hook(grad)
+                grad = grad if changed is None else changed
+        if self.targets is None:
+            _accumulate(leaf, grad, self.create)
+            return
+        i = self.targets.get(id(leaf))
+        if i is not None:
+            held = self.results[i]
+            self.results[i] = grad if held is None else held + grad
+
+
+def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
+    """Sum a gradient down to its input's shape (undoing broadcasting) and bring it to its dtype."""
+    shape = grad._layout.shape
+    if shape != meta.shape:
+        from ..ops.reduce import sum_to_size
+
+        extra = len(shape) - len(meta.shape)
+        if extra < 0 or any(n != m and n != 1 for n, m in zip(meta.shape, shape[extra:])):
+            raise RuntimeError(
+                f"Function {node.name} returned an invalid gradient - got {list(shape)} but expected shape"
+                f" compatible with {list(meta.shape)}"
+            )
+        grad = sum_to_size(grad, meta.shape)
+    if grad._layout.dtype is not meta.dtype:
+        grad = grad.to(meta.dtype)
+    return grad
+
+
+def _call_pre_hooks(node: Node, grads: list[Any]) -> list[Any]:
+    grads = list(grads)
+    for number, hooks in node.pre_hooks.items():  # type: ignore[union-attr]
+        for hook in list(hooks.values()):
+            if number < 0:
+                changed = hook(tuple(grads))
+                if changed is not None:
+                    grads = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+            elif grads[number] is not None:
+                changed = hook(grads[number])
+                if changed is not None:
+                    grads[number] = changed
+    return grads
+
+
+def _call_hooks(node: Node, results: Grads, grads: list[Any]) -> Grads:
+    for hook in list(node.hooks.values()):  # type: ignore[union-attr]
+        changed = hook(tuple(results), tuple(grads))
+        if changed is not None:
+            results = tuple(changed) if isinstance(changed, (tuple, list)) else (changed,)
+    return results
+
+
+def _fill_retained(node: Node, grads: list[Any], create: bool) -> None:
+    for number, reference in node.captures.items():  # type: ignore[union-attr]
+        tensor = reference()
+        if tensor is not None and grads[number] is not None:
+            _accumulate(tensor, grads[number], create)
+
+
+def _is_ours_alone(grad: Tensor) -> bool:
+    """Whether nobody but the pass holds this gradient or its memory, so that a leaf may keep it as it is.
+
+    The references counted are: results' local chain (caller's argument, this argument, getrefcount's own).
+    """
+    return (
+        sys.getrefcount(grad) <= 5
+        and sys.getrefcount(grad._storage) <= 2
+        and grad._layout.dense
+        and grad._layout.numel * grad._layout.itemsize * 2 > grad._storage.nbytes
+    )
+
+
+def _accumulate(tensor: Tensor, grad: Tensor, create: bool) -> None:
+    """Add to ``tensor.grad``: in place where no graph of the gradient is wanted."""
+    held = tensor._grad
+    if held is None:
+        if create:
+            tensor._grad = grad if state.grad and grad._rg else grad.clone()
+        else:
+            grad = grad.detach() if grad._rg else grad
+            tensor._grad = grad if _is_ours_alone(grad) else grad.clone()
+    elif create:
+        tensor._grad = held + grad
+    else:
+        held.add_(grad)

@@ -1,0 +1,149 @@
+"""What is switched on for the running thread: gradient recording, inference mode, a trace's recorder, anomaly checks."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from typing import Any, Callable
+
+
+class _State(threading.local):
+    """One per thread; the class attributes are the values a new thread starts with."""
+
+    grad = True
+    inference = False
+    recorder: Any = None  # jit.record.Recorder while a function is being traced
+    anomaly: Any = None  # autograd.anomaly.Settings while anomalies are looked for
+    saved_hooks: Any = None  # (pack, unpack) of the innermost saved_tensors_hooks
+
+
+state = _State()
+
+
+class _Switch(contextlib.ContextDecorator):
+    """Sets ``state.grad`` for a block or for the calls of a function, and always restores it."""
+
+    def __init__(self, value: bool):
+        self.value = value
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(state.grad)
+        state.grad = self.value
+
+    def __exit__(self, *exc: Any) -> None:
+        state.grad = self._before.pop()
+
+    def __call__(self, func: Callable) -> Callable:
+        value = self.value
+
+        @functools.wraps(func)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with _Switch(value):
+                return func(*args, **kwargs)
+
+        return wrapper
+
+
+class no_grad(_Switch):  # noqa: N801 - PyTorch's name
+    """Operations inside record no gradients; a context manager and a decorator (with or without parentheses).
+
+    Example:
+        >>> import numtorch
+        >>> w = numtorch.ones(2, requires_grad=True)
+        >>> with numtorch.no_grad():
+        ...     y = w * 2
+        >>> y.requires_grad
+        False
+    """
+
+    def __new__(cls, func: Callable | None = None) -> Any:
+        self = super().__new__(cls)
+        if func is not None:
+            _Switch.__init__(self, cls._value)
+            return self(func)
+        return self
+
+    _value = False
+
+    def __init__(self, func: Callable | None = None):
+        super().__init__(self._value)
+
+
+class enable_grad(no_grad):  # noqa: N801 - PyTorch's name
+    """Operations inside record gradients again, within a ``no_grad`` block; a context manager and a decorator."""
+
+    _value = True
+
+
+class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
+    """Switch gradient recording at once; used with ``with``, it is restored at the end of the block.
+
+    Example:
+        >>> import numtorch
+        >>> with numtorch.set_grad_enabled(False):
+        ...     numtorch.is_grad_enabled()
+        False
+    """
+
+    def __init__(self, mode: bool):
+        super().__init__(bool(mode))
+        self._previous = state.grad
+        state.grad = self.value
+
+    def __enter__(self) -> None:
+        self._before.append(self._previous)
+        state.grad = self.value
+
+    def __call__(self, func: Callable) -> Callable:
+        state.grad = self._previous  # used as a decorator: only the function's calls are meant
+        return super().__call__(func)
+
+
+class inference_mode(contextlib.ContextDecorator):  # noqa: N801 - PyTorch's name
+    """No gradients and no version counting for tensors made inside; they can't take part in autograd later.
+
+    Example:
+        >>> import numtorch
+        >>> with numtorch.inference_mode():
+        ...     numtorch.is_inference_mode_enabled()
+        True
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        if callable(mode):
+            return cls()(mode)
+        return super().__new__(cls)
+
+    def __init__(self, mode: bool = True):
+        self.mode = mode
+        self._before: list[tuple[bool, bool]] = []
+
+    def __call__(self, func: Callable) -> Callable:
+        mode = self.mode
+
+        @functools.wraps(func)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with inference_mode(mode):
+                return func(*args, **kwargs)
+
+        return wrapper
+
+    def __enter__(self) -> None:
+        self._before.append((state.grad, state.inference))
+        state.inference = self.mode
+        state.grad = state.grad and not self.mode if self.mode else True
+
+    def __exit__(self, *exc: Any) -> None:
+        state.grad, state.inference = self._before.pop()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread record gradients."""
+    return state.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside ``inference_mode``."""
+    return state.inference

@@ -1,0 +1,76 @@
+"""Messages of errors that are raised in more than one place: each says what, expected against actual, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def saved_version_error(tensor: Any, version: int, node: Any) -> RuntimeError:
+    """A tensor saved for a backward has been modified since."""
+    la = tensor._layout
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation:"
+        f" [numtorch.{la.dtype.name} {list(la.shape)}], saved by {node.name}, is at version {tensor._storage.version};"
+        f" expected version {version} instead. Hint: use the out-of-place form of the operation that changed it, or clone"
+        " it first; enable anomaly detection to find the operation that failed to compute its gradient, with"
+        " numtorch.autograd.set_detect_anomaly(True)."
+    )
+
+
+def second_backward_error(node: Any) -> RuntimeError:
+    """A backward through a graph whose saved tensors are gone."""
+    return RuntimeError(
+        f"Trying to backward through the graph a second time ({node.name}: its saved tensors have already been freed)."
+        " Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify"
+        " retain_graph=True if you need to backward through the graph a second time or if you need to access saved"
+        " tensors after calling backward."
+    )
+
+
+def require_floating(op: str, name: str, tensor: Any) -> None:
+    """RuntimeError unless a tensor has a floating dtype."""
+    if not tensor._layout.dtype.is_floating_point:
+        raise RuntimeError(
+            f"{op}: argument '{name}' must have a floating point dtype, got {tensor._layout.dtype!r}; convert it with"
+            f" .float()"
+        )
+
+
+def require_tensor(op: str, name: str, value: Any) -> None:
+    """TypeError unless ``value`` is a tensor."""
+    from .tensor import Tensor
+
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{op}(): argument '{name}' must be Tensor, not {type(value).__name__}; make one with numtorch.tensor(...)"
+        )
+
+
+def require_same_dtype(op: str, **tensors: Any) -> None:
+    """RuntimeError unless all given tensors (None is skipped) have one dtype."""
+    first_name, first = None, None
+    for name, t in tensors.items():
+        if t is None:
+            continue
+        if first is None:
+            first_name, first = name, t
+        elif t._layout.dtype is not first._layout.dtype:
+            raise RuntimeError(
+                f"{op}: expected {first_name} and {name} to have the same dtype, but got: {first._layout.dtype!r} !="
+                f" {t._layout.dtype!r}; convert one of them with .to()"
+            )
+
+
+def require_same_device(op: str, **tensors: Any) -> None:
+    """RuntimeError unless all given tensors (None is skipped) are on one device."""
+    first_name, first = None, None
+    for name, t in tensors.items():
+        if t is None:
+            continue
+        if first is None:
+            first_name, first = name, t
+        elif t._layout.device != first._layout.device:
+            raise RuntimeError(
+                f"{op}: Expected all tensors to be on the same device, but found at least two devices,"
+                f" {first._layout.device} ({first_name}) and {t._layout.device} ({name})! Move one of them with .to()"
+            )

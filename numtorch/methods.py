@@ -1,0 +1,358 @@
+"""Binds ops to the Tensor: operators, methods, and in-place forms with a trailing underscore."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from .dtype import ALL, FLOATING
+from .dtype import dtype as DType
+from .ops import arithmetic as A
+from .ops import copying, inplace, joining, view
+from .ops import reduce as R
+from .ops import elementwise as E
+from .ops.pointwise import Elementwise
+from .tensor import Tensor
+
+_NUMBERS = (int, float)
+D = {d.name: d for d in ALL}
+
+
+def _binary(op: Callable, bools: Callable | None = None, reverse: bool = False) -> Callable:
+    """An operator method; NotImplemented for foreign operands, so that Python can ask them."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, Tensor) and not isinstance(other, _NUMBERS):
+            if not hasattr(other, "__array__") or isinstance(other, (list, tuple)):
+                return NotImplemented
+            from .creation import as_tensor
+
+            other = as_tensor(other) if getattr(other, "ndim", 0) else other.item()
+        return op(other, self) if reverse else op(self, other)
+
+    return method
+
+
+def _fast(op: Elementwise, slow: Callable) -> Callable:
+    """An arithmetic operator: straight to the op for floating tensors, through the signature's checks otherwise."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if type(other) is Tensor or isinstance(other, Tensor) or type(other) is float or type(other) is int:
+            if self._layout.dtype.category == 2:
+                return op(self, other)
+            return slow(self, other)
+        return general(self, other)
+
+    general = _binary(slow)
+    return method
+
+
+def _operators() -> dict[str, Any]:
+    return {
+        "__add__": _fast(E.add, A.add), "__radd__": _binary(A.add, reverse=True),
+        "__sub__": _fast(E.sub, A.sub), "__rsub__": _binary(A.sub, reverse=True),
+        "__mul__": _fast(E.mul, A.mul), "__rmul__": _binary(A.mul, reverse=True),
+        "__truediv__": _fast(E.true_divide, A.div), "__rtruediv__": _binary(A.div, reverse=True),
+        "__floordiv__": _binary(A.floor_divide), "__rfloordiv__": _binary(A.floor_divide, reverse=True),
+        "__mod__": _binary(A.remainder), "__rmod__": _binary(A.remainder, reverse=True),
+        "__pow__": _binary(A.pow), "__rpow__": _binary(A.pow, reverse=True),
+        "__and__": _binary(E.bitwise_and), "__rand__": _binary(E.bitwise_and, reverse=True),
+        "__or__": _binary(E.bitwise_or), "__ror__": _binary(E.bitwise_or, reverse=True),
+        "__xor__": _binary(E.bitwise_xor), "__rxor__": _binary(E.bitwise_xor, reverse=True),
+        "__lshift__": _binary(E.bitwise_left_shift), "__rshift__": _binary(E.bitwise_right_shift),
+        "__rlshift__": _binary(E.bitwise_left_shift, reverse=True),
+        "__rrshift__": _binary(E.bitwise_right_shift, reverse=True),
+        "__eq__": _binary(E.eq), "__ne__": _binary(E.ne), "__lt__": _binary(E.lt), "__le__": _binary(E.le),
+        "__gt__": _binary(E.gt), "__ge__": _binary(E.ge),
+        "__neg__": lambda self: A.neg(self), "__pos__": lambda self: A.positive(self),
+        "__abs__": lambda self: E.abs(self), "__invert__": lambda self: A.bitwise_not(self),
+    }  # fmt: skip
+
+
+def _inplace_operator(name: str) -> Callable:
+    def method(self: Tensor, other: Any) -> Any:
+        return getattr(self, name)(other)
+
+    return method
+
+
+def in_place(op: Any, name: str) -> Callable:
+    """The form of an op that writes its result into its first operand."""
+    if isinstance(op, Elementwise):
+
+        def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if kwargs:
+                args = op.bind((self, *args), kwargs)[1:]
+            return op.inplace(self, *args)
+
+    else:
+
+        def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            return via_copy(self, op, name, args, kwargs)
+
+    method.__name__ = name + "_"
+    method.__doc__ = f"In-place form of ``{name}``."
+    return method
+
+
+def via_copy(self: Tensor, op: Callable, name: str, args: tuple, kwargs: dict) -> Tensor:
+    """Compute out of place, then copy into the operand: for ops whose result is not elementwise in it."""
+    from .autograd.mode import state
+
+    inplace.check_inplace(self, name, state.grad and self._rg)
+    result = op(self, *args, **kwargs)
+    inplace.check_result(name, self._layout, result._layout.shape, result._layout.dtype)
+    return copying.copy_(self, result)
+
+
+def _arith_inplace(op: Elementwise, slow: Callable, name: str) -> Callable:
+    def method(self: Tensor, other: Any, **kwargs: Any) -> Tensor:
+        if not kwargs and self._layout.dtype.category == FLOATING:
+            return op.inplace(self, other)
+        alpha = kwargs.pop("alpha", 1)
+        if alpha != 1 and not kwargs and name in ("add", "sub"):
+            A._check_alpha(name, alpha, self, other)
+            return E.add_scaled.inplace(self, other, alpha if name == "add" else -alpha)
+        return via_copy(self, slow, name, (other,), kwargs)
+
+    method.__name__ = name + "_"
+    method.__doc__ = f"In-place form of ``{name}``."
+    return method
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Write one value everywhere."""
+    from .autograd.mode import state
+    from .creation import fill_into
+
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+        return copying.copy_(self, value)
+    if not isinstance(value, _NUMBERS):
+        raise TypeError(f"fill_(): argument 'value' must be Number, not {type(value).__name__}")
+    needs = state.grad and self._rg
+    inplace.check_inplace(self, "fill", needs)
+    node = inplace_zero_history(self) if needs else None
+    fill_into(self, value)
+    self._storage.version += not self._untracked
+    if needs:
+        inplace.rebase(self, node)
+    return self
+
+
+def inplace_zero_history(self: Tensor) -> Any:
+    """The history of an overwritten tensor: its old value gets zeros."""
+    return copying.Overwrite(self, self.detach())
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Write zeros everywhere."""
+    return fill_(self, 0)
+
+
+def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
+    """Give the tensor another shape, keeping the elements that fit; new ones are uninitialised."""
+    from .shape import as_shape, check_sizes, contiguous
+    from .storage import allocate
+
+    shape = as_shape(size[0] if len(size) == 1 else size, "resize_")
+    check_sizes(shape, "resize_")
+    if self._rg:
+        raise RuntimeError("cannot resize variables that require grad; detach() or clone() first")
+    la = contiguous(shape, self._layout.dtype, self._layout.device)
+    needed = (self._offset + la.numel) * la.itemsize
+    if needed > self._storage.nbytes:
+        import ctypes
+
+        grown = allocate(needed, la.device)
+        ctypes.memmove(grown.ptr, self._storage.ptr, self._storage.nbytes)
+        self._storage = grown
+    self._layout = la
+    return self
+
+
+def set_(self: Tensor, source: Any = None, *args: Any) -> Tensor:
+    """Look at another tensor's memory."""
+    from .creation import new_tensor
+
+    source = new_tensor((0,), self.dtype) if source is None else source
+    self._storage, self._offset, self._layout = source._storage, source._offset, source._layout
+    return self
+
+
+def requires_same(self: Tensor, other: Tensor) -> bool:
+    """Whether two tensors share their memory."""
+    return self._storage is other._storage
+
+
+def swap_geometry(self: Tensor, name: str, *args: Any) -> Tensor:
+    """The in-place forms of views: the tensor itself takes the view's shape and strides."""
+    v = getattr(view, name)(self.detach() if not self._rg else self, *args)
+    if self._rg:
+        self._set_history(v._node, v._nr, v._rg)
+    self._offset, self._layout = v._offset, v._layout
+    return self
+
+
+def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """On the CPU (itself if it is there)."""
+    return copying.to(self, "cpu")
+
+
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """On a GPU; RuntimeError where there is none."""
+    return copying.to(self, "cuda" if device is None else device)
+
+
+def _cast_method(d: DType, name: str) -> Callable:
+    def method(self: Tensor, memory_format: Any = None) -> Tensor:
+        return self if self._layout.dtype is d else copying.cast(self, d)
+
+    method.__name__ = name
+    method.__doc__ = f"In {d.name}."
+    return method
+
+
+def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The name of the tensor's type, or the tensor in another dtype."""
+    if dtype is None:
+        names = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
+                 "uint8": "Byte", "bool": "Bool", "float16": "Half"}  # fmt: skip
+        return f"torch.{'cuda.' if self.is_cuda else ''}{names[self.dtype.name]}Tensor"
+    if isinstance(dtype, str):
+        by_name = {"Float": D["float32"], "Double": D["float64"], "Long": D["int64"], "Int": D["int32"], "Short": D["int16"], "Char": D["int8"],
+                   "Byte": D["uint8"], "Bool": D["bool"], "Half": D["float16"]}  # fmt: skip
+        dtype = by_name.get(dtype.rsplit(".", 1)[-1].removesuffix("Tensor"))
+        if dtype is None:
+            raise ValueError("invalid type: use a dtype such as numtorch.float32")
+    return copying.to(self, dtype)
+
+
+def _new(name: str) -> Callable:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        from . import creation
+
+        kwargs.setdefault("dtype", self.dtype)
+        kwargs.setdefault("device", self.device)
+        return getattr(creation, name)(*args, **kwargs)
+
+    method.__name__ = "new_" + name
+    method.__doc__ = f"``{name}`` in this tensor's dtype and on its device."
+    return method
+
+
+def _transposed(name: str) -> property:
+    def get(self: Tensor) -> Tensor:
+        n = self._layout.ndim
+        if name == "T":
+            return view.permute(self, tuple(range(n - 1, -1, -1)))
+        if name == "H" and n not in (0, 2):
+            raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {n}-D tensor.")
+        if n < 2:
+            if n == 1:
+                raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor.")
+            return self
+        return view.transpose(self, -2, -1)
+
+    return property(get, doc="Transposed.")
+
+
+VIEWS = """view reshape view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose t movedim expand
+    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter unbind split chunk tensor_split""".split()
+ARITHMETIC = """add sub mul div floor_divide remainder fmod pow float_power clamp addcmul addcdiv where bitwise_not round positive
+    neg""".split()
+ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_xor logical_not abs sign square reciprocal
+    maximum minimum lerp exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan asinh acosh
+    atanh atan2 hypot erf erfc erfinv sigmoid floor ceil trunc frac bitwise_and bitwise_or bitwise_xor bitwise_left_shift
+    bitwise_right_shift relu""".split()
+
+REDUCTIONS = """sum mean prod any all count_nonzero amax amin aminmax argmax argmin max min var std logsumexp
+    sum_to_size""".split()
+JOINING = "tile repeat".split()
+
+
+def bind() -> None:
+    """Put all of it on the class; called once by the package."""
+    for name, method in _operators().items():
+        setattr(Tensor, name, method)
+    for name in VIEWS:
+        setattr(Tensor, name, getattr(view, name))
+    for name in ARITHMETIC:
+        op = getattr(A, name)
+        setattr(Tensor, name, op)
+        if name not in ("where", "positive"):
+            setattr(Tensor, name + "_", in_place(op, name))
+    for name in ELEMENTWISE:
+        op = getattr(E, name)
+        bind_method(name, op)
+    for name in REDUCTIONS:
+        setattr(Tensor, name, getattr(R, name))
+    for name in JOINING:
+        setattr(Tensor, name, getattr(joining, name))
+    fast = {"add": (E.add, A.add), "sub": (E.sub, A.sub), "mul": (E.mul, A.mul), "div": (E.true_divide, A.div)}
+    for name, (op, slow) in fast.items():
+        setattr(Tensor, name + "_", _arith_inplace(op, slow, name))
+    for op, name in {"__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ipow__": "pow_",
+                     "__ifloordiv__": "floor_divide_", "__imod__": "remainder_", "__iand__": "bitwise_and_",
+                     "__ior__": "bitwise_or_", "__ixor__": "bitwise_xor_", "__ilshift__": "bitwise_left_shift_",
+                     "__irshift__": "bitwise_right_shift_"}.items():  # fmt: skip
+        setattr(Tensor, op, _inplace_operator(name))
+    for name, d in {"float": D["float32"], "double": D["float64"], "half": D["float16"], "long": D["int64"], "int": D["int32"],
+                    "short": D["int16"], "char": D["int8"], "byte": D["uint8"], "bool": D["bool"]}.items():  # fmt: skip
+        setattr(Tensor, name, _cast_method(d, name))
+    for name in ("empty", "zeros", "ones", "full", "tensor"):
+        setattr(Tensor, "new_" + name, _new(name))
+    for name in ("T", "mT", "H", "mH"):
+        setattr(Tensor, name, _transposed(name))
+    for function in (fill_, zero_, resize_, set_, cpu, cuda):
+        setattr(Tensor, function.__name__, function)
+    Tensor.type = type_  # type: ignore[attr-defined]
+    for name in ("clone", "contiguous", "copy_", "to", "type_as"):
+        setattr(Tensor, name, getattr(copying, name))
+    for name in ("squeeze", "unsqueeze", "transpose", "t"):
+        setattr(Tensor, name + "_", _geometry_method(name))
+    _aliases()
+
+
+def _geometry_method(name: str) -> Callable:
+    def method(self: Tensor, *args: Any) -> Tensor:
+        return swap_geometry(self, name, *args)
+
+    method.__name__ = name + "_"
+    return method
+
+
+def bind_method(name: str, op: Any, inplace_form: bool = True) -> None:
+    """Bind an op as ``Tensor.name`` and, if wanted, ``Tensor.name_``."""
+
+    if isinstance(op, Elementwise):
+
+        def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+            return op(self, *args, **kwargs)
+
+        method.__name__, method.__doc__ = name, op.__doc__
+        setattr(Tensor, name, method)
+    else:
+        setattr(Tensor, name, op)
+    if inplace_form:
+        setattr(Tensor, name + "_", in_place(op, name))
+
+
+ALIASES = {
+    "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg", "absolute": "abs",
+    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "clip": "clamp",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+    "arctan2": "atan2", "fix": "trunc", "swapaxes": "transpose", "swapdims": "transpose", "moveaxis": "movedim",
+}  # fmt: skip
+
+
+def _aliases() -> None:
+    for name, target in ALIASES.items():
+        setattr(Tensor, name, getattr(Tensor, target))
+        if hasattr(Tensor, target + "_"):
+            setattr(Tensor, name + "_", getattr(Tensor, target + "_"))
+
+
+__all__ = ["ALIASES", "ARITHMETIC", "ELEMENTWISE", "VIEWS", "bind", "bind_method"]

@@ -1,0 +1,206 @@
+"""Copies: casts between dtypes, ``clone``, ``contiguous``, ``copy_``, ``to``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd.engine import Node
+from ..autograd.mode import state
+from ..device import canonical, device
+from ..dtype import dtype
+from ..shape import broadcast
+from ..tensor import Tensor
+from .declare import attach, empty_like_layout
+from .elementwise import clone_values
+from .inplace import check_inplace, rebase
+from .pointwise import Elementwise
+
+
+def _identity(input):
+    """The value as it is: reading and writing change the dtype."""
+    return input
+
+
+class Cast(Elementwise):
+    """A copy in another dtype."""
+
+    def __init__(self, target: dtype):
+        super().__init__(_identity, name=f"to_{target.name}")
+        self.target = target
+
+    def result_dtype(self, compute: dtype) -> dtype:
+        return self.target
+
+    def _record_node(self, args: Any, outputs: Any) -> None:
+        if self.target.is_floating_point:
+            attach(CopyNode(args[0], "ToCopy"), outputs)
+
+
+Cast.grad_body = _identity  # marks the op as differentiable; CopyNode is its history
+_casts: dict[dtype, Cast] = {}
+_write = Elementwise(_identity, name="copy")
+
+
+def cast(input: Tensor, target: dtype) -> Tensor:
+    """A copy in another dtype."""
+    op = _casts.get(target)
+    if op is None:
+        op = _casts[target] = Cast(target)
+        op.grad_body = _identity
+    return op(input)
+
+
+class CopyNode(Node):
+    """The gradient of a copy is the gradient; the engine brings it to the source's dtype, and this node to its device."""
+
+    __slots__ = ("label", "device")
+
+    def __init__(self, source: Tensor, label: str):
+        Node.__init__(self, [source])
+        self.label = label
+        self.device = source._layout.device
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"{self.label}Backward0"
+
+    def run(self, grads: list[Any]) -> Any:
+        g = grads[0]
+        return (g if g._layout.device == self.device else g.to(self.device),)
+
+
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with its own memory."""
+    if memory_format is not None and str(memory_format).endswith("contiguous_format"):
+        return _copied(input)
+    return clone_values(input)
+
+
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor itself if it is row-major, else a row-major copy."""
+    return input if input._layout.contiguous else _copied(input)
+
+
+def _copied(x: Tensor) -> Tensor:
+    from ..shape import contiguous as contiguous_layout
+
+    la = x._layout
+    out = empty_like_layout(contiguous_layout(la.shape, la.dtype, la.device))
+    write(out, x)
+    if state.grad and x._rg:
+        attach(CopyNode(x, "Clone"), (out,))
+    return out
+
+
+def write(target: Tensor, source: Tensor) -> None:
+    """Copy values (broadcast, cast) into memory that nobody else has seen: no checks, no history."""
+    key = ("write", target._layout, source._layout)
+    plan = _write._plans.get(key)
+    if plan is None:
+        plan, _ = _write.plan(key, (source,), out=[target._layout])
+    _write.execute(plan, (target,), (source,))
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Write the values of ``src`` (broadcast, cast, from any device) into this tensor."""
+    if not isinstance(src, Tensor):
+        from ..creation import tensor
+
+        src = tensor(src, dtype=self.dtype)
+    needs = state.grad and (self._rg or src._rg)
+    check_inplace(self, "copy", needs)
+    la, ls = self._layout, src._layout
+    if ls.shape != la.shape and broadcast(ls.shape, la.shape, op="copy_") != la.shape:
+        raise RuntimeError(
+            f"copy_: output with shape {list(la.shape)} doesn't match the broadcast shape of the source {list(ls.shape)}"
+        )
+    if needs:
+        node = Overwrite(self, src)
+    if la.device != ls.device:
+        _between_devices(self, src)
+    elif self._storage is src._storage and la is not ls and la.numel:
+        write(self, clone_values(src.detach()))
+    else:
+        write(self, src)
+    self._storage.version += not self._untracked
+    if needs:
+        rebase(self, node if la.dtype.is_floating_point else None)
+    return self
+
+
+class Overwrite(Node):
+    """History of ``copy_``: the old value gets zeros, the source the gradient."""
+
+    __slots__ = ("device",)
+    name = "CopyBackwards"
+
+    def __init__(self, target: Tensor, source: Tensor):
+        Node.__init__(self, [target, source])
+        self.device = source._layout.device
+
+    def run(self, grads: list[Any]) -> Any:
+        from ..creation import zeros
+
+        g, meta = grads[0], self.metas[0]
+        old = None if self.edges[0] is None else zeros(meta.shape, dtype=meta.dtype, device=meta.device)
+        return old, (g if g._layout.device == self.device else g.to(self.device))
+
+
+def _between_devices(target: Tensor, source: Tensor) -> None:
+    from ..cuda import runtime
+
+    runtime.copy(target, source)
+
+
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor in another dtype and/or on another device: ``to(dtype)``, ``to(device, dtype)``, ``to(other)``."""
+    where_to, d = parse_to(args, kwargs)
+    if len(args) > (where_to is not None) + (d is not None) and isinstance(args[-1], bool):
+        kwargs.setdefault("copy", len(args) > 2 and args[-1])
+    la = self._layout
+    d = d or la.dtype
+    where_to = la.device if where_to is None else where_to
+    if where_to == la.device:
+        if d is la.dtype:
+            return clone(self) if kwargs.get("copy") else self
+        return cast(self, d)
+    source = self if d is la.dtype else cast(self, d)
+    out = empty_like_layout(_on(source.contiguous()._layout, where_to))
+    _between_devices(out, source.contiguous())
+    if state.grad and source._rg:
+        attach(CopyNode(source, "ToCopy"), (out,))
+    return out
+
+
+def _on(la: Any, where_to: str) -> Any:
+    from ..shape import contiguous as contiguous_layout
+
+    return contiguous_layout(la.shape, la.dtype, where_to)
+
+
+def parse_to(args: tuple, kwargs: dict) -> tuple[str | None, dtype | None]:
+    """(device name, dtype) of the arguments of ``Tensor.to`` and ``Module.to``; TypeError for anything else."""
+    where_to: Any = kwargs.get("device")
+    d: Any = kwargs.get("dtype")
+    for a in args:
+        if isinstance(a, dtype):
+            d = a
+        elif isinstance(a, Tensor):
+            where_to, d = a._layout.device, a._layout.dtype
+        elif isinstance(a, (str, device)) or isinstance(a, int) and not isinstance(a, bool):
+            where_to = a
+        elif a is not None and not isinstance(a, bool):
+            raise TypeError(
+                f"to() received an invalid combination of arguments - got ({type(a).__name__}); expected a dtype, a device"
+                " or a tensor"
+            )
+    if isinstance(kwargs.get("other"), Tensor):
+        where_to, d = kwargs["other"]._layout.device, kwargs["other"]._layout.dtype
+    if d is not None and not isinstance(d, dtype):
+        raise TypeError(f"to(): argument 'dtype' must be numtorch.dtype, not {type(d).__name__}")
+    return (None if where_to is None else canonical(where_to)), d
+
+
+def type_as(input: Tensor, other: Tensor) -> Tensor:
+    """In another tensor's dtype."""
+    return to(input, other.dtype)

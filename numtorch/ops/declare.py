@@ -1,0 +1,233 @@
+"""How an op is declared, and what follows from it.
+
+An op is declared once, in a file of this folder:
+
+* ``@elementwise(...)`` on a scalar body: the eager kernel on both devices, the fused kernel of a trace, and with
+  ``@op.grad`` on a second scalar body the gradient, which also runs on Tensors when it must be differentiated again;
+* ``@kernel_op(...)`` on a rule that gives the output layouts, with ``@op.plan`` giving the kernel launches (run at once
+  when eager, stored by a trace) and ``@op.backward`` giving the gradients, written in ops;
+* views are shape and stride rules (``ops/view.py``), composites are Python functions written in ops.
+
+``TABLE`` holds every op by name; the tests run over it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Sequence
+
+from ..autograd.engine import Node
+from ..autograd.mode import state
+from ..errors import saved_version_error, second_backward_error
+from ..shape import Layout
+from ..storage import allocate
+from .launch import Launch, run_launches
+
+TABLE: dict[str, Any] = {}
+
+
+def camel(name: str) -> str:
+    """``log_softmax`` -> ``LogSoftmax``."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+class Saved:
+    """A tensor kept for the backward, with the version of its memory at that time."""
+
+    __slots__ = ("tensor", "version", "output", "packed")
+
+    def __init__(self, tensor: Any, output: int = -1):
+        # An output is kept without its history (no cycle node -> output -> node); get() ties it to the node again.
+        hooks = state.saved_hooks
+        self.output = output
+        self.packed = None
+        if hooks is not None:
+            self.packed = (hooks[1], hooks[0](tensor.detach() if output >= 0 else tensor))
+            self.tensor = None
+        else:
+            self.tensor = tensor._alias() if output >= 0 else tensor
+        self.version = tensor._storage.version
+
+    def get(self, node: Node) -> Any:
+        """The tensor; RuntimeError if its memory was modified since."""
+        if self.packed is not None:
+            return self.packed[0](self.packed[1])
+        t = self.tensor
+        if t._storage.version != self.version:
+            raise saved_version_error(t, self.version, node)
+        if self.output >= 0 and state.grad:
+            t = t._alias()
+            t._set_history(node, self.output)
+        return t
+
+
+class OpNode(Node):
+    """The node of a declared op: its saved tensors and attributes."""
+
+    __slots__ = ("op", "saved", "attrs", "freed")
+
+    def __init__(self, op: Any, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any):
+        Node.__init__(self, inputs, len(outputs))
+        self.op = op
+        self.attrs = attrs
+        self.freed = False
+        self.saved: Any = None
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"{camel(self.op.name)}Backward0"
+
+    def release(self) -> None:
+        if self.saved is not None:
+            self.saved = None
+            self.freed = True
+
+    def tensor(self, key: Any) -> Any:
+        """A saved tensor by its key; RuntimeError when the graph was freed."""
+        if self.freed:
+            raise second_backward_error(self)
+        item = self.saved[key]
+        return item.get(self) if isinstance(item, Saved) else item
+
+    def run(self, grads: list[Any]) -> Sequence[Any]:
+        if self.freed:
+            raise second_backward_error(self)
+        return self.op.run_backward(self, grads)
+
+
+def attach(node: Node, outputs: Iterable[Any], no_grad_outputs: Iterable[int] = ()) -> None:
+    """Make ``node`` the history of its outputs (those with a floating dtype)."""
+    for i, out in enumerate(outputs):
+        if out is not None:
+            node.out_metas[i] = out._layout
+            if out._layout.dtype.is_floating_point and i not in no_grad_outputs:
+                out._set_history(node, i)
+
+
+class KernelOp:
+    """An op with a rule for its outputs, a plan of launches, and a backward written in ops.
+
+    The rule ``meta(*inputs, **attrs)`` receives tensors (or None) and attributes, checks everything, and returns the output
+    layouts. ``plan(outputs, *inputs, **attrs)`` returns the launches. ``backward(ctx, *grads)`` returns a gradient (or None)
+    per input; ``ctx`` gives ``ctx.x`` saved inputs by their parameter names, ``ctx.attrs[...]``, ``ctx.out(i)`` saved outputs.
+    """
+
+    def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...]):
+        self.name = name
+        self.meta = meta
+        self.inputs = inputs
+        self.saves = saves
+        self.nograd = nograd  # outputs that never carry a gradient (indices, masks)
+        self._plan: Callable | None = None
+        self._backward: Callable | None = None
+        self.samples: Callable | None = None
+        self.errors: Callable | None = None
+        self.in_place: Callable | None = None
+        self.__doc__ = meta.__doc__
+        self.__name__ = name
+        TABLE[name] = self
+
+    def plan(self, function: Callable) -> Callable:
+        """Decorator: the launches that compute the outputs."""
+        self._plan = function
+        return function
+
+    def backward(self, function: Callable) -> Callable:
+        """Decorator: the gradients of the inputs, written in ops."""
+        self._backward = function
+        return function
+
+    def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+        layouts = self.meta(*inputs, **attrs)
+        single = isinstance(layouts, Layout)
+        if single:
+            layouts = (layouts,)
+        outputs = [empty_like_layout(la) for la in layouts]
+        self.run(outputs, inputs, attrs)
+        if state.grad and self._backward is not None:
+            for x in inputs:
+                if x is not None and x._rg:
+                    self._record_node(inputs, outputs, attrs)
+                    break
+        return outputs[0] if single else tuple(outputs)
+
+    def run(self, outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict) -> None:
+        """Compute into given outputs: eager launches, noted by the recorder of a running trace."""
+        assert self._plan is not None
+        launches = self._plan(outputs, *inputs, **attrs)
+        run_launches(launches, outputs[0]._layout.device)
+        if state.recorder is not None:
+            state.recorder.launches(self, launches, outputs, inputs, attrs)
+        if state.anomaly is not None:
+            state.anomaly.on_forward(self.name, outputs, inputs)
+
+    def _record_node(self, inputs: Sequence[Any], outputs: Sequence[Any], attrs: dict) -> None:
+        node = OpNode(self, inputs, outputs, attrs)
+        saved: dict[Any, Any] = {}
+        for name in self.saves:
+            if name.startswith("out"):
+                i = int(name[3:] or 0)
+                saved[name] = Saved(outputs[i], i)
+            else:
+                x = inputs[self.inputs.index(name)]
+                saved[name] = None if x is None else Saved(x)
+        node.saved = saved
+        attach(node, outputs, self.nograd)
+
+    def run_backward(self, node: OpNode, grads: list[Any]) -> Sequence[Any]:
+        """Call the backward rule; gradients that did not arrive are None (a lone output's always did)."""
+        assert self._backward is not None
+        result = self._backward(Context(node), *grads)
+        return result if isinstance(result, (tuple, list)) else (result,)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+class Context:
+    """What a backward rule sees of its node: saved tensors as attributes, ``attrs``, ``needs[i]``, ``metas``."""
+
+    __slots__ = ("_node", "attrs")
+
+    def __init__(self, node: OpNode):
+        self._node = node
+        self.attrs = node.attrs
+
+    def __getattr__(self, name: str) -> Any:
+        return self._node.tensor(name)
+
+    def needs(self, i: int) -> bool:
+        """Whether input ``i`` needs a gradient."""
+        return self._node.edges[i] is not None
+
+    def meta(self, i: int) -> Layout:
+        """The layout that input ``i`` had (inputs that need no gradient have none)."""
+        found = self._node.metas[i]
+        assert found is not None
+        return found
+
+    def out_meta(self, i: int = 0) -> Layout:
+        """The layout of output ``i``."""
+        found = self._node.out_metas[i]
+        assert found is not None
+        return found
+
+
+def kernel_op(
+    inputs: Sequence[str], saves: Sequence[str] = (), nograd: Sequence[int] = (), name: str | None = None
+) -> Callable[[Callable], KernelOp]:
+    """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``."""
+
+    def declare(meta: Callable) -> KernelOp:
+        return KernelOp(name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd))
+
+    return declare
+
+
+def empty_like_layout(la: Layout) -> Any:
+    """A new uninitialised tensor of a layout whose elements fill one block."""
+    from ..tensor import Tensor
+
+    return Tensor._make(allocate(la.numel * la.itemsize, la.device), 0, la)
+
+
+__all__ = ["TABLE", "Context", "KernelOp", "Launch", "OpNode", "Saved", "attach", "camel", "empty_like_layout", "kernel_op"]

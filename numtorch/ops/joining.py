@@ -1,0 +1,211 @@
+"""Tensors put together: cat, stack and their kin. Each part is written straight into its place in the result."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from ..autograd.engine import Node
+from ..autograd.mode import state
+from ..creation import new_tensor, sequence_of_tensors
+from ..dtype import promote_types
+from ..shape import broadcast, wrap_dim
+from ..tensor import Tensor
+from . import view
+from .copying import write
+from .declare import attach
+from .inplace import write_out
+
+
+class CatNode(Node):
+    """Gradients of ``cat``: the slices."""
+
+    __slots__ = ("dim", "sizes")
+    name = "CatBackward0"
+
+    def __init__(self, tensors: Sequence[Tensor], dim: int, sizes: list[int]):
+        Node.__init__(self, tensors)
+        self.dim, self.sizes = dim, sizes
+
+    def run(self, grads: list[Any]) -> Any:
+        g, start, out = grads[0], 0, []
+        for n, edge in zip(self.sizes, self.edges):
+            out.append(None if edge is None or n < 0 else view.slice_dim(g, self.dim, start, start + n, 1))
+            start += max(n, 0)
+        return out
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
+    """Tensors joined along an existing dimension; all other sizes must agree."""
+    tensors = sequence_of_tensors(tensors, "cat")
+    if not tensors:
+        raise RuntimeError("numtorch.cat(): expected a non-empty list of Tensors")
+    d = tensors[0].dtype
+    for t in tensors[1:]:
+        d = promote_types(d, t.dtype)
+        if t._layout.device != tensors[0]._layout.device:
+            raise RuntimeError(
+                "cat: Expected all tensors to be on the same device, but found at least two devices,"
+                f" {tensors[0]._layout.device} and {t._layout.device}! Move one of them with .to()"
+            )
+    # PyTorch skips 1-d tensors without elements, whatever the others' shape.
+    kept = [t for t in tensors if t._layout.shape != (0,)] or list(tensors[:1])
+    first = kept[0]._layout
+    if any(t._layout.ndim == 0 for t in tensors):
+        raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated; use stack")
+    axis = wrap_dim(dim, first.ndim, "cat")
+    for i, t in enumerate(kept):
+        s = t._layout.shape
+        if len(s) != first.ndim:
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {len(s)}")
+        if any(m != n for k, (m, n) in enumerate(zip(s, first.shape)) if k != axis):
+            bad = next(k for k, (m, n) in enumerate(zip(s, first.shape)) if k != axis and m != n)
+            raise RuntimeError(
+                f"Sizes of tensors must match except in dimension {axis}. Expected size {first.shape[bad]} but got size"
+                f" {s[bad]} for tensor number {i} in the list."
+            )
+    total = sum(t._layout.shape[axis] for t in kept)
+    result = new_tensor(first.shape[:axis] + (total,) + first.shape[axis + 1 :], d, first.device)
+    _write_parts(result, kept, axis)
+    if state.grad and any(t._rg for t in tensors):
+        sizes = [-1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors]
+        attach(CatNode(tensors, axis, sizes), (result,))
+    return result if out is None else write_out(result, out, "cat")
+
+
+def _write_parts(result: Tensor, parts: Sequence[Tensor], axis: int) -> None:
+    start = 0
+    grad, state.grad = state.grad, False
+    try:
+        for t in parts:
+            n = t._layout.shape[axis]
+            if t._layout.numel:
+                write(view.slice_dim(result, axis, start, start + n, 1), t)
+            start += n
+    finally:
+        state.grad = grad
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
+    """Tensors of one shape joined along a new dimension."""
+    tensors = sequence_of_tensors(tensors, "stack")
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    first = tensors[0]._layout
+    for i, t in enumerate(tensors):
+        if t._layout.shape != first.shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and"
+                f" {list(t._layout.shape)} at entry {i}"
+            )
+    axis = wrap_dim(dim, first.ndim + 1, "stack")
+    return cat([view.unsqueeze(t, axis) for t in tensors], axis, out=out)
+
+
+def hstack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
+    """Joined side by side: along dimension 1, 1-d tensors along 0."""
+    parts = [atleast_1d(t) for t in sequence_of_tensors(tensors, "hstack")]
+    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1, out=out)
+
+
+def vstack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
+    """Joined below each other."""
+    return cat([atleast_2d(t) for t in sequence_of_tensors(tensors, "vstack")], 0, out=out)
+
+
+def dstack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
+    """Joined along the third dimension."""
+    return cat([atleast_3d(t) for t in sequence_of_tensors(tensors, "dstack")], 2, out=out)
+
+
+def column_stack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
+    """Joined as columns."""
+    parts = [t.reshape(t.numel(), 1) if t.ndim <= 1 else t for t in sequence_of_tensors(tensors, "column_stack")]
+    return cat(parts, 1, out=out)
+
+
+def _each(function: Any, tensors: tuple) -> Any:
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    results = tuple(function(t) for t in given)
+    return results[0] if len(tensors) == 1 and given is tensors else results
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """With at least one dimension."""
+    return _each(lambda t: t.reshape(1) if t.ndim == 0 else t, tensors)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """With at least two dimensions."""
+    return _each(lambda t: t.reshape(1, 1) if t.ndim == 0 else t.unsqueeze(0) if t.ndim == 1 else t, tensors)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """With at least three dimensions."""
+
+    def grown(t: Tensor) -> Tensor:
+        if t.ndim == 0:
+            return t.reshape(1, 1, 1)
+        if t.ndim == 1:
+            return t.reshape(1, -1, 1)
+        return t.unsqueeze(-1) if t.ndim == 2 else t
+
+    return _each(grown, tensors)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """All expanded to their common shape."""
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    shape = broadcast(*[t._layout.shape for t in given], op="broadcast_tensors")
+    return tuple(view.expand(t, shape) for t in given)
+
+
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape to which shapes broadcast."""
+    from ..shape import Size, as_shape
+
+    return Size(broadcast(*[as_shape(s) for s in shapes], op="broadcast_shapes")) if shapes else Size(())
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Grids of coordinates from 1-d tensors; ``indexing``: "ij" (rows first) or "xy"."""
+    given = list(tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors)
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    for t in given:
+        if t.ndim > 1:
+            raise RuntimeError(f"meshgrid: Expected 0D or 1D tensor in the tensor list but got: {t.ndim}D")
+    swap = indexing == "xy" and len(given) > 1
+    if swap:
+        given[0], given[1] = given[1], given[0]
+    shape = [t.numel() for t in given]
+    grids = [
+        view.expand(t.reshape([n if k == i else 1 for k in range(len(given))]), shape)
+        for i, (t, n) in enumerate(zip(given, shape))
+    ]
+    if swap:
+        grids = [view.transpose(g, 0, 1) for g in grids]
+        grids[0], grids[1] = grids[1], grids[0]
+    return tuple(grids)
+
+
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """Repeated, with missing leading counts taken as 1."""
+    reps = tuple(dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims)
+    return repeat(input, (1,) * (input.ndim - len(reps)) + reps)
+
+
+def repeat(input: Tensor, *sizes: Any) -> Tensor:
+    """The tensor repeated along its dimensions."""
+    from ..shape import as_shape
+
+    reps = as_shape(sizes[0] if len(sizes) == 1 else sizes, "repeat")
+    lead = len(reps) - input.ndim
+    if lead < 0:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    if any(r < 0 for r in reps):
+        raise RuntimeError(f"Trying to create tensor with negative dimension in repeat: {list(reps)}")
+    shape = (1,) * lead + input._layout.shape
+    spread = view.reshape(input, [m for n in shape for m in (1, n)])
+    full = view.expand(spread, [m for r, n in zip(reps, shape) for m in (r, n)])
+    result = view.reshape(full, [r * n for r, n in zip(reps, shape)])
+    return result.clone() if result._storage is input._storage else result

@@ -1,0 +1,115 @@
+"""Kernel launches: what an op's plan is made of, run at once when eager, stored by a trace.
+
+A launch names a kernel of the twin folders (or a fused program), the dtypes it is compiled for, the tensors whose
+addresses lead its words, the remaining words, and into how many independent parts it may be split.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Sequence
+
+from ..storage import Storage
+
+_kernels: dict[tuple[str, str, str], Any] = {}
+PARALLEL_COST = 60_000  # element operations below which one thread is quicker than waking the pool
+
+
+def twin(device: str, module: str, name: str) -> Any:
+    """The kernel ``name`` of ``kernels/<device>/<module>.py``."""
+    key = (device, module, name)
+    found = _kernels.get(key)
+    if found is None:
+        found = getattr(importlib.import_module(f"numtorch.kernels.{device}.{module}"), name)
+        _kernels[key] = found
+    return found
+
+
+class Scratch:
+    """Working memory shared by the launches of one plan: ``nbytes``, uninitialised, worthless afterwards."""
+
+    __slots__ = ("nbytes",)
+
+    def __init__(self, nbytes: int):
+        self.nbytes = nbytes
+
+
+class Launch:
+    """One kernel call.
+
+    ``kernel``: (module, name) of a twin, or an object with ``address(**env)``; ``pointers``: tensors (their first
+    element), ``Scratch``, or 0; ``units``: how many parts may run side by side (results never depend on it); ``cost``:
+    about how many element operations it takes.
+    """
+
+    __slots__ = ("kernel", "env", "pointers", "words", "units", "cost")
+
+    def __init__(self, kernel: Any, env: dict, pointers: Sequence[Any], words: Sequence[Any] = (), units: int = 1, cost: int = 0):
+        self.kernel, self.env, self.pointers, self.words = kernel, env, pointers, words
+        self.units, self.cost = units, cost
+
+    def address(self, device: str = "cpu") -> int:
+        """The compiled kernel's address."""
+        k = self.kernel
+        if type(k) is tuple:
+            k = twin(device, k[0], k[1])
+        return k.address(**self.env)
+
+    def chunks(self) -> int:
+        """Into how many chunks a CPU launch is split."""
+        if self.units <= 1 or self.cost < PARALLEL_COST:
+            return 1
+        return min(self.units, threads())
+
+    def __repr__(self) -> str:
+        name = ".".join(self.kernel) if type(self.kernel) is tuple else repr(self.kernel)
+        return f"Launch({name}, {self.env}, {len(self.pointers)} pointers, words={list(self.words)}, units={self.units})"
+
+
+def threads() -> int:
+    """The number of threads in use."""
+    from ..kernels.threads import get_num_threads
+
+    return get_num_threads()
+
+
+def from_plan(plan: Any, **tensors: Any) -> list[Launch]:
+    """Launches from a kernel planner's answer: ([(kernel, dtypes, pointer names, words, units)], scratch bytes)."""
+    launches, scratch = plan
+    if scratch:
+        tensors["scratch"] = Scratch(scratch)
+    return [Launch(k, env, [tensors[n] for n in names], words, units, PARALLEL_COST) for k, env, names, words, units in launches]
+
+
+_launch: Any = None
+
+
+def driver() -> Any:
+    """``launch(address, nchunks, *words)``, loaded on first use."""
+    global _launch
+    if _launch is None:
+        from ..kernels.driver import launch
+
+        _launch = launch
+    return _launch
+
+
+def run_launches(launches: Sequence[Launch], device: str) -> None:
+    """Run launches in order on a device."""
+    if device != "cpu":
+        from ..cuda import runtime
+
+        runtime.run_launches(launches, device)
+        return
+    call = _launch or driver()
+    memory: dict[Scratch, Storage] = {}
+    for la in launches:
+        addresses = []
+        for p in la.pointers:
+            if type(p) is Scratch:
+                if p not in memory:
+                    memory[p] = Storage(p.nbytes)
+                addresses.append(memory[p].ptr)
+            else:
+                addresses.append(p if type(p) is int else p._address())
+        call(la.address(), la.chunks(), *addresses, *la.words)

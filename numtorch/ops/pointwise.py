@@ -1,0 +1,430 @@
+"""The elementwise kind: an op that is one scalar body.
+
+``@elementwise()`` turns a scalar function into an op on tensors and numbers; ``@op.grad`` gives its derivative as a second
+scalar body that takes ``g`` and whichever of the op's parameters and its output ``y`` it uses, and returns a value per
+parameter. A plan (output layout, kernel, size words) is found by the identity of the operands' layouts.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Sequence
+
+from ..autograd.mode import state
+from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, result_of
+from ..shape import Layout, broadcast, contiguous, expand_strides, layout
+from ..storage import Storage
+from . import launch as launching
+from .declare import TABLE, OpNode, Saved, attach, camel, empty_like_layout
+from .launch import PARALLEL_COST
+
+_MOST_PLANS = 4096
+
+
+class Plan:
+    """What is known from the operands' layouts alone."""
+
+    __slots__ = ("outputs", "address", "chunks", "words", "tensors", "scalars", "program", "layout_kind", "sizes", "alone")
+
+
+class Elementwise:
+    """An elementwise op; call it with tensors and numbers."""
+
+    def __init__(self, body: Callable, result: str = "same", promote: Sequence[str] | None = None,
+                 outputs: int = 1, name: str | None = None, component: int | None = None,
+                 uses: tuple[str, ...] | None = None, int_ok: bool = True):  # fmt: skip
+        self.body = body
+        self.name = name or body.__name__
+        self.__name__ = self.name
+        self.__doc__ = body.__doc__
+        signature = inspect.signature(body)
+        self.params = uses or tuple(signature.parameters)
+        self.defaults = {n: p.default for n, p in signature.parameters.items() if p.default is not inspect.Parameter.empty}
+        self.result = result
+        self.promoted = tuple(self.params if promote is None else promote)
+        self._promotes = tuple(n in self.promoted for n in self.params)
+        self.count = outputs
+        self.component = component
+        self.int_ok = int_ok
+        self.grad_body: Callable | None = None
+        self._grads: dict[int, Any] = {}
+        self._plans: dict[Any, Plan] = {}
+        self.domain: Any = None
+        self.ref: Callable | None = None
+        self.samples: Callable | None = None
+        self.aliases: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    # -- declaration
+
+    def grad(self, body: Callable) -> Callable:
+        """Decorator: the derivative, a scalar body of ``g``, parameters by name and ``y``."""
+        self.grad_body = body
+        return body
+
+    # -- calls
+
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if kwargs or len(args) != len(self.params):
+            args = self.bind(args, kwargs)
+        if out is not None:
+            return self._into(args, out)
+        key = tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
+        plan = self._plans.get(key)
+        if plan is None:
+            plan, args = self.plan(key, args)
+        if plan.alone is not None:
+            la = plan.alone
+            result = _tensor(Storage(la.numel * la.itemsize), 0, la) if la.device == "cpu" else empty_like_layout(la)
+            outputs: Any = (result,)
+        else:
+            outputs = [empty_like_layout(la) for la in plan.outputs]
+            result = outputs[0] if self.count == 1 else tuple(outputs)
+        self.execute(plan, outputs, args)
+        if state.grad and self.grad_body is not None:
+            for i in plan.tensors:
+                if args[i]._rg:
+                    self._record_node(args, outputs)
+                    break
+        return result
+
+    def bind(self, args: tuple, kwargs: dict) -> tuple:
+        """Arguments in the order of the body's parameters; TypeError as Python gives."""
+        if len(args) > len(self.params):
+            raise TypeError(f"{self.name}() takes {len(self.params)} positional arguments but {len(args)} were given")
+        values = dict(zip(self.params, args))
+        for n, v in kwargs.items():
+            if n not in self.params:
+                raise TypeError(f"{self.name}() got an unexpected keyword argument '{n}'; it takes {', '.join(self.params)}")
+            if n in values:
+                raise TypeError(f"{self.name}() got multiple values for argument '{n}'")
+            values[n] = v
+        missing = [n for n in self.params if n not in values and n not in self.defaults]
+        if missing:
+            names = ", ".join(f'"{n}"' for n in missing)
+            raise TypeError(f"{self.name}() missing {len(missing)} required positional arguments: {names}")
+        return tuple(values.get(n, self.defaults.get(n)) for n in self.params)
+
+    def execute(self, plan: Plan, outputs: Sequence[Any], args: Sequence[Any]) -> None:
+        """Launch the kernel of a plan."""
+        if plan.address:
+            words = [t._address() for t in outputs]
+            words += [args[i]._address() for i in plan.tensors]
+            words += plan.words
+            for i in plan.scalars:
+                words.append(args[i])
+            (launching._launch or launching.driver())(plan.address, plan.chunks, *words)
+        elif plan.outputs[0].numel:
+            self._execute_elsewhere(plan, outputs, args)
+        if state.recorder is not None:
+            state.recorder.elementwise(self, plan, outputs, args)
+        if state.anomaly is not None:
+            state.anomaly.on_forward(self.name, outputs, args)
+
+    def _execute_elsewhere(self, plan: Plan, outputs: Sequence[Any], args: Sequence[Any]) -> None:
+        from ..cuda import runtime
+
+        runtime.run_program(plan, outputs, args)
+
+    # -- planning: shapes and dtypes first, then the device
+
+    def plan(self, key: tuple, args: tuple, out: Sequence[Layout] | None = None) -> tuple[Plan, tuple]:
+        """Find the output layouts and the kernel for operands of these layouts."""
+        from ..tensor import Tensor
+
+        args = tuple(self._argument(n, a) for n, a in zip(self.params, args))
+        tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        device = self._device([args[i] for i in tensors])
+        compute = self.compute_dtype(args)
+        layouts = [args[i]._layout for i in tensors]
+        shape = broadcast(*[la.shape for la in layouts], op=self.name) if layouts else ()
+        shape = shape if out is None else out[0].shape
+        plan = Plan()
+        plan.tensors = tuple(tensors)
+        plan.scalars = tuple(i for i in range(len(args)) if i not in tensors)
+        plan.outputs = tuple(self._output_layouts(shape, layouts, compute, device)) if out is None else tuple(out)
+        plan.alone = plan.outputs[0] if self.count == 1 and out is None else None
+        self._bind_kernel(plan, args, layouts, shape, compute, device)
+        if len(self._plans) > _MOST_PLANS:
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan, args
+
+    def _argument(self, name: str, a: Any) -> Any:
+        from ..tensor import Tensor
+
+        if isinstance(a, (Tensor, bool, int, float)):
+            return a
+        if hasattr(a, "dtype") and getattr(a, "ndim", None) == 0 and hasattr(a, "item"):
+            return a.item()
+        raise TypeError(
+            f"{self.name}(): argument '{name}' must be Tensor or Number, not {type(a).__name__}; make a tensor with"
+            " numtorch.tensor(...)"
+        )
+
+    def _device(self, tensors: list[Any]) -> str:
+        device = None
+        for t in tensors:
+            d = t._layout.device
+            if device is None or (device == "cpu" and lead_is_scalar):
+                device, lead_is_scalar = d, t._layout.ndim == 0
+            elif d != device and not (d == "cpu" and t._layout.ndim == 0):
+                raise RuntimeError(
+                    f"{self.name}: Expected all tensors to be on the same device, but found at least two devices,"
+                    f" {device} and {d}! Move one of them with .to()"
+                )
+        return device or "cpu"
+
+    def compute_dtype(self, args: Sequence[Any]) -> dtype:
+        """The dtype in which the body is evaluated."""
+        dimensioned = zero_dim = number = None
+        for use, a in zip(self._promotes, args):
+            if not use:
+                continue
+            if hasattr(a, "_layout"):
+                d = a._layout.dtype
+                if a._layout.ndim:
+                    dimensioned = d if dimensioned is None else promote_types(dimensioned, d)
+                else:
+                    zero_dim = d if zero_dim is None else promote_types(zero_dim, d)
+            else:
+                d = of_number(a)
+                assert d is not None
+                number = d if number is None else promote_types(number, d)
+        if dimensioned is None and zero_dim is None and number is None:
+            found = bool_
+        else:
+            found = result_of(dimensioned, zero_dim, number)
+        if self.result == "float" and not found.is_floating_point:
+            return get_default_dtype()
+        if not self.int_ok and not found.is_floating_point:
+            raise RuntimeError(
+                f'"{self.name}" not implemented for {found.name!r}: expected a floating point dtype; convert with .float()'
+            )
+        return found
+
+    def result_dtype(self, compute: dtype) -> dtype:
+        """The dtype of the outputs."""
+        return bool_ if self.result == "bool" else compute
+
+    def _output_layouts(self, shape: tuple, layouts: list[Layout], compute: dtype, device: str) -> list[Layout]:
+        d = self.result_dtype(compute)
+        full = [la for la in layouts if la.shape == shape]
+        if full and not full[0].contiguous and full[0].dense and all(la.strides == full[0].strides for la in full):
+            one = layout(shape, full[0].strides, d, device)
+        else:
+            one = contiguous(shape, d, device)
+        return [one] * self.count
+
+    def _bind_kernel(self, plan: Plan, args: tuple, layouts: list[Layout], shape: tuple, compute: dtype, device: str) -> None:
+        from ..kernels import codegen
+
+        plan.program = self.program(plan, args, compute)
+        strides = [la.strides for la in plan.outputs]
+        strides += [expand_strides(la.shape, la.strides, shape) for la in layouts]
+        if not plan.outputs:
+            plan.address = 0
+            return
+        plan.layout_kind, plan.words = codegen.elementwise_words(shape, tuple(strides))
+        n = plan.outputs[0].numel
+        plan.sizes = (shape, tuple(strides))
+        plan.address = plan.program.kernel(plan.layout_kind).address() if n and device == "cpu" else 0
+        plan.chunks = 1 if n < PARALLEL_COST else min(launching.threads(), (n + 16383) // 16384)
+
+    def program(self, plan: Plan, args: Sequence[Any], compute: dtype) -> Any:
+        """The fused-kernel program that consists of this op alone."""
+        from ..kernels.codegen import Program, Step
+
+        scalars = [(self.params[i], "real" if isinstance(args[i], float) else "i64") for i in plan.scalars]
+        tensors = {self.params[i]: f"x{k}" for k, i in enumerate(plan.tensors)}
+        names = tuple(tensors.get(p, p) for p in self.params)
+        outs = tuple(f"y{k}" for k in range(len(plan.outputs)))
+        step = Step(self.body, self._full_args(names), outs, compute.kind, self.component)
+        return Program(
+            inputs=[args[i]._layout.dtype.kind for i in plan.tensors],
+            scalars=scalars,
+            outputs=[la.dtype.kind for la in plan.outputs],
+            steps=[step],
+        )
+
+    def _full_args(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Arguments for all of the body's parameters: those that a component does not use are given as the first."""
+        every = tuple(inspect.signature(self.body).parameters)
+        if every == self.params:
+            return names
+        given = dict(zip(self.params, names))
+        return tuple(given.get(p, names[0]) for p in every)
+
+    # -- other places for the result
+
+    def _into(self, args: tuple, out: Any) -> Any:
+        from .inplace import write_out
+
+        return write_out(self(*args), out, self.name)
+
+    def inplace(self, target: Any, *args: Any) -> Any:
+        """Write the result into ``target``, the first operand, recording history as PyTorch does."""
+        from .inplace import check_inplace, check_result, rebase
+
+        args = (target, *args)
+        if len(args) != len(self.params):
+            args = self.bind(args, {})
+        needs = state.grad and any(getattr(a, "_rg", False) for a in args)
+        check_inplace(target, self.name, needs)
+        la = target._layout
+        key = ("in", *[a._layout if hasattr(a, "_layout") else type(a) for a in args])
+        plan = self._plans.get(key)
+        if plan is None:
+            checked = tuple(self._argument(n, a) for n, a in zip(self.params, args))
+            result = self.result_dtype(self.compute_dtype(checked))
+            shapes = [a._layout.shape for a in checked if hasattr(a, "_layout")]
+            check_result(self.name, la, broadcast(*shapes, op=self.name), result)
+            plan, args = self.plan(key, args, out=[la])
+        node = self._make_node(args) if needs and self.grad_body is not None else None
+        self.execute(plan, (target,), args)
+        target._storage.version += not target._untracked
+        if node is not None:
+            self._save_outputs(node, (target,))
+            rebase(target, node)
+        elif needs:
+            rebase(target, None)
+        return target
+
+    # -- gradient
+
+    def _record_node(self, args: Sequence[Any], outputs: Sequence[Any]) -> None:
+        node = self._make_node(args)
+        self._save_outputs(node, outputs)
+        attach(node, outputs)
+
+    def _make_node(self, args: Sequence[Any]) -> OpNode:
+        inputs = [a if hasattr(a, "_layout") else None for a in args]
+        node = OpNode(self, inputs, [None] * self.count, None)
+        needed: set[str] = set()
+        for k, edge in enumerate(node.edges):
+            if edge is not None:
+                needed.update(self.grad_uses(k))
+        node.saved = {
+            n: (Saved(a) if hasattr(a, "_layout") else a) for n, a in zip(self.params, args) if n in needed
+        }
+        node.attrs = needed
+        return node
+
+    def _save_outputs(self, node: OpNode, outputs: Sequence[Any]) -> None:
+        for i, out in enumerate(outputs):
+            n = "y" if self.count == 1 else f"y{i}"
+            if n in node.attrs:
+                node.saved[n] = Saved(out, i)
+
+    def grad_uses(self, k: int) -> tuple[str, ...]:
+        """Which names the derivative for parameter ``k`` reads."""
+        op = self._grads.get(k)
+        if op is None:
+            op = self._grads[k] = self._derive(k)
+        return op.params if isinstance(op, Elementwise) else ()
+
+    def _derive(self, k: int) -> Any:
+        from ..kernels.codegen import body_of
+
+        body = body_of(self.grad_body)
+        component = k if body.components > 1 else None
+        trivial = body.trivial(component)
+        if trivial is not None:
+            return trivial
+        return Elementwise(self.grad_body, name=f"{self.name}_grad", component=component,  # type: ignore[arg-type]
+                           uses=body.uses(component))  # fmt: skip
+
+    def run_backward(self, node: OpNode, grads: list[Any]) -> Sequence[Any]:
+        """Gradients of the inputs: one fused kernel each, or ops on tensors when they are differentiated again."""
+        given: dict[str, Any] = {"g": grads[0]} if self.count == 1 else {f"g{i}": g for i, g in enumerate(grads)}
+        if self.count > 1:
+            given = {n: g if g is not None else _zeros(node.out_metas[int(n[1:])]) for n, g in given.items()}
+        if state.grad:
+            return self._differentiable_backward(node, given)
+        results: list[Any] = []
+        for k, edge in enumerate(node.edges):
+            if edge is None:
+                results.append(None)
+                continue
+            self.grad_uses(k)
+            op = self._grads[k]
+            if op == "g":
+                results.append(given["g"])
+            elif isinstance(op, Elementwise):
+                results.append(op(*[given[n] if n in given else node.tensor(n) for n in op.params]))
+            else:
+                results.append(_zeros(node.metas[k]))
+        return results
+
+    def _differentiable_backward(self, node: OpNode, given: dict[str, Any]) -> Sequence[Any]:
+        wanted = tuple(inspect.signature(self.grad_body).parameters)  # type: ignore[arg-type]
+        values = [given[n] if n in given else node.tensor(n) if n in node.saved else None for n in wanted]
+        values = [_NotNeeded if v is None else v for v in values]
+        result = self.grad_body(*values)  # type: ignore[misc]
+        if not isinstance(result, tuple):
+            result = (result,)
+        out: list[Any] = []
+        for k, edge in enumerate(node.edges):
+            r = result[k] if edge is not None else None
+            out.append(r if r is None or hasattr(r, "_layout") else _full(node.metas[k], r))
+        return out
+
+    @property
+    def backward_name(self) -> str:
+        return f"{camel(self.name)}Backward0"
+
+
+class _Unneeded:
+    """Stands for a value that no needed component reads: any arithmetic on it gives itself."""
+
+    def _same(self, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same
+    __pow__ = __rpow__ = __neg__ = __lt__ = __gt__ = __le__ = __ge__ = __eq__ = __ne__ = _same  # type: ignore[assignment]
+    __hash__ = object.__hash__
+
+
+_NotNeeded = _Unneeded()
+
+
+def _zeros(la: Any) -> Any:
+    from ..creation import zeros
+
+    return zeros(la.shape, dtype=la.dtype, device=la.device)
+
+
+def _full(la: Any, value: float) -> Any:
+    from ..creation import full
+
+    return full(la.shape, value, dtype=la.dtype, device=la.device)
+
+
+def _tensor(storage: Any, offset: int, la: Layout) -> Any:
+    global _tensor
+    from ..tensor import Tensor
+
+    _tensor = Tensor._make
+    return Tensor._make(storage, offset, la)
+
+
+def elementwise(
+    result: str = "same", promote: Sequence[str] | None = None, outputs: int = 1, name: str | None = None,
+    ref: Callable | None = None, domain: Any = None, samples: Callable | None = None, int_ok: bool = True,
+    aliases: Sequence[str] = (),
+) -> Callable[[Callable], Elementwise]:  # fmt: skip
+    """Declare an elementwise op from its scalar body.
+
+    ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
+    parameters that take part in promotion (default all); ``ref``: a NumPy reference, ``domain``: where samples are drawn.
+    """
+
+    def declare(body: Callable) -> Elementwise:
+        op = Elementwise(body, result, promote, outputs, name, int_ok=int_ok)
+        op.ref, op.domain, op.samples, op.aliases = ref, domain, samples, tuple(aliases)
+        TABLE[op.name] = op
+        return op
+
+    return declare
