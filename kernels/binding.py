@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import types
 from collections.abc import Callable, Iterator
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ Env = dict[str, Any]
 
 
 class Placeholder:
-    """A name in kernel source that every specialisation replaces: `T`, `S` (dtype constructors) or `VL` (lanes)."""
+    """A name in kernel source that every specialisation replaces: dtypes `T`, `S`, the lanes `VL`."""
 
     def __init__(self, name: str):
         self.name = name
@@ -38,13 +39,13 @@ class Placeholder:
 
     def __call__(self, *args: Any) -> Any:
         raise TypeError(
-            f"{self.name} only has a meaning inside a specialised kernel; call the kernel through address(), or its plain "
-            f"Python through interpret.bind()."
+            f"{self.name} only has a meaning inside a specialised kernel; call the kernel through address(), "
+            f"or its plain Python through interpret.bind()."
         )
 
 
 class Intrinsic:
-    """A function of memory.py or simd.py: a plain-Python body to interpret, and a numba intrinsic of the same name.
+    """A function of memory.py or simd.py: a plain-Python body, and a numba intrinsic of the same name.
 
     `module` holds the numba version and is imported only when a kernel is compiled. With `per_env`, the
     attribute is a function of the environment (a dict with T, S, VL, ...) that returns the numba intrinsic.
@@ -62,12 +63,12 @@ class Intrinsic:
 
 
 def intrinsic(module: str, per_env: bool = False) -> Callable[[Callable[..., Any]], Intrinsic]:
-    """Decorator: the function below is the plain-Python body of the numba intrinsic of that name in `module`."""
+    """Decorator: the function is the plain-Python body of the numba intrinsic of that name in `module`."""
     return lambda py: Intrinsic(py, module, per_env)
 
 
 class Device:
-    """A plain Python function that kernels may call; it is compiled again for each specialisation (see `jit.device`)."""
+    """A plain Python function that kernels may call, compiled for each specialisation (see `jit.device`)."""
 
     def __init__(self, py: Callable[..., Any], fastmath: frozenset[str] | None, inline: bool):
         self.py, self.fastmath, self.inline, self.name = py, fastmath, inline, py.__name__
@@ -81,7 +82,7 @@ class Device:
 
 
 def mentioned_names(code: types.CodeType) -> Iterator[str]:
-    """Names that `code` and the functions nested in it may load as globals (attribute names are included: harmless)."""
+    """Names that `code` and functions nested in it may load as globals (and attribute names: harmless)."""
     yield from code.co_names
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
@@ -89,7 +90,7 @@ def mentioned_names(code: types.CodeType) -> Iterator[str]:
 
 
 def mentioned_values(fn: types.FunctionType, env: Env) -> dict[str, Any]:
-    """Global and closure values that `fn` mentions, by name; names in `env` that `fn` knows are taken from there."""
+    """Global and closure values that `fn` mentions, by name; those named in `env` come from there."""
     found: dict[str, Any] = {}
     for name in mentioned_names(fn.__code__):
         if name in fn.__globals__:
@@ -135,7 +136,7 @@ def rebind(fn: types.FunctionType, env: Env, replace: Callable[[Any], Any]) -> t
 
 
 def fingerprint(fn: types.FunctionType, env: Env) -> bytes:
-    """Digest of everything that decides what `fn` computes, reached through its globals, except the numba version.
+    """Digest of everything that decides what `fn` computes, reached through its globals.
 
     Code that is loaded (not files) is hashed, so a file edited while this process runs cannot poison the
     cache. Intrinsics count with the text of their whole module.
@@ -166,16 +167,14 @@ def fingerprint(fn: types.FunctionType, env: Env) -> bytes:
 def _feed(digest: Any, code: types.CodeType) -> None:
     """Add what `code` does, but not where it stands (a comment or a moved line changes nothing)."""
     digest.update(code.co_code)
-    digest.update(
-        repr((code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)).encode()
-    )
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_flags)
+    digest.update(repr(names).encode())
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
             _feed(digest, const)
         else:
-            digest.update(
-                f"{type(const).__name__}{sorted(const) if isinstance(const, frozenset) else const!r};".encode()
-            )
+            text = sorted(const, key=repr) if isinstance(const, frozenset) else const
+            digest.update(f"{type(const).__name__}{text!r};".encode())
 
 
 def _stable_repr(value: Any) -> str:
@@ -185,11 +184,34 @@ def _stable_repr(value: Any) -> str:
     return repr(value)
 
 
-@cache
 def module_digest(module: str) -> bytes:
-    """sha256 of the source file of `module`, found without importing it; read once per process."""
+    """sha256 of the source of `module` and of the intrinsics modules it mentions, none of them imported.
+
+    Read once per process. Raises ImportError if there is no source file.
+    """
+    if module not in _DIGESTS:
+        _DIGESTS[module] = _source_digest(module)
+    return _DIGESTS[module]
+
+
+def digests_hold() -> bool:
+    """Whether the files behind `module_digest` are unchanged: what was imported later is what was keyed."""
+    return all(_source_digest(module) == digest for module, digest in _DIGESTS.items())
+
+
+_DIGESTS: dict[str, bytes] = {}
+_SIBLING = re.compile(rb"\bintrinsics_\w+")
+
+
+def _source_digest(module: str) -> bytes:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise ImportError(f"no source file found for kernel module {module!r}")
-    with open(spec.origin, "rb") as file:
-        return hashlib.sha256(file.read()).digest()
+    folder, text = Path(spec.origin).parent, Path(spec.origin).read_bytes()
+    seen, pending = {Path(spec.origin).stem: text}, [text]
+    while pending:
+        for name in {match.decode() for match in _SIBLING.findall(pending.pop())} - seen.keys():
+            file = folder / f"{name}.py"
+            seen[name] = file.read_bytes() if file.exists() else b""
+            pending.append(seen[name])
+    return hashlib.sha256(b"".join(hashlib.sha256(seen[name]).digest() for name in sorted(seen))).digest()

@@ -18,7 +18,7 @@ _FASTCALL_WITH_KEYWORDS = 0x0080 | 0x0002
 
 
 class Gate(bytes):
-    """The builtin's `self`: its bytes are a table of addresses for native code; calling it runs the Python fallback."""
+    """The builtin's `self`: its bytes are addresses for native code; calling it runs the Python fallback."""
 
     fallback: Callable[..., Any]
 

@@ -9,17 +9,18 @@ once. Where the directory cannot be written, code lives in memory for this proce
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import importlib.metadata
+import importlib.util
+import itertools
 import linecache
 import os
 import platform
 import struct
 import sys
-import tempfile
 import warnings
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 _MAGIC = b"numtorch object 1\n"
@@ -27,7 +28,7 @@ _MAGIC = b"numtorch object 1\n"
 
 @dataclass(frozen=True)
 class ObjectCode:
-    """Relocatable object file `blob` whose entry is `symbol`; not `portable` when it only runs in this process."""
+    """Relocatable object file `blob` with the entry `symbol`; `portable` if other processes can run it."""
 
     symbol: str
     blob: bytes
@@ -35,7 +36,7 @@ class ObjectCode:
 
 
 def directory() -> Path:
-    """The cache directory: NUMTORCH_CACHE_DIR, or the platform's user cache directory. It need not exist yet."""
+    """NUMTORCH_CACHE_DIR, or the platform's user cache directory. It need not exist yet."""
     chosen = os.environ.get("NUMTORCH_CACHE_DIR")
     if chosen:
         return Path(chosen)
@@ -50,7 +51,7 @@ def directory() -> Path:
 
 @cache
 def _build_digest() -> bytes:
-    """Digest of what all kernels of this process share: versions, CPU, features, and the compiler glue itself."""
+    """Digest of what all kernels of this process share: versions, CPU, features, the compiler glue."""
     import llvmlite
 
     from .binding import module_digest
@@ -59,15 +60,13 @@ def _build_digest() -> bytes:
     glue = [
         module_digest(f"{__package__}.{name}") for name in ("compile_cpu", "intrinsics_cpu", "binding", "jit")
     ]
-    versions = (
-        importlib.metadata.version("numba"),
-        llvmlite.__version__,
-        sys.version,
-        platform.machine(),
-        sys.platform,
-    )
+    numba = importlib.util.find_spec("numba")  # finds numba without importing it
+    if numba is None or numba.origin is None:
+        raise ImportError("numtorch needs numba, which is not installed.")
+    numba_version = Path(numba.origin).with_name("_version.py").read_bytes()
     avx = os.environ.get("NUMBA_ENABLE_AVX")
-    return hashlib.sha256(repr((_MAGIC, versions, target(), avx, glue)).encode()).digest()
+    versions = (llvmlite.__version__, sys.version, platform.machine(), sys.platform)
+    return hashlib.sha256(repr((_MAGIC, numba_version, versions, target(), avx, glue)).encode()).digest()
 
 
 def key(*parts: bytes) -> str:
@@ -92,7 +91,7 @@ def read(name: str) -> ObjectCode | None:
 
 
 def write(name: str, code: ObjectCode) -> None:
-    """Store `code` as `name`, atomically; in memory only (one warning per process) if the directory refuses."""
+    """Store `code` as `name`, atomically; in memory only, with one warning, if the directory refuses."""
     symbol = code.symbol.encode()
     body = struct.pack("<I", len(symbol)) + symbol + code.blob
     if not _replace(directory() / f"{name}.o", _MAGIC + hashlib.sha256(body).digest() + body):
@@ -100,7 +99,7 @@ def write(name: str, code: ObjectCode) -> None:
 
 
 def source_file(text: str, name: str) -> str:
-    """Path of a file with exactly `text` (named by its hash); if none can be written, a name that linecache knows."""
+    """Path of a file with `text`, named by its hash; if none can be written, a name that linecache knows."""
     path = directory() / "generated" / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:24]}.py"
     try:
         if path.read_text(encoding="utf-8") == text:
@@ -119,36 +118,28 @@ def source_file(text: str, name: str) -> str:
 
 
 _MEMORY: dict[str, ObjectCode] = {}
+_COUNT = itertools.count()
+_WARNED: list[str] = []
 
 
 def _replace(path: Path, data: bytes) -> bool:
-    """Write `data` to `path` through a temporary file and a rename; False, with one warning, if that is refused."""
-    temporary = None
+    """Write `data` to `path` by a temporary file and a rename; False, with one warning, if refused."""
+    temporary = path.with_name(f".new-{os.getpid()}-{next(_COUNT)}-{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
         os.replace(temporary, path)
         return True
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        _warn_once(f"{type(error).__name__}: {error}")
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if not _WARNED:
+            _WARNED.append(str(error))
+            warnings.warn(
+                f"compiled kernels cannot be stored in {directory()} ({error}); each process will compile "
+                f"them again. Set NUMTORCH_CACHE_DIR to a directory that can be written.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return False
-
-
-@lru_cache(maxsize=1)
-def _warn_once_for_process() -> list[str]:
-    return []
-
-
-def _warn_once(reason: str) -> None:
-    given = _warn_once_for_process()
-    if not given:
-        given.append(reason)
-        warnings.warn(
-            f"compiled kernels cannot be stored in {directory()} ({reason}); every process will compile them again. "
-            f"Set NUMTORCH_CACHE_DIR to a directory that can be written.",
-            RuntimeWarning, stacklevel=2,
-        )  # fmt: skip

@@ -34,7 +34,8 @@ _TABLE, _OPS, _COUNTERS, _COUNTER_WORDS, _WORDS, _PATCHES, _PATCH_TABLE, _IN_USE
 
 # Words of the gate: addresses that native code needs, in the payload of the bytes object that is the
 # builtin's `self`.
-(_POOL, _INT, _FLOAT, _BOOL, _NONE, _AS_INT64, _ERROR_SET, _ERROR_CLEAR, _INCREF, _SAVE, _RESTORE, _CALL) = range(12)  # fmt: skip
+_POOL, _INT, _FLOAT, _BOOL, _NONE = range(5)
+_AS_INT64, _ERROR_SET, _ERROR_CLEAR, _INCREF, _SAVE, _RESTORE, _CALL = range(5, 12)
 _PAYLOAD = Builtin.PAYLOAD
 _TYPE_WORD = object.__basicsize__ // 8 - 1
 _FLOAT_WORD = object.__basicsize__ // 8
@@ -45,7 +46,7 @@ _FLOAT_WORD = object.__basicsize__ // 8
 
 @device
 def read_words(gate, argv, nargs, block):
-    """Convert Python ints, bools and floats to words; 0 when done, 1 when an argument is something else or too big."""
+    """Convert Python ints, bools and floats to words; 1 if an argument is not one or is too big, else 0."""
     for i in range(nargs):
         item = ldi(argv, i)
         kind = ldi(item, _TYPE_WORD)
@@ -193,7 +194,7 @@ def _check_words(what: str, words: tuple[Any, ...]) -> None:
 
 def _check_launch(address: Any, nchunks: Any, words: tuple[Any, ...]) -> None:
     for name, value in (("address", address), ("nchunks", nchunks)):
-        if type(value) is not int:
+        if type(value) not in (int, bool):
             raise TypeError(f"launch() argument {name!r} must be an int, got {type(value).__name__}.")
     if address == 0 or not -(1 << 62) < nchunks <= MAX_CHUNKS:
         raise ValueError(
@@ -214,7 +215,7 @@ def _check_replay(program: Any, mode: Any, words: tuple[Any, ...]) -> None:
 
 
 def _slow_launch(address: int, nchunks: int, /, *words: int | float) -> None:
-    """launch(address, nchunks, *words): run a compiled kernel on the argument block `words` (Python ints and floats).
+    """launch(address, nchunks, *words): run a compiled kernel on the block `words` (Python ints and floats).
 
     1 chunk runs here and now, holding the GIL. More chunks run on the thread pool without the GIL; -n runs n
     chunks on this thread without the GIL; 0 does nothing. Raises TypeError, ValueError or OverflowError for
@@ -229,7 +230,7 @@ def _slow_launch(address: int, nchunks: int, /, *words: int | float) -> None:
 
 
 def _slow_replay(program: int, mode: int, /, *words: int | float) -> None:
-    """replay(program.address, mode, *words): patch `words` into a Program's argument blocks and run all its ops.
+    """replay(program.address, mode, *words): patch `words` into a Program's blocks and run all its ops.
 
     `mode` is SERIAL (holding the GIL), SERIAL_WITHOUT_GIL or PARALLEL (on the pool, without the GIL). A
     program that another thread is running is waited for. Raises TypeError, ValueError or OverflowError for
@@ -336,7 +337,7 @@ class Program:
         threads.on_fork(self)
 
     def run(self, mode: int, *words: int | float) -> None:
-        """Patch `words` in and run all ops; on a hot path call `replay(program.address, mode, *words)` directly."""
+        """Patch `words` in and run all ops; hot paths call `replay(program.address, mode, *words)`."""
         replay(self.address, mode, *words)
 
     def after_fork(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Pointer:
-    """A checked pointer into a flat array: `p[i]` raises IndexError outside of it. `Pointer(array)` shares its memory.
+    """A checked pointer: `p[i]` raises IndexError outside of the array, whose memory `Pointer(array)` shares.
 
     Example: `p = Pointer(np.arange(3.0)); p[2] == 2.0`, while `p[3]` and `p[-1]` raise.
     """
@@ -51,7 +51,7 @@ class Pointer:
 
 
 def bind(kernel: Any, T: str = "float32", S: str | None = None, **more: Any) -> Any:
-    """`kernel` (or a device function) as a plain Python function of Pointers and numbers, for the given dtypes.
+    """`kernel` (or a device function) as a plain function of Pointers and numbers, for the given dtypes.
 
     Example: `bind(scale_rows, T="float64")(Pointer(y), Pointer(x), 3, 4, 2.0, 0, 1)`
     """

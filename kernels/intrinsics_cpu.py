@@ -1,4 +1,4 @@
-"""Numba intrinsics behind memory.py: raw memory, stack buffers, bit tricks, atomics. Imported only when compiling."""
+"""Numba intrinsics behind memory.py: raw memory, stack buffers, atomics. Imported only when compiling."""
 
 from __future__ import annotations
 
@@ -103,6 +103,21 @@ def stack(typingctx, count, dtype):
         return room
 
     return result(count, dtype), gen
+
+
+@intrinsic
+def copy(typingctx, dst, src, count):
+    if not (isinstance(dst, types.CPointer) and dst == src):
+        raise TypingError(f"copy needs two pointers of one type, got {dst} and {src}")
+
+    def gen(context, builder, sig, args):
+        width = context.get_abi_sizeof(context.get_data_type(dst.dtype))
+        bytep = ir.IntType(8).as_pointer()
+        target, source = (builder.bitcast(p, bytep) for p in args[:2])
+        cgutils.raw_memmove(builder, target, source, args[2], width)
+        return context.get_dummy_value()
+
+    return types.void(dst, src, types.int64), gen
 
 
 @intrinsic

@@ -36,6 +36,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -54,10 +55,10 @@ _FASTMATH_ALLOWED = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
 @dataclass(frozen=True)
 class Parameter:
-    """Annotation of a kernel parameter: how its word of the argument block is read. `dtype` may be a placeholder."""
+    """Annotation of a kernel parameter: how its word of the argument block is read."""
 
     name: str
-    dtype: str | Placeholder
+    dtype: str | Placeholder  # a name from binding.SCALARS, or T, S, ...
     kind: str  # "pointer", "int", "real" (a float64's bits converted to T) or "float" (a float64's bits)
 
     def __repr__(self) -> str:
@@ -65,7 +66,7 @@ class Parameter:
 
 
 def pointer(dtype: str | Placeholder) -> Parameter:
-    """Annotation for a pointer to `dtype`: a dtype name, or a placeholder of your own such as `Placeholder("U")`."""
+    """Annotation for a pointer to `dtype`: a dtype name, or a placeholder such as `Placeholder("U")`."""
     return Parameter(f"{dtype}_ptr", dtype, "pointer")
 
 
@@ -92,7 +93,7 @@ def _fastmath(flags: Iterable[str]) -> frozenset[str]:
 
 
 class Kernel:
-    """A kernel before specialisation: `.py` (the plain function), `.name`, `.params` (annotations by name), `.grid`.
+    """A kernel before specialisation: `.py` (the plain function), `.name`, `.params` (annotations), `.grid`.
 
     `address()` yields the address of the compiled code.
     """
@@ -107,7 +108,7 @@ class Kernel:
         return f"<kernel {self.name}({', '.join(f'{n}: {p!r}' for n, p in self.params.items())})>"
 
     def address(self, T: str = "float32", S: str | None = None, **more: Any) -> int:
-        """Address of the code for main dtype `T`, second dtype `S` and further names (dtype names or numbers).
+        """Address of the code for main dtype `T`, second dtype `S`, and further names (dtypes or numbers).
 
         Compiled at the first use on this machine, loaded from disk in later processes, a dict lookup after
         that.
@@ -186,12 +187,12 @@ def from_source(text: str, name: str, **options: Any) -> Kernel:
 
 # ---- from a kernel to an address ---------------------------------------------------------------------------
 
-_LOCK = threading.RLock()
+_LOCK = threading.RLock()  # held while a kernel is loaded or compiled
 _GENERATED: dict[tuple[str, str], Kernel] = {}
 
 
 def complete(env: binding.Env) -> binding.Env:
-    """Check the dtype names in `env` and add VL, the SIMD lanes of T. Raises TypeError for an unknown dtype name."""
+    """`env` with VL, the SIMD lanes of T, added. Raises TypeError for an unknown dtype name or no T."""
     from .target import target
 
     for name, value in env.items():
@@ -203,7 +204,7 @@ def complete(env: binding.Env) -> binding.Env:
 
 
 def load(what: Kernel, env: binding.Env) -> int:
-    """Address of `what` specialised by the complete `env`: from the object cache, else compiled now and stored."""
+    """Address of `what` specialised by the complete `env`: from the object cache, else compiled now."""
     from . import engine
 
     names = list(what.params)
@@ -225,7 +226,7 @@ def load(what: Kernel, env: binding.Env) -> int:
 
 @functools.cache
 def load_native(py: Any) -> int:
-    """Address of a plain function of int64 words returning an int64, for the driver and the pool (no argument block)."""
+    """Address of a plain function of int64 words that returns an int64, for the driver and the pool."""
     from . import engine
 
     names = list(inspect.signature(py).parameters)
@@ -238,3 +239,13 @@ def load_native(py: Any) -> int:
         if stored.portable:
             cache.write(key, stored)
     return engine.load(stored)
+
+
+def _in_forked_child() -> None:
+    """A lock that another thread held at the fork would never be released in the child."""
+    global _LOCK
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

@@ -78,8 +78,16 @@ def offset(p: Any, k: int) -> Any:
 
 @_numba
 def stack(count: int, dtype: Any) -> Any:
-    """Uninitialised buffer of `count` (a compile-time constant) elements on the stack, 64-byte aligned; a pointer."""
+    """Uninitialised stack buffer of `count` (a compile-time constant) elements, 64-byte aligned; a pointer."""
     return Pointer.poisoned(count, dtype)
+
+
+@_numba
+def copy(dst: Any, src: Any, count: int) -> None:
+    """Copy `count` elements between two pointers of one type; they may overlap."""
+    values = [src[i] for i in range(count)]
+    for i, value in enumerate(values):
+        dst[i] = value
 
 
 @_numba

@@ -1,4 +1,4 @@
-"""Which CPU the kernels are compiled for, decided once from the host and NUMTORCH_SIMD; without importing numba."""
+"""The CPU that kernels are compiled for, decided once from the host and NUMTORCH_SIMD; needs no numba."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _host_level(features: dict[str, bool]) -> str:
 
 
 def _narrowed(features: dict[str, bool], level: str) -> str:
-    """The host's features with everything above `level` off; offs come last, because LLVM applies them in order."""
+    """The host's features without those above `level`; offs come last, because LLVM goes by order."""
     dropped = {"avx512": (), "avx2": _WIDE, "sse": _AVX}[level]
     keep = [f"+{name}" for name, on in sorted(features.items()) if on and not name.startswith(dropped)]
     drop = [f"-{name}" for name in sorted(features) if dropped and name.startswith(dropped)]

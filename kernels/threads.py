@@ -44,7 +44,9 @@ from .memory import (
 
 MAX_CHUNKS = 4096
 MAX_THREADS = 512
-_LINE = 16  # words between words that different threads write: two cache lines, because CPUs prefetch them in pairs
+_LINE = (
+    16  # words between words that different threads write: two cache lines, as CPUs prefetch them in pairs
+)
 
 # Words of the pool block. Read-mostly ones share the first lines; the others have lines of their own.
 LIMIT, STARTED, STOP, YIELD, SYSCALL, FUTEX, SLEEP = range(7)
@@ -83,7 +85,7 @@ def run_serial(table, ops):
 
 @device
 def claim_chunks(fn, block, chunks, cell, first):
-    """Run every chunk that this thread claims, starting the search at chunk `first`; counts them in the word at `cell`."""
+    """Run the chunks that this thread can claim, from chunk `first` on; counts them at `cell`."""
     chunk = first
     done = 0
     for _ in range(chunks):
@@ -128,7 +130,7 @@ def run_stages(pool, table, ops, counters, thread, threads):
 
 @device
 def run_pool(pool, table, ops, counters, counter_words):
-    """Run a program on the pool, or on this thread alone if another thread has the pool. Call it without the GIL."""
+    """Run a program on the pool, or here alone if another thread has the pool. Called without the GIL."""
     if atomic_swap_if(pool + 8 * BUSY, 0, 1) == 0:
         run_serial(table, ops)
         return
@@ -220,10 +222,10 @@ def aligned_words(count: int) -> np.ndarray:
     return raw[skip : skip + count]
 
 
-def symbol(*names: str, library: Any = None) -> int:
-    """Address of the first C function of these names in `library` (default: the process); 0 if there is none."""
+def symbol(*names: str) -> int:
+    """Address of the first of these C functions that the process has; 0 if there is none."""
     for name in names:
-        found = getattr(library or _LIBC, name, None)
+        found = getattr(_LIBC, name, None)
         if found is not None:
             return ctypes.cast(found, ctypes.c_void_p).value or 0
     return 0
@@ -262,14 +264,14 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Let parallel launches use `count` threads, the caller's included. Raises ValueError unless 1 <= count <= 512."""
+    """Let parallel launches use `count` threads, the caller included. ValueError unless 1 <= count <= 512."""
     if type(count) is not int or not 1 <= count <= MAX_THREADS:
         raise ValueError(f"set_num_threads() expects an int from 1 to {MAX_THREADS}, got {count!r}.")
     _BLOCK[LIMIT] = count
 
 
 def ensure_started() -> None:
-    """Start the workers that are missing. If the system refuses threads, go on with those there are, and warn."""
+    """Start missing workers. If the system refuses threads, go on with those there are, and warn."""
     with _STARTING:
         _BLOCK[STOP] = 0
         native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(load_native(worker))
