@@ -16,6 +16,7 @@ from .binding import Device, Intrinsic, Placeholder
 from .cache import ObjectCode
 from .elf import undefined_symbols
 from .jit import CONTRACT, Kernel, Parameter
+from .lean import emit, lean
 from .target import target
 
 # The error path of numba's wrapper (never taken: kernels do not raise); then what LLVM emits itself.
@@ -24,9 +25,11 @@ _WRAPPER = set(
     Py_DecRef Py_IncRef""".split()
 )
 _C_LIBRARY = {"memcpy", "memmove", "memset", "fmod", "fmodf"}
-_MATHEMATICS = """roundeven sqrt floor ceil trunc rint nearbyint round fma exp exp2 expm1 log log2 log10 log1p pow
-sin cos tan tanh asin acos atan atan2 sinh cosh asinh acosh atanh erf lgamma tgamma cbrt hypot copysign""".split()
-_ALLOWED = _WRAPPER | _C_LIBRARY | set(_MATHEMATICS) | {f"{name}f" for name in _MATHEMATICS}
+_MATHEMATICS = set(
+    """roundeven sqrt floor ceil trunc rint nearbyint round fma exp exp2 expm1 log log2 log10 log1p pow sin
+    cos tan tanh asin acos atan atan2 sinh cosh asinh acosh atanh erf lgamma tgamma cbrt hypot copysign""".split()
+)
+_ALLOWED = _WRAPPER | _C_LIBRARY | _MATHEMATICS | {f"{name}f" for name in _MATHEMATICS}
 
 
 def _choose_target() -> None:
@@ -79,12 +82,14 @@ class _Specialiser:
 def _njit(py: Any, fastmath: frozenset[str], signature: str | None = None, **options: Any) -> Any:
     where = () if signature is None else (signature,)
     common = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "fastmath": set(fastmath)}
+    common["no_cfunc_wrapper"] = signature is None  # the entry is called through it, device functions are not
     disabled, config.DISABLE_JIT = (
         config.DISABLE_JIT,
         0,
     )  # under NUMBA_DISABLE_JIT there would be no kernels at all
     try:
-        return numba.njit(*where, **common, **options)(py)
+        with lean():
+            return numba.njit(*where, **common, **options)(py)
     finally:
         config.DISABLE_JIT = disabled
 
@@ -129,18 +134,18 @@ def _object(dispatcher: Any, name: str) -> ObjectCode:
     """Object code of a compiled dispatcher. Raises RuntimeError if it calls what a kernel may not."""
     compiled = dispatcher.overloads[dispatcher.signatures[0]]
     library = compiled.library
-    blob = library._get_compiled_object()
+    blob = emit(library)
     needed = undefined_symbols(blob)
     if needed is None:
         declared = (f.name for f in library._final_module.functions if f.is_declaration)
         needed = {symbol for symbol in declared if not symbol.startswith("llvm.")}
     # Intel's vector mathematics (if numba found it) exists in this process only: such code is not stored.
-    foreign = {symbol for symbol in needed if not symbol.startswith("__svml")} - _ALLOWED
-    missing = {symbol for symbol in needed - _WRAPPER if not llvm.address_of_symbol(symbol)}
-    if foreign | missing:
+    bad = {symbol for symbol in needed if not symbol.startswith("__svml")} - _ALLOWED
+    bad |= {symbol for symbol in needed - _WRAPPER if not llvm.address_of_symbol(symbol)}
+    if bad:
         raise RuntimeError(
-            f"kernel {name} calls {', '.join(sorted(foreign | missing))}: kernels must not allocate, raise or "
-            f"use numba's run-time library."
+            f"kernel {name} calls {', '.join(sorted(bad))}: kernels must not allocate, raise or use "
+            f"numba's run-time library."
         )
     portable = needed <= _ALLOWED and binding.digests_hold()
     return ObjectCode(compiled.fndesc.llvm_cfunc_wrapper_name, blob, portable)

@@ -1,0 +1,331 @@
+"""Matrix product C = alpha A B + beta C + bias, clamped below (ReLU), on strided matrices.
+
+`matmul_plan` chooses a kernel and its words; nothing is transposed or copied as a whole. Two register tiles (tiles.py):
+
+    outer   any strides. B is read along its rows; a panel of it that is not contiguous there, is far apart in memory or
+            reaches over the edge is first packed into scratch that fits the L1 cache:
+
+              k0..k0+KC     j..j+NR                 C block of a chunk: for each block of KC k,
+            A [i, k] ->   B panel (L1)              for each block of MB rows (A block: L2),
+               splat    x vectors        +=> C      for each panel of NR columns, all tiles of MR rows
+    dot     A and B contiguous along k (Linear forward with few rows): vectors along k.
+
+Every element of C is one chain of additions over k whose blocks depend on K alone, and a tile never straddles two units, so
+the bits of the result do not depend on the number of chunks.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from ..jit import VL, T, T_ptr, device, i64, kernel, real
+from ..memory import offset, split, stack
+from ..simd import (
+    spread, tile_dot, tile_dotn, tile_fma, tile_load, tile_max, tile_store, tile_sums, tile_zero, vadd, vfma, vload, vloadn,
+    vmaxn, vmul, vsplat, vstore, vstoren,
+)  # fmt: skip
+from ..target import target
+from . import tiles
+
+LOWEST = -float("inf")  # the `low` that clamps nothing
+READ, BIAS = 1, 2  # flags of finish()
+
+
+@device
+def finish(c, ldc, m, n, vectors, acc, alpha, beta, bias, brs, bcs, low, flags):
+    """C[:m, :n] = max(alpha acc + beta C + bias, low) for a tile whose sums are in `acc`, `vectors` vectors a row.
+
+    `flags & READ`: C is read; `flags & BIAS`: bias[i * brs + j * bcs] is added, bcs is 0 or 1.
+    """
+    al, be, lo = vsplat(alpha), vsplat(beta), vsplat(low)
+    for i in range(m):
+        for j in range(vectors):
+            left = n - j * VL
+            if left > 0:
+                at = i * ldc + j * VL
+                v = vmul(vload(acc, (i * vectors + j) * VL), al)
+                if flags & 1 != 0:
+                    v = vfma(vloadn(c, at, left), be, v)
+                if flags & 2 != 0:
+                    if bcs == 0:
+                        v = vadd(v, vsplat(bias[i * brs]))
+                    else:
+                        v = vadd(v, vloadn(bias, i * brs + j * VL, left))
+                v = vmaxn(v, lo)
+                if left >= VL:
+                    vstore(c, at, v)
+                else:
+                    vstoren(c, at, v, left)
+
+
+@device
+def pack(panel, width, b, bks, bns, kc, n):
+    """panel[k, :width] = B[k, :n] padded with zeros."""
+    if bns == 1:
+        for k in range(kc):
+            for p in range(width // VL):
+                j = p * VL
+                if j + VL <= n:
+                    vstore(panel, k * width + j, vload(b, k * bks + j))
+                else:
+                    vstore(panel, k * width + j, vloadn(b, k * bks + j, n - j))
+    else:
+        for j in range(n):
+            for k in range(kc):
+                panel[k * width + j] = b[k * bks + j * bns]
+        for j in range(n, width):
+            for k in range(kc):
+                panel[k * width + j] = T(0)
+
+
+@device
+def copy_rows(to, pitch, source, stride, rows, cols):
+    """to[i, :cols] = source[i, :cols]: the A block, compact, so that its rows do not collide in the cache."""
+    for i in range(rows):
+        for p in range((cols + VL - 1) // VL):
+            j = p * VL
+            if j + VL <= cols:
+                vstore(to, i * pitch + j, vload(source, i * stride + j))
+            else:
+                vstoren(to, i * pitch + j, vloadn(source, i * stride + j, cols - j), cols - j)
+
+
+@lru_cache(maxsize=None)
+def gemm(rows: int, vectors: int) -> Any:
+    """The outer-form kernel with tiles of `rows` x `vectors` vectors, and half as many rows for a remainder."""
+    half = (rows + 1) // 2
+    room = rows * vectors * 16  # lanes are at most 16
+
+    @kernel
+    def gemm_outer(
+        c: T_ptr, a: T_ptr, b: T_ptr, bias: T_ptr, scratch: T_ptr, M: i64, N: i64, K: i64, ldc: i64,
+        ars: i64, aks: i64, bks: i64, bns: i64, batch: i64, inner: i64, cbs: i64, abs0: i64, abs1: i64, bbs0: i64,
+        bbs1: i64, brs: i64, bcs: i64, alpha: real, beta: real, low: real, flags: i64, plain: i64, MB: i64, NB: i64,
+        KC: i64, copy_a: i64, pack_b: i64, slots: i64, chunk_words: i64, chunk: i64, nchunks: i64,
+    ):  # fmt: skip
+        """`batch` matrices; number t takes A at (t // inner) * abs0 + (t % inner) * abs1, B alike, C at t * cbs."""
+        width = vectors * VL
+        acc = stack(room, T)
+        panels = offset(scratch, chunk * chunk_words)
+        copied = offset(panels, slots * KC * width)
+        mblocks, nblocks = (M + MB - 1) // MB, (N + NB - 1) // NB
+        unit, end = split(batch * mblocks * nblocks, chunk, nchunks)
+        while unit < end:
+            mb = unit % mblocks
+            nb = unit // mblocks % nblocks
+            t = unit // mblocks // nblocks
+            run = min(mblocks - mb, end - unit)
+            unit += run
+            ap = offset(a, t // inner * abs0 + t % inner * abs1)
+            bp = offset(b, t // inner * bbs0 + t % inner * bbs1)
+            cp = offset(c, t * cbs)
+            i_end, j_end = min(M, (mb + run) * MB), min(N, (nb + 1) * NB)
+            k0 = 0
+            while True:
+                kc = min(KC, K - k0)
+                lower = low if k0 + kc >= K else T(LOWEST)
+                does = flags if k0 == 0 else READ
+                factor = beta if k0 == 0 else T(1)
+                begin = 1 if k0 > 0 or (flags != 0 and plain != 0) else 0
+                for block in range(mb, mb + run):
+                    i0 = block * MB
+                    i1 = min(i_end, i0 + MB)
+                    ablock, ar, ak = offset(ap, i0 * ars + k0 * aks), ars, aks
+                    if copy_a != 0:
+                        ar, ak, lines, pitch, stride, length = KC + 16, 1, i1 - i0, KC + 16, ars, kc
+                        if aks != 1:
+                            ar, ak, lines, pitch, stride, length = 1, MB + 16, kc, MB + 16, aks, i1 - i0
+                        copy_rows(copied, pitch, ablock, stride, lines, length)
+                        ablock = copied
+                    for p in range((j_end - nb * NB + width - 1) // width):
+                        j = nb * NB + p * width
+                        n = min(width, j_end - j)
+                        panel, bk = offset(bp, k0 * bks + j), bks
+                        if pack_b != 0 or n < width:
+                            panel, bk = panels, width
+                            if slots > 1:
+                                panel = offset(panels, p * KC * width)
+                            if block == mb:
+                                pack(panel, width, offset(bp, k0 * bks + j * bns), bks, bns, kc, n)
+                        for q in range((i1 - i0 + rows - 1) // rows):
+                            i = i0 + q * rows
+                            m = min(rows, i1 - i)
+                            ct, at = offset(cp, i * ldc + j), offset(ablock, (i - i0) * ar)
+                            start, srs = ct, ldc
+                            if k0 == 0 and flags & 2 != 0:
+                                start, srs = offset(bias, j), 0
+                            vs = spread(panel, VL, vectors, vectors)
+                            fast = plain != 0 and m == rows and n == width
+                            ka, kb = 0, 0
+                            if m > half or half == rows:
+                                xs = spread(at, ar, m, rows)
+                                if fast and begin != 0:
+                                    tile = tile_load(start, srs, rows, vectors)
+                                else:
+                                    tile = tile_zero(T, rows, vectors)
+                                for _ in range(kc):
+                                    tile = tile_fma(tile, xs, ka, vs, kb)
+                                    ka += ak
+                                    kb += bk
+                                if fast:
+                                    tile_store(ct, ldc, tile_max(tile, lower))
+                                else:
+                                    tile_store(acc, width, tile)
+                            else:
+                                ys = spread(at, ar, m, half)
+                                small = tile_zero(T, half, vectors)
+                                for _ in range(kc):
+                                    small = tile_fma(small, ys, ka, vs, kb)
+                                    ka += ak
+                                    kb += bk
+                                tile_store(acc, width, small)
+                            if not fast:
+                                bt = offset(bias, i * brs + j * bcs)
+                                finish(ct, ldc, m, n, vectors, acc, alpha, factor, bt, brs, bcs, lower, does)
+                k0 += kc
+                if k0 >= K:
+                    break
+
+    return gemm_outer
+
+
+@lru_cache(maxsize=None)
+def gemm_dot(rows: int, cols: int) -> Any:
+    """The dot-form kernel with tiles of `rows` x `cols`; a unit is a tile's columns for all rows of one matrix."""
+    room = rows * 16  # lanes are at most 16
+
+    @kernel
+    def gemm_by_dot(
+        c: T_ptr, a: T_ptr, b: T_ptr, bias: T_ptr, M: i64, N: i64, K: i64, ldc: i64, ars: i64, bns: i64,
+        batch: i64, inner: i64, cbs: i64, abs0: i64, abs1: i64, bbs0: i64, bbs1: i64, brs: i64, bcs: i64,
+        alpha: real, beta: real, low: real, flags: i64, chunk: i64, nchunks: i64,
+    ):  # fmt: skip
+        """A[i, k] at i * ars + k and B[k, j] at j * bns + k."""
+        acc = stack(room, T)
+        blocks = (N + cols - 1) // cols
+        lo, hi = split(batch * blocks, chunk, nchunks)
+        for unit in range(lo, hi):
+            t, j = unit // blocks, unit % blocks * cols
+            ap = offset(a, t // inner * abs0 + t % inner * abs1)
+            bp = offset(b, t // inner * bbs0 + t % inner * bbs1 + j * bns)
+            cp = offset(c, t * cbs + j)
+            n = min(cols, N - j)
+            for q in range((M + rows - 1) // rows):
+                i = q * rows
+                m = min(rows, M - i)
+                xs, ys = spread(offset(ap, i * ars), ars, m, rows), spread(bp, bns, n, cols)
+                tile = tile_zero(T, rows, cols)
+                for step in range(K // VL):
+                    tile = tile_dot(tile, xs, ys, step * VL)
+                if K % VL != 0:
+                    tile = tile_dotn(tile, xs, ys, K // VL * VL, K % VL)
+                tile_sums(acc, tile)
+                bt = offset(bias, i * brs + j * bcs)
+                finish(offset(cp, i * ldc), ldc, m, n, 1, acc, alpha, beta, bt, brs, bcs, low, flags)
+
+    return gemm_by_dot
+
+
+@kernel
+def matmul_plain(
+    c: T_ptr, a: T_ptr, b: T_ptr, M: i64, N: i64, K: i64, ldc: i64, ars: i64, aks: i64, bks: i64, bns: i64,
+    batch: i64, inner: i64, cbs: i64, abs0: i64, abs1: i64, bbs0: i64, bbs1: i64, chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """C = A B for integers (they wrap around) and every other dtype without vectors; a unit is a row of C."""
+    lo, hi = split(batch * M, chunk, nchunks)
+    for unit in range(lo, hi):
+        t, i = unit // M, unit % M
+        row = offset(c, t * cbs + i * ldc)
+        left = offset(a, t // inner * abs0 + t % inner * abs1 + i * ars)
+        right = offset(b, t // inner * bbs0 + t % inner * bbs1)
+        for j in range(N):
+            row[j] = T(0)
+        for k in range(K):
+            x = left[k * aks]
+            for j in range(N):
+                row[j] = T(row[j] + x * right[k * bks + j * bns])
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------------
+
+
+class Launch(NamedTuple):
+    """One kernel call: `launch(kernel.address(T=T), nchunks, *pointers, *words)` with nchunks between 1 and `units`.
+
+    `pointers` are names of buffers; "scratch" is a buffer of `nchunks * chunk_scratch` bytes private to this launch. `cost` is
+    the work in multiply-adds.
+    """
+
+    kernel: Any
+    T: str
+    pointers: tuple[str, ...]
+    words: tuple[int | float, ...]
+    units: int
+    chunk_scratch: int
+    cost: int
+
+
+def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize: int) -> tuple[int, int, int]:
+    """(MB, NB, KC): an A block for half of L2, a B panel for half of L1, and enough units for the threads."""
+    kc_most = 384
+    kc = K if K <= kc_most else -(-K // -(-K // kc_most))
+    most = 768 // itemsize  # 192 rows of float32
+    mblocks = max(1, -(-M // most))
+    mb = -(-M // (mblocks * rows)) * rows
+    wanted = max(1, min(16 // max(1, mblocks * batch), 2 * mb * N * K // 1_000_000))
+    nblocks = max(wanted, -(-N // 2048))
+    return max(mb, rows), max(2, -(-N // (nblocks * width))) * width, max(kc, 1)
+
+
+@lru_cache(maxsize=4096)
+def matmul_plan(
+    M: int, N: int, K: int, a: tuple[int, int], b: tuple[int, int], T: str = "float32", ldc: int | None = None,
+    batch: tuple[int, int] = (1, 1), a_batch: tuple[int, int] = (0, 0), b_batch: tuple[int, int] = (0, 0),
+    c_batch: int | None = None, alpha: float = 1.0, beta: float = 0.0, bias: tuple[int, int] | None = None, relu: bool = False,
+) -> Launch:  # fmt: skip
+    """Plan C[M, N] = alpha A[M, K] B[K, N] + beta C + bias, then max(., 0) with `relu`; strides are in elements.
+
+    `a` = (row stride, k stride), `b` = (k stride, column stride), C has row stride `ldc` (default N) and unit column stride.
+    `batch` = (outer, inner) matrix counts with strides `a_batch`, `b_batch` (0 broadcasts); matrix t of C starts at
+    t * c_batch (default M * ldc). `bias` = (row stride, column stride): (0, 1) is a row added to each row of C, (1, 0) one
+    number per row. The launch's pointers are "c", "a", "b", "bias" (0 without) and "scratch". C is not read if beta is 0.
+
+    Example: y = x W^T + v for x (32, 784), W (128, 784): `matmul_plan(32, 128, 784, (784, 1), (1, 784), bias=(0, 1))`
+    """
+    ldc = N if ldc is None else ldc
+    c_batch = M * ldc if c_batch is None else c_batch
+    count = batch[0] * batch[1]
+    if T not in ("float32", "float64"):
+        if alpha != 1 or beta != 0 or bias is not None or relu:
+            raise TypeError(f"matmul: alpha, beta, bias and relu need a float dtype, got {T}.")
+        words = (M, N, K, ldc, *a, *b, count, max(batch[1], 1), c_batch, *a_batch, *b_batch)
+        return Launch(matmul_plain, T, ("c", "a", "b"), words, max(count * M, 1), 0, count * M * N * K)
+    names = ("c", "a", "b", "bias", "scratch")
+    if N == 1 and M > 1 and ldc == 1:  # a column: the same memory as the row of the transposed product
+        M, N, a, b, a_batch, b_batch, ldc = 1, M, (b[1], b[0]), (a[1], a[0]), b_batch, a_batch, M
+        names = ("c", "b", "a", "bias", "scratch")
+        bias = bias and (bias[1], bias[0])
+    flags = (READ if beta != 0 else 0) | (BIAS if bias else 0)
+    brs, bcs = bias or (0, 1)
+    low = 0.0 if relu else LOWEST
+    matrices = (count, max(batch[1], 1), c_batch, *a_batch, *b_batch, brs, bcs)
+    numbers = (float(alpha), float(beta), low, flags)
+    cost = count * M * N * K
+    lanes = target().lanes(T)
+    if a[1] == 1 and b[0] == 1 and b[1] != 1 and M < 48 and K >= 2 * lanes:
+        rows, cols = tiles.shape("dotrow" if M == 1 else "dot", T)
+        words = (M, N, K, ldc, a[0], b[1], *matrices, *numbers)
+        return Launch(gemm_dot(rows, cols), T, names[:4], words, max(1, count * -(-N // cols)), 0, cost)
+    rows, vectors = tiles.shape("row" if M == 1 else "outer", T)
+    width, itemsize = vectors * lanes, target().vector_bytes // lanes
+    mb, nb, kc = _blocks(M, N, K, count, rows, width, itemsize)
+    units = count * -(-M // mb) * -(-N // nb)
+    pack_b = b[1] != 1 or (M > 2 * rows and K > 256 and b[0] * itemsize >= 4096) or M > 256
+    copy_a = (a[0] == 1 or a[1] == 1) and N >= 256 and M * K * itemsize >= 1 << 18
+    slots = -(-nb // width) if pack_b and M > mb else 1
+    chunk_words = slots * kc * width + ((kc + 16) * (mb + 16) if copy_a else 0)
+    chunk_words += -chunk_words % 16
+    plain = alpha == 1 and (flags == 0 or (flags == READ and beta == 1) or (flags == BIAS and (brs, bcs) == (0, 1)))
+    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, int(plain), mb, nb, kc, int(copy_a), int(pack_b), slots, chunk_words)
+    return Launch(gemm(rows, vectors), T, names, words, max(units, 1), chunk_words * itemsize, cost)

@@ -1,0 +1,63 @@
+"""Make numba's back end do its work once per kernel. Imported only when compiling.
+
+Numba optimises and assembles every function on its own, although all of them are inlined into the kernel's entry and only
+that is kept: measured, half of the compile time. Inside `lean()` functions are merely linked; `emit` optimises and assembles
+the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+
+class _LinkedOnly(JITCodeLibrary):
+    """A library of functions to be linked into others: neither optimised nor assembled."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Left to the entry."""
+
+    def _optimize_final_module(self) -> None:
+        """Left to the entry."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+def _no_executable(library: Any, fndesc: Any, env: Any) -> Any:
+    """Stands for the Python callable of a function; numba wants a new built-in function object for each."""
+    library._ensure_finalized()
+    return [].append
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Compile inside without machine code: dispatchers made here can only be linked or passed to `emit`."""
+    context = cpu_target.target_context
+    codegen = context.codegen()
+    with global_compiler_lock:
+        if codegen._library_class is _LinkedOnly:
+            yield
+            return
+        usual, codegen._library_class = codegen._library_class, _LinkedOnly
+        context.get_executable = _no_executable
+        try:
+            yield
+        finally:
+            codegen._library_class = usual
+            del context.get_executable
+
+
+def emit(library: Any) -> bytes:
+    """Object code of a library compiled inside `lean()`."""
+    with global_compiler_lock:
+        library._ensure_finalized()
+        JITCodeLibrary._optimize_final_module(library)
+        library._final_module.verify()
+        return library._codegen._tm.emit_object(library._final_module)
