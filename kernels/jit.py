@@ -19,8 +19,8 @@ How to write and run a kernel:
 
     x = np.ones((3, 4), np.float32)
     y = np.empty_like(x)
-    launch(scale_rows.address(T="float32"), 1, y.ctypes.data, x.ctypes.data, 3, 4, 2.0)   # y is 2.5
-    everywhere
+    launch(scale_rows.address(T="float32"), 1, y.ctypes.data, x.ctypes.data, 3, 4, 2.0)
+    assert (y == 2.5).all()
 
 Rules. Pointers index like arrays without any check. Never allocate, never raise. `T`, `S`, `VL` and further
 names given to `address(name=...)` are replaced per specialisation; other globals must be numbers, `@device`

@@ -78,7 +78,7 @@ def offset(p: Any, k: int) -> Any:
 
 @_numba
 def stack(count: int, dtype: Any) -> Any:
-    """Uninitialised stack buffer of `count` (a compile-time constant) elements, 64-byte aligned; a pointer."""
+    """Pointer to an uninitialised, 64-byte aligned stack buffer; `count` is a compile-time constant."""
     return Pointer.poisoned(count, dtype)
 
 
