@@ -26,8 +26,9 @@ _WRAPPER = set(
 )
 _C_LIBRARY = {"memcpy", "memmove", "memset", "fmod", "fmodf"}
 _MATHEMATICS = set(
-    """roundeven sqrt floor ceil trunc rint nearbyint round fma exp exp2 expm1 log log2 log10 log1p pow sin
-    cos tan tanh asin acos atan atan2 sinh cosh asinh acosh atanh erf lgamma tgamma cbrt hypot copysign""".split()
+    """roundeven sqrt floor ceil trunc rint nearbyint round fma exp exp2 expm1 log log2 log10 log1p pow
+    sin cos tan tanh asin acos atan atan2 sinh cosh asinh acosh atanh erf lgamma tgamma cbrt hypot
+    copysign""".split()
 )
 _ALLOWED = _WRAPPER | _C_LIBRARY | _MATHEMATICS | {f"{name}f" for name in _MATHEMATICS}
 

@@ -137,7 +137,7 @@ def test_in_memory_entries_are_found_again(tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         cache.write("in memory", cache.ObjectCode("entry", b"code"))
-        text = "from numtorch.kernels.jit import i64, kernel\n\n\n@kernel\ndef f(chunk: i64, nchunks: i64): ...\n"
+        text = "from numtorch.kernels.jit import i64, kernel\n@kernel\ndef f(chunk: i64, nchunks: i64): ...\n"
         made = from_source(text, "f")
     assert cache.read("in memory") == cache.ObjectCode("entry", b"code")
     assert made.py.__code__.co_filename.startswith("<f_")
