@@ -45,8 +45,8 @@ bench: $(STAMP)/bench  ## numtorch against PyTorch, JAX and ONNX Runtime
 bench-fast: $(STAMP)/bench  ## The same in about two minutes
 	$(PY) -m benchmarks --fast
 
-notebooks: $(STAMP)/notebooks  ## Run the notebooks from top to bottom
-	$(PY) -m pytest -m "slow" tests/test_notebooks.py $(PYTEST_ARGS)
+notebooks: $(STAMP)/notebooks  ## Run the notebooks from top to bottom and keep their output
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 warmup: $(STAMP)/base  ## Compile the common kernels ahead
 	$(PY) -m numtorch.warmup

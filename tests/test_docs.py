@@ -1,10 +1,14 @@
-"""Every example in a docstring of numtorch runs and gives what it says."""
+"""Every example in a docstring runs and gives what it says; the README's program and the notebooks run too."""
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
+import io
+import json
 import pathlib
+import re
 
 import numpy
 import pytest
@@ -36,3 +40,22 @@ def test_examples(module_name: str) -> None:
         numtorch.manual_seed(0)
         runner.run(example, out=lines.append)
     assert runner.failures == 0, "".join(lines)
+
+
+def test_the_readme_program_runs() -> None:
+    program = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+    losses = [float(line) for line in printed.getvalue().split()]
+    assert losses[-1] < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_run(path: pathlib.Path) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    names = {"__name__": "notebook"}
+    for number, cell in enumerate(cells, 1):
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile("".join(cell["source"]), f"{path.name}, code cell {number}", "exec"), names)
+    assert cells and all(cell["outputs"] is not None for cell in cells)
