@@ -57,9 +57,8 @@ def _build_digest() -> bytes:
     from .binding import module_digest
     from .target import target
 
-    glue = [
-        module_digest(f"{__package__}.{name}") for name in ("compile_cpu", "intrinsics_cpu", "binding", "jit")
-    ]
+    names = ("compile_cpu", "lean", "intrinsics_cpu", "binding", "jit")
+    glue = [module_digest(f"{__package__}.{name}") for name in names]
     numba = importlib.util.find_spec("numba")  # finds numba without importing it
     if numba is None or numba.origin is None:
         raise ImportError("numtorch needs numba, which is not installed.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-from numba.core import config
+from numba.core import config as numba_config
 from numba.core.registry import cpu_target
 
 from . import binding, intrinsics_cpu
@@ -18,6 +18,9 @@ from .elf import undefined_symbols
 from .jit import CONTRACT, Kernel, Parameter
 from .lean import emit, lean
 from .target import target
+
+config: Any = numba_config  # its attributes are made at run time
+njit: Any = numba.njit
 
 # The error path of numba's wrapper (never taken: kernels do not raise); then what LLVM emits itself.
 _WRAPPER = set(
@@ -38,7 +41,8 @@ def _choose_target() -> None:
     wanted = target()
     if wanted.forced:
         config.CPU_NAME, config.CPU_FEATURES = wanted.cpu, wanted.features
-        if cpu_target.target_context.codegen().magic_tuple()[2] != wanted.features:
+        context: Any = cpu_target.target_context
+        if context.codegen().magic_tuple()[2] != wanted.features:
             raise RuntimeError(
                 "NUMTORCH_SIMD is set, but numba has compiled code for the full CPU already; run a numtorch "
                 "operation before other numba code, or unset NUMTORCH_SIMD."
@@ -84,13 +88,11 @@ def _njit(py: Any, fastmath: frozenset[str], signature: str | None = None, **opt
     where = () if signature is None else (signature,)
     common = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "fastmath": set(fastmath)}
     common["no_cfunc_wrapper"] = signature is None  # the entry is called through it, device functions are not
-    disabled, config.DISABLE_JIT = (
-        config.DISABLE_JIT,
-        0,
-    )  # under NUMBA_DISABLE_JIT there would be no kernels at all
+    disabled = config.DISABLE_JIT
+    config.DISABLE_JIT = 0  # under NUMBA_DISABLE_JIT there would be no kernels at all
     try:
         with lean():
-            return numba.njit(*where, **common, **options)(py)
+            return njit(*where, **common, **options)(py)
     finally:
         config.DISABLE_JIT = disabled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -257,7 +258,7 @@ def call_kernel(typingctx, fn, block, chunk, nchunks):
     return types.void(*[types.int64] * 4), gen
 
 
-def _int64s(words):
+def _int64s(words) -> Any:
     return types.StarArgTuple.from_types([types.int64] * len(words))
 
 

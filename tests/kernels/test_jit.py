@@ -301,3 +301,39 @@ def test_launch_checks_its_arguments():
         launch(address=address, nchunks=1)
     launch(address, 0, y.ctypes.data)
     assert (y == 0).all()
+
+
+@kernel
+def uses_numba_helpers(y: T_ptr, n: i64, chunk: i64, nchunks: i64):
+    for i in range(n):
+        y[i] = T(i % 3 + max(i, 2) + float(i) ** 2.0 + np.sign(np.floor(i * 0.5)))
+
+
+def test_other_numba_code_in_the_process_is_not_disturbed():
+    """Numba's own helpers that a kernel compiled first must still serve functions that the user compiles."""
+    code = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+import numpy as np
+from test_jit import uses_numba_helpers, run
+import numba
+before = numba.njit(lambda n: n + 1)
+assert before(1) == 2
+y = np.zeros(4, np.float64)
+run(uses_numba_helpers, y, 4)
+assert y.tolist() == [2, 4, 9, 13]
+@numba.njit
+def after(n):
+    if n < 0:
+        raise ValueError("negative")
+    names = {{"a": n}}
+    values = np.arange(n) ** 2.0
+    return round(float(n) ** 2.0) + n**3 + np.sign(n) + n % 2 + max(n, 1) + values.sum() + names["a"] + len(str(n)) + sorted([n, 1])[0]
+assert after(3) == 9 + 27 + 1 + 1 + 3 + 5 + 3 + 1 + 1
+assert before(2.5) == 3.5
+try:
+    after(-1)
+except ValueError as error:
+    print(error)
+"""
+    assert python(code, NUMTORCH_CACHE_DIR=os.devnull, PYTHONWARNINGS="ignore") == "negative"
