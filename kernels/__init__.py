@@ -9,8 +9,13 @@ Rules of this folder:
   chunks.
 * `cpu/` and `cuda/` are twins: same file names, same function names, same arguments.
 
-Map: jit.py (the door: decorators, specialisation), binding.py (placeholders and their replacement), memory.py
-(pointers, stack buffers, atomics), target.py (CPU and SIMD width), compile_cpu.py and intrinsics_cpu.py (the
-only importers of numba), cache.py (object code on disk), engine.py (object code to address), driver.py (calls
-from Python, replay), threads.py (pool), interpret.py (kernels as plain Python with checked pointers).
+Map, in the order in which a kernel passes through it:
+
+    jit.py         the door: decorators, annotations, specialisation    binding.py      placeholders, fingerprints
+    memory.py      pointers, stack buffers, atomics                     simd.py         vectors of registers
+    scalar.py      exp, log, ... as device functions                    codegen.py      elementwise source text
+    compile_cpu.py numba to object code (with lean.py, elf.py and the intrinsics_*.py: the only importers of numba)
+    cache.py       object code on disk                                  target.py       which CPU, SIMD width
+    engine.py      object code to address                               interpret.py    kernels as checked Python
+    driver.py      launch and replay from Python (builtin.py)           threads.py      the pool
 """

@@ -328,7 +328,8 @@ def after(n):
         raise ValueError("negative")
     names = {{"a": n}}
     values = np.arange(n) ** 2.0
-    return round(float(n) ** 2.0) + n**3 + np.sign(n) + n % 2 + max(n, 1) + values.sum() + names["a"] + len(str(n)) + sorted([n, 1])[0]
+    mathematics = round(float(n) ** 2.0) + n**3 + np.sign(n) + n % 2 + max(n, 1)
+    return mathematics + values.sum() + names["a"] + len(str(n)) + sorted([n, 1])[0]
 assert after(3) == 9 + 27 + 1 + 1 + 3 + 5 + 3 + 1 + 1
 assert before(2.5) == 3.5
 try:
