@@ -11,11 +11,11 @@ Rules of this folder:
 
 Map, in the order in which a kernel passes through it:
 
-    jit.py         the door: decorators, annotations, specialisation    binding.py      placeholders, fingerprints
-    memory.py      pointers, stack buffers, atomics                     simd.py         vectors of registers
-    scalar.py      exp, log, ... as device functions                    codegen.py      elementwise source text
-    compile_cpu.py numba to object code (with lean.py, elf.py and the intrinsics_*.py: the only importers of numba)
-    cache.py       object code on disk                                  target.py       which CPU, SIMD width
-    engine.py      object code to address                               interpret.py    kernels as checked Python
-    driver.py      launch and replay from Python (builtin.py)           threads.py      the pool
+* jit.py: the door (decorators, annotations, specialisation); binding.py: placeholders and fingerprints.
+* memory.py: pointers, stack buffers, atomics; simd.py: vectors of registers; scalar.py: exp, log; codegen.py:
+  text of elementwise kernels.
+* compile_cpu.py: numba to object code, with lean.py, elf.py and intrinsics_*.py: the only importers of numba.
+* target.py: CPU and SIMD width; cache.py: object code on disk; engine.py: object code to address.
+* driver.py and builtin.py: launch and replay from Python; threads.py: the pool; interpret.py: kernels as plain
+  Python with checked pointers.
 """
