@@ -16,6 +16,6 @@ Map, in the order in which a kernel passes through it:
   text of elementwise kernels.
 * compile_cpu.py: numba to object code, with lean.py, elf.py and intrinsics_*.py: the only importers of numba.
 * target.py: CPU and SIMD width; cache.py: object code on disk; engine.py: object code to address.
-* driver.py and builtin.py: launch and replay from Python; threads.py: the pool; interpret.py: kernels as plain
-  Python with checked pointers.
+* driver.py and builtin.py: launch and replay from Python; threads.py: the pool; interpret.py: kernels as
+  plain Python with checked pointers.
 """
