@@ -1,0 +1,241 @@
+"""Softmax and log-softmax over the middle axis of a contiguous (outer, n, inner) array, and their gradients.
+
+rows  inner == 1: x[rows, n]
+cols  inner > 1:  x[outer, n, inner], worked on in tiles of TILE columns
+"""
+
+from ..jit import T, T_ptr, device, i64, kernel
+from ..memory import offset, select, split, stack
+from ..scalar import exp, log
+
+REASSOC = frozenset({"contract", "reassoc"})
+LANES = 64
+GROUP = 1024  # elements (of whole rows) on which each pass of softmax_rows works, so that they stay in L1
+TILE = 64
+
+
+@device
+def larger(p, q):
+    """The larger of p and q; NaN wins. Why q + q: see reduce.larger."""
+    return select(q != q, q + q, select(q > p, q, p))
+
+
+@device
+def row_max(acc, x, n):
+    """Largest of n >= 1 consecutive elements (NaN wins); `acc` is a stack buffer of LANES elements."""
+    m = x[0]
+    begin = 1
+    if n >= LANES:
+        for lane in range(LANES):
+            acc[lane] = x[lane]
+        begin = LANES
+        while begin + LANES <= n:
+            for lane in range(LANES):
+                acc[lane] = larger(acc[lane], x[begin + lane])
+            begin += LANES
+        width = LANES // 2
+        while width > 0:
+            for lane in range(width):
+                acc[lane] = larger(acc[lane], acc[lane + width])
+            width = width // 2
+        m = acc[0]
+    while begin < n:
+        m = larger(m, x[begin])
+        begin += 1
+    return m
+
+
+@kernel(fastmath=REASSOC)
+def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
+    """y[rows, n] = softmax of each row of x. y may be x."""
+    acc = stack(LANES, T)
+    group = GROUP // n if 0 < n < GROUP else 1
+    lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
+    while lo < hi:
+        end = lo + group if lo + group < hi else hi
+        for r in range(lo, end):
+            m = row_max(acc, offset(x, r * n), n)
+            for i in range(r * n, r * n + n):
+                y[i] = x[i] - m
+        # one flat loop over whole rows: short rows still fill the vectors
+        for i in range(lo * n, end * n):
+            y[i] = exp(y[i])
+        for r in range(lo, end):
+            total = T(0)
+            for i in range(r * n, r * n + n):
+                total += y[i]
+            scale = T(1) / total
+            for i in range(r * n, r * n + n):
+                y[i] *= scale
+        lo = end
+
+
+@kernel(fastmath=REASSOC)
+def log_softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
+    """y[rows, n] = log-softmax of each row of x. y may be x."""
+    acc, part = stack(LANES, T), stack(GROUP, T)
+    group = GROUP // n if 0 < n < GROUP else 1
+    lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
+    while lo < hi:
+        end = lo + group if lo + group < hi else hi
+        for r in range(lo, end):
+            m = row_max(acc, offset(x, r * n), n)
+            for i in range(r * n, r * n + n):
+                y[i] = x[i] - m
+        total = T(0)
+        begin = lo * n
+        while begin < end * n:  # pieces of GROUP elements: whole rows if n < GROUP, else parts of one row
+            count = end * n - begin if end * n - begin < GROUP else GROUP
+            for i in range(count):
+                part[i] = exp(y[begin + i])
+            if n >= GROUP:
+                for i in range(count):
+                    total += part[i]
+            begin += GROUP
+        for r in range(lo, end):
+            if n < GROUP:
+                total = T(0)
+                for i in range((r - lo) * n, (r - lo) * n + n):
+                    total += part[i]
+            shift = log(total)
+            for i in range(r * n, r * n + n):
+                y[i] -= shift
+        lo = end
+
+
+@kernel(fastmath=REASSOC)
+def softmax_backward_rows(dx: T_ptr, g: T_ptr, y: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
+    """dx = y * (g - sum(g * y)), each row. dx may be g."""
+    lo, hi = split(rows, chunk, nchunks)
+    for r in range(lo, hi):
+        total = T(0)
+        for i in range(r * n, r * n + n):
+            total += g[i] * y[i]
+        for i in range(r * n, r * n + n):
+            dx[i] = y[i] * (g[i] - total)
+
+
+@kernel(fastmath=REASSOC)
+def log_softmax_backward_rows(dx: T_ptr, g: T_ptr, y: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
+    """dx = g - exp(y) * sum(g), each row. dx may be g."""
+    group = GROUP // n if 0 < n < GROUP else 1
+    sums = stack(GROUP, T)
+    lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
+    while lo < hi:
+        end = lo + group if lo + group < hi else hi
+        for r in range(lo, end):
+            total = T(0)
+            for i in range(r * n, r * n + n):
+                total += g[i]
+            sums[r - lo] = total
+        if n >= GROUP:
+            total = sums[0]
+            for i in range(lo * n, end * n):
+                dx[i] = g[i] - exp(y[i]) * total
+        else:
+            spread = stack(GROUP, T)
+            for i in range((end - lo) * n):
+                spread[i] = exp(y[lo * n + i])
+            for r in range(lo, end):
+                total = sums[r - lo]
+                for i in range(n):
+                    dx[r * n + i] = g[r * n + i] - spread[(r - lo) * n + i] * total
+        lo = end
+
+
+@kernel
+def softmax_cols(y: T_ptr, x: T_ptr, outer: i64, n: i64, inner: i64, chunk: i64, nchunks: i64):
+    """y[outer, n, inner] = softmax down the middle axis; units: outer * tiles of TILE columns. y may be x."""
+    m, total = stack(TILE, T), stack(TILE, T)
+    tiles = (inner + TILE - 1) // TILE
+    lo, hi = split(outer * tiles if n > 0 else 0, chunk, nchunks)
+    for unit in range(lo, hi):
+        c0 = (unit - unit // tiles * tiles) * TILE
+        width = inner - c0 if inner - c0 < TILE else TILE
+        base = unit // tiles * n * inner + c0
+        for c in range(width):
+            m[c], total[c] = x[base + c], T(0)
+        for r in range(1, n):
+            for c in range(width):
+                m[c] = larger(m[c], x[base + r * inner + c])
+        for r in range(n):
+            for c in range(width):
+                e = exp(x[base + r * inner + c] - m[c])
+                y[base + r * inner + c] = e
+                total[c] += e
+        for c in range(width):
+            total[c] = T(1) / total[c]
+        for r in range(n):
+            for c in range(width):
+                y[base + r * inner + c] *= total[c]
+
+
+@kernel
+def log_softmax_cols(y: T_ptr, x: T_ptr, outer: i64, n: i64, inner: i64, chunk: i64, nchunks: i64):
+    """y[outer, n, inner] = log-softmax down the middle axis; units: outer * tiles. y may be x."""
+    m, total = stack(TILE, T), stack(TILE, T)
+    tiles = (inner + TILE - 1) // TILE
+    lo, hi = split(outer * tiles if n > 0 else 0, chunk, nchunks)
+    for unit in range(lo, hi):
+        c0 = (unit - unit // tiles * tiles) * TILE
+        width = inner - c0 if inner - c0 < TILE else TILE
+        base = unit // tiles * n * inner + c0
+        for c in range(width):
+            m[c], total[c] = x[base + c], T(0)
+        for r in range(1, n):
+            for c in range(width):
+                m[c] = larger(m[c], x[base + r * inner + c])
+        for r in range(n):
+            for c in range(width):
+                total[c] += exp(x[base + r * inner + c] - m[c])
+        for c in range(width):
+            total[c] = log(total[c])
+        for r in range(n):
+            for c in range(width):
+                y[base + r * inner + c] = x[base + r * inner + c] - m[c] - total[c]
+
+
+@kernel
+def softmax_backward_cols(
+    dx: T_ptr, g: T_ptr, y: T_ptr, outer: i64, n: i64, inner: i64, chunk: i64, nchunks: i64
+):
+    """dx = y * (g - sum(g * y)) down the middle axis; units: outer * tiles. dx may be g."""
+    total = stack(TILE, T)
+    tiles = (inner + TILE - 1) // TILE
+    lo, hi = split(outer * tiles, chunk, nchunks)
+    for unit in range(lo, hi):
+        c0 = (unit - unit // tiles * tiles) * TILE
+        width = inner - c0 if inner - c0 < TILE else TILE
+        base = unit // tiles * n * inner + c0
+        for c in range(width):
+            total[c] = T(0)
+        for r in range(n):
+            for c in range(width):
+                total[c] += g[base + r * inner + c] * y[base + r * inner + c]
+        for r in range(n):
+            for c in range(width):
+                i = base + r * inner + c
+                dx[i] = y[i] * (g[i] - total[c])
+
+
+@kernel
+def log_softmax_backward_cols(
+    dx: T_ptr, g: T_ptr, y: T_ptr, outer: i64, n: i64, inner: i64, chunk: i64, nchunks: i64
+):
+    """dx = g - exp(y) * sum(g) down the middle axis; units: outer * tiles. dx may be g."""
+    total = stack(TILE, T)
+    tiles = (inner + TILE - 1) // TILE
+    lo, hi = split(outer * tiles, chunk, nchunks)
+    for unit in range(lo, hi):
+        c0 = (unit - unit // tiles * tiles) * TILE
+        width = inner - c0 if inner - c0 < TILE else TILE
+        base = unit // tiles * n * inner + c0
+        for c in range(width):
+            total[c] = T(0)
+        for r in range(n):
+            for c in range(width):
+                total[c] += g[base + r * inner + c]
+        for r in range(n):
+            for c in range(width):
+                i = base + r * inner + c
+                dx[i] = g[i] - exp(y[i]) * total[c]
