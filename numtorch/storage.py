@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .autograd.mode import state
+
 ALIGNMENT = 64
 SLAB = 1 << 20  # small blocks are cut from slabs of this size
 SMALL = 1 << 12
@@ -115,7 +117,10 @@ class _Exporter:
 def allocate(nbytes: int, device: str = "cpu") -> Storage:
     """Uninitialised memory on a device."""
     if device == "cpu":
-        return Storage(nbytes)
+        storage = Storage(nbytes)
+        if state.recorder is not None:
+            state.recorder.make(storage)
+        return storage
     from .cuda import runtime
 
     return runtime.allocate(nbytes, device)

@@ -138,6 +138,8 @@ class Tensor:
                 " Tensor, use .retain_grad() on the non-leaf Tensor.",
                 stacklevel=2,
             )
+        if state.recorder is not None:
+            state.recorder.grad_read(self)
         return self._grad
 
     @grad.setter
@@ -157,11 +159,13 @@ class Tensor:
                 )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad; assign a clone()")
+        if state.recorder is not None:
+            state.recorder.grad_write(self)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
-        self._grad = None
+        self.grad = None
 
     def _retains(self) -> bool:
         node = self._node

@@ -353,6 +353,10 @@ def _is_ours_alone(grad: Tensor) -> bool:
 def _accumulate(tensor: Tensor, grad: Tensor, create: bool) -> None:
     """Add to ``tensor.grad``: in place where no graph of the gradient is wanted."""
     held = tensor._grad
+    if state.recorder is not None:
+        state.recorder.grad_read(tensor)
+        if held is None or create:
+            state.recorder.grad_write(tensor)
     if held is None:
         if create:
             tensor._grad = grad if state.grad and grad._rg else grad.clone()

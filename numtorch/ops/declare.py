@@ -153,6 +153,8 @@ class KernelOp:
     def run(self, outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict) -> None:
         """Compute into given outputs: eager launches, noted by the recorder of a running trace."""
         assert self._plan is not None
+        if state.recorder is not None:
+            state.recorder.before(outputs)
         launches = self._plan(outputs, *inputs, **attrs)
         run_launches(launches, outputs[0]._layout.device)
         if state.recorder is not None:

@@ -19,6 +19,7 @@ from .declare import TABLE, OpNode, Saved, attach, camel, empty_like_layout
 from .launch import PARALLEL_COST
 
 _MOST_PLANS = 4096
+_PLAIN = (float, int, bool)
 
 
 class Plan:
@@ -77,7 +78,9 @@ class Elementwise:
             plan, args = self.plan(key, args)
         if plan.alone is not None:
             la = plan.alone
-            result = _tensor(Storage(la.numel * la.itemsize), 0, la) if la.device == "cpu" else empty_like_layout(la)
+            result = _tensor(Storage(la.numel * la.itemsize), 0, la) if la.device == "cpu" and state.recorder is None else (
+                empty_like_layout(la)
+            )
             outputs: Any = (result,)
         else:
             outputs = [empty_like_layout(la) for la in plan.outputs]
@@ -109,12 +112,15 @@ class Elementwise:
 
     def execute(self, plan: Plan, outputs: Sequence[Any], args: Sequence[Any]) -> None:
         """Launch the kernel of a plan."""
+        if state.recorder is not None:
+            state.recorder.before(outputs)
         if plan.address:
             words = [t._address() for t in outputs]
             words += [args[i]._address() for i in plan.tensors]
             words += plan.words
             for i in plan.scalars:
-                words.append(args[i])
+                a = args[i]
+                words.append(a if type(a) in _PLAIN else float(a))
             (launching._launch or launching.driver())(plan.address, plan.chunks, *words)
         elif plan.outputs[0].numel:
             self._execute_elsewhere(plan, outputs, args)
@@ -219,15 +225,13 @@ class Elementwise:
         return [one] * self.count
 
     def _bind_kernel(self, plan: Plan, args: tuple, layouts: list[Layout], shape: tuple, compute: dtype, device: str) -> None:
-        from ..kernels import codegen
-
         plan.program = self.program(plan, args, compute)
         strides = [la.strides for la in plan.outputs]
         strides += [expand_strides(la.shape, la.strides, shape) for la in layouts]
         if not plan.outputs:
             plan.address = 0
             return
-        plan.layout_kind, plan.words = codegen.elementwise_words(shape, tuple(strides))
+        plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides))
         n = plan.outputs[0].numel
         plan.sizes = (shape, tuple(strides))
         plan.address = plan.program.kernel(plan.layout_kind).address() if n and device == "cpu" else 0

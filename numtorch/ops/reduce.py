@@ -21,7 +21,7 @@ from .inplace import write_out
 from .launch import Launch, from_plan
 
 
-def planner(name: str, module: str = "reduce") -> Callable:
+def planner(name: str, module: str = "reduce_plan") -> Callable:
     """A plan function of the CPU kernels, imported when it is first needed."""
     return getattr(importlib.import_module(f"numtorch.kernels.cpu.{module}"), name)
 

@@ -1,0 +1,278 @@
+"""``x[...]`` and ``x[...] = v``: integers, slices, None and Ellipsis give views; tensors, lists and masks give copies."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .autograd.mode import state
+from .dtype import BOOL, INTEGER, bool_, int64
+from .shape import broadcast
+from .tensor import Tensor
+
+
+def _is_advanced(i: Any) -> bool:
+    return isinstance(i, (Tensor, list, np.ndarray, range)) or isinstance(i, tuple)
+
+
+def _as_index_tensor(i: Any) -> Tensor:
+    from .creation import as_tensor, tensor
+
+    if isinstance(i, Tensor):
+        t = i
+    elif isinstance(i, np.ndarray):
+        t = as_tensor(i)
+    else:
+        t = tensor(list(i) if isinstance(i, range) else i) if len(i) else tensor([], dtype=int64)
+    if t.dtype.category not in (BOOL, INTEGER):
+        raise IndexError(
+            f"tensors used as indices must be long, int, byte or bool tensors, got {t.dtype!r}; convert with .long()"
+        )
+    return t
+
+
+def _items(index: Any, ndim: int) -> list[Any]:
+    """The index as a list with one entry per dimension used, Ellipsis written out as slices."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    used = 0
+    for i in items:
+        if i is None or i is Ellipsis or isinstance(i, bool):
+            continue
+        if isinstance(i, (Tensor, np.ndarray)) and i.dtype in (bool_, np.bool_):
+            used += i.ndim
+        else:
+            used += 1
+    if used > ndim:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}: got {used}")
+    dots = [k for k, i in enumerate(items) if i is Ellipsis]
+    if len(dots) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    fill = [slice(None)] * (ndim - used)
+    if dots:
+        k = dots[0]
+        return items[:k] + fill + items[k + 1 :]
+    return items + fill
+
+
+def _number(i: Any) -> int | None:
+    """The int behind a plain index, or None."""
+    if isinstance(i, bool) or isinstance(i, (slice, tuple, list)) or i is None:
+        return None
+    if isinstance(i, (Tensor, np.ndarray)):
+        return None
+    try:
+        return i.__index__()
+    except (AttributeError, TypeError):
+        raise IndexError(
+            f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got"
+            f" {type(i).__name__})"
+        ) from None
+
+
+def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
+    """Apply integers, slices and None; returns the view and per remaining dimension an index tensor or None."""
+    from .ops import view
+
+    rest: list[Any] = []
+    d = 0
+    for i in items:
+        if isinstance(i, slice):
+            x = _slice(x, d, i)
+            rest.append(None)
+            d += 1
+        elif i is None:
+            x = view.unsqueeze(x, d)
+            rest.append(None)
+            d += 1
+        elif isinstance(i, bool):
+            from .creation import tensor
+
+            x = view.unsqueeze(x, d)
+            rest.append(tensor([i], dtype=bool_))
+            d += 1
+        elif _is_advanced(i):
+            t = _as_index_tensor(i)
+            if t.ndim == 0 and t.dtype.category == INTEGER and t.dtype.name != "uint8" and not t.requires_grad and (
+                state.recorder is None
+            ):
+                x = view.select(x, d, int(t.item()))
+                continue
+            rest.append(t)
+            if t.dtype.name in ("bool", "uint8"):
+                _check_mask(x, d, t)
+                rest.extend([...] * (t.ndim - 1))
+                d += t.ndim if t.ndim else 0
+                if t.ndim == 0:
+                    x = view.unsqueeze(x, d)
+                    d += 1
+            else:
+                d += 1
+        else:
+            n = _number(i)
+            size = x._layout.shape[d]
+            if not -size <= n < size:  # type: ignore[operator]
+                raise IndexError(f"index {n} is out of bounds for dimension {d} with size {size}")
+            x = view.select(x, d, n)  # type: ignore[arg-type]
+    return x, rest
+
+
+def _slice(x: Tensor, d: int, s: slice) -> Tensor:
+    from .ops import view
+
+    if s.start is None and s.stop is None and s.step is None:
+        return x
+    n = x._layout.shape[d]
+    step = 1 if s.step is None else s.step.__index__()
+    if step <= 0:
+        raise ValueError(f"step must be greater than zero, got {step}; use flip for a reversed order")
+    start, stop, step = slice(*(None if v is None else v.__index__() for v in (s.start, s.stop)), step).indices(n)
+    return view.slice_dim(x, d, start, max(start, stop), step)
+
+
+def _check_mask(x: Tensor, d: int, mask: Tensor) -> None:
+    for k, n in enumerate(mask._layout.shape):
+        if x._layout.shape[d + k] != n:
+            raise IndexError(
+                f"The shape of the mask {list(mask.shape)} at index {k} does not match the shape of the indexed tensor"
+                f" {list(x.shape)} at index {d + k}"
+            )
+
+
+def expand_masks(rest: list[Any]) -> list[Any]:
+    """Masks replaced by the int64 indices of their True elements, one per dimension they cover."""
+    from .ops.index import nonzero
+
+    out: list[Any] = []
+    for i in rest:
+        if i is Ellipsis:
+            continue
+        if i is not None and i.dtype.name in ("bool", "uint8"):
+            where = nonzero(i if i.dtype is bool_ else i.bool())
+            out.extend(where.unbind(1) if i.ndim else [where.new_zeros((where.shape[0],))])
+        else:
+            out.append(i)
+    return out
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """``x[index]``."""
+    if type(index) is int and x._layout.ndim:
+        n = x._layout.shape[0]
+        if not -n <= index < n:
+            raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
+        from .ops.view import select
+
+        return select(x, 0, index)
+    from .ops.view import alias
+
+    view, rest = basic(x, _items(index, x._layout.ndim))
+    if all(i is None for i in rest):
+        return alias(view) if view is x else view
+    return take(view, expand_masks(rest))
+
+
+class Plan:
+    """Where the elements of an advanced index are: the indexed dimensions, their linear index, and the result's shape."""
+
+    def __init__(self, x: Tensor, indices: list[Any]):
+        shape = x._layout.shape
+        self.dims = [d for d, i in enumerate(indices) if i is not None]
+        given = [indices[d] for d in self.dims]
+        try:
+            self.shape = broadcast(*[t._layout.shape for t in given])
+        except RuntimeError:
+            shapes = ", ".join(str(list(t.shape)) for t in given)
+            raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+        sizes = [shape[d] for d in self.dims]
+        self.count = math.prod(sizes)
+        self.rest = [d for d in range(len(shape)) if d not in self.dims]
+        self.together = self.dims == list(range(self.dims[0], self.dims[0] + len(self.dims)))
+        self.linear = _linear(given, sizes, self.dims, self.shape)
+        self.front = self.dims[0] if self.together else 0
+
+
+def _linear(given: list[Tensor], sizes: list[int], dims: list[int], shape: tuple[int, ...]) -> Tensor:
+    from .ops.index import checked_index
+
+    total: Any = None
+    for t, n, d in zip(given, sizes, dims):
+        t = checked_index(t, n, d)
+        total = t if total is None else total * n + t
+    return total.expand(shape) if total._layout.shape != shape else total
+
+
+def take(x: Tensor, indices: list[Any]) -> Tensor:
+    """Advanced indexing: one int64 tensor (or None) per dimension."""
+    from .ops import view
+    from .ops.index import index_select_checked
+
+    plan = Plan(x, indices)
+    shape = x._layout.shape
+    if plan.together:
+        before, after = shape[: plan.front], shape[plan.front + len(plan.dims) :]
+        flat = view.reshape(x, (*before, plan.count, *after))
+        taken = index_select_checked(flat, plan.front, view.reshape(plan.linear, (-1,)))
+        return view.reshape(taken, (*before, *plan.shape, *after))
+    moved = view.permute(x, plan.dims + plan.rest)
+    after = tuple(shape[d] for d in plan.rest)
+    flat = view.reshape(moved, (plan.count, *after))
+    return view.reshape(index_select_checked(flat, 0, view.reshape(plan.linear, (-1,))), (*plan.shape, *after))
+
+
+def setitem(x: Tensor, index: Any, value: Any) -> None:
+    """``x[index] = value``."""
+    from .creation import tensor
+    from .methods import fill_
+
+    view_, rest = basic(x, _items(index, x._layout.ndim))
+    if not isinstance(value, Tensor):
+        if isinstance(value, (bool, int, float)) and all(i is None for i in rest):
+            fill_(view_, value)
+            return
+        value = tensor(value, dtype=x.dtype if isinstance(value, (bool, int, float)) else None, device=x.device)
+    if all(i is None for i in rest):
+        view_.copy_(_squeezed(value, view_._layout.ndim))  # type: ignore[attr-defined]
+        return
+    if value.dtype is not x.dtype:
+        value = value.to(x.dtype)
+    if value.device != x.device and value.ndim == 0:
+        value = value.to(x.device)
+    put_(view_, expand_masks(rest), value, False)
+
+
+def _squeezed(value: Tensor, ndim: int) -> Tensor:
+    """Without leading dimensions of size 1 that the target lacks, which PyTorch allows."""
+    while value._layout.ndim > ndim and value._layout.shape[0] == 1:
+        value = value.squeeze(0)  # type: ignore[attr-defined]
+    return value
+
+
+def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tensor:
+    """Write (or add) values at an advanced index."""
+    from .ops import view
+    from .ops.index import index_put_values
+
+    plan = Plan(x, indices)
+    shape = x._layout.shape
+    order = plan.dims + plan.rest if not plan.together else list(range(len(shape)))
+    moved = view.permute(x, order) if order != list(range(len(shape))) else x
+    m = moved._layout.shape
+    front = plan.front
+    k = len(plan.dims)
+    before, after = m[:front], m[front + k :]
+    target = (*before, *plan.shape, *after)
+    value = _squeezed(value, len(target))
+    try:
+        value = view.expand(value, target)
+    except RuntimeError:
+        raise IndexError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape"
+            f" {list(target)}"
+        ) from None
+    flat = view.reshape(moved, (*before, plan.count, *after))
+    values = view.reshape(value, (*before, math.prod(plan.shape), *after))
+    result = index_put_values(flat, front, view.reshape(plan.linear, (-1,)), values, accumulate)
+    moved.copy_(view.reshape(result, m))  # type: ignore[attr-defined]
+    return x

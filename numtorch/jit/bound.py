@@ -1,0 +1,365 @@
+"""A recorded path bound to memory: guards, the forward and backward programs, and the effects of a replay."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from typing import Any, Sequence
+
+import numpy as np
+
+from ..autograd.engine import Node, edge_of
+from ..autograd.mode import state
+from ..errors import second_backward_error
+from ..storage import Storage
+from ..tensor import Tensor, replaced
+from .passes import optimize
+from .path import Path, Virtual
+from .program import Compiled, Op, drop_dead, lower
+from .record import Ref
+
+
+class GuardFailed(Exception):
+    """A value that Python had read when the path was recorded is another one now."""
+
+
+class TracedNode(Node):
+    """History of a traced forward: its backward is the traced backward program."""
+
+    __slots__ = ("bound", "saved", "freed", "again")
+    name = "TracedBackward0"
+
+    def __init__(self, bound: Bound, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any):
+        Node.__init__(self, inputs, outputs)
+        self.bound, self.saved, self.again = bound, saved, again
+        self.freed = False
+
+    def release(self) -> None:
+        self.saved, self.again = [], None
+        self.freed = True
+
+    def run(self, grads: list[Any]) -> Any:
+        if self.freed:
+            raise second_backward_error(self)
+        if state.grad:
+            return self._again(grads)
+        return self.bound.run_backward(grads, self.saved)
+
+    def _again(self, grads: list[Any]) -> Any:
+        """The gradient of the gradient is wanted: run the function itself again, recording everything."""
+        from . import tree
+        from ..autograd import grad
+
+        function, structure, leaves = self.again
+        args, kwargs = tree.unflatten(structure, leaves)
+        outputs: list[Any] = []
+        tree.flatten(function(*args, **kwargs), outputs)
+        chosen = [outputs[i] for i in self.bound.path.differentiable]
+        targets = self.bound.leaf_tensors(leaves)
+        pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
+        return grad([o for o, _ in pairs], targets, [g for _, g in pairs], create_graph=True, allow_unused=True)
+
+
+class FreedNode(Node):
+    """History of a result whose graph the traced function has already used up."""
+
+    __slots__ = ()
+    name = "TracedStepBackward0"
+
+    def run(self, grads: list[Any]) -> Any:
+        raise second_backward_error(self)
+
+
+class Slots:
+    """Memory that differs between calls: argument storages, fresh results, saved for the backward."""
+
+    def __init__(self) -> None:
+        self.storages: list[Any] = []
+        self.index: dict[int, int] = {}
+
+    def add(self, storage: Any) -> int:
+        """The slot of a storage."""
+        found = self.index.get(id(storage))
+        if found is None:
+            found = self.index[id(storage)] = len(self.storages)
+            self.storages.append(storage)
+        return found
+
+
+class Bound:
+    """A path that can be replayed."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.counter = replaced[0]
+        self.modules = [(m, m.training, _parameters(m)) for m in path.recorder.modules.values()]
+        self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
+        self.captured = [(weakref.ref(t), s, off, la) for t, s, off, la in path.captured]
+        self._bind()
+
+    # -- binding
+
+    def _bind(self) -> None:
+        path = self.path
+        forward, backward = lower(optimize(path.forward)), lower(optimize(path.backward))
+        slots = Slots()
+        self.input_slots: list[tuple[int, int]] = []  # of each argument: slot, recorded byte offset
+        for r in path.inputs:
+            self.input_slots.append((slots.add(r.storage), r.offset * r.layout.itemsize))
+        self.count_inputs = len(slots.storages)
+        results = [o.ref for o in path.outputs] + [g for _, g, _ in path.grads if g is not None]
+        for r in results:
+            if type(r.storage) is Virtual:
+                slots.add(r.storage)
+        made = _virtuals(forward)
+        saved = {k: v for k, v in _virtuals(backward).items() if k in made}
+        for v in saved.values():
+            slots.add(v)
+        self.saved = [slots.index[k] for k in saved]
+        self.fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= self.count_inputs]
+        needed = set(slots.index) | set(path.written) | {id(g.source.storage) for g in path.guards}
+        forward = drop_dead(forward, needed)
+        cuts, self.checks = self._cuts(forward)
+        temps = [v for k, v in made.items() if k not in slots.index]
+        self.slots = slots
+        self.program = Compiled(forward, slots.storages, temps, path.recorder.live, cuts)
+        self._plan_undo(forward, cuts)
+        self._bind_backward(backward, saved)
+        self._bind_results()
+
+    def _cuts(self, ops: Sequence[Op]) -> tuple[list[int], list[list[Any]]]:
+        """Where the program stops to compare values, and which ones: all that were read before the same op."""
+        cuts: list[int] = []
+        checks: list[list[Any]] = []
+        for g in self.path.guards:
+            at = sum(1 for op in ops if op.entry.order < g.at)
+            if cuts and cuts[-1] == at:
+                checks[-1].append(g)
+            else:
+                cuts.append(at)
+                checks.append([g])
+        return cuts, checks
+
+    def _plan_undo(self, ops: Sequence[Op], cuts: Sequence[int]) -> None:
+        """Captured or argument memory that is changed before the last comparison: copied first, for the way back."""
+        early: set[int] = set()
+        for op in ops[: cuts[-1] if cuts else 0]:
+            early |= op.writes
+        self.undo = [s for k, s in self.path.written.items() if k in early]
+
+    def _bind_backward(self, ops: list[Op], saved: dict[int, Any]) -> None:
+        path = self.path
+        self.backward: Compiled | None = None
+        if not path.differentiable:
+            return
+        slots = Slots()
+        for r in path.given:
+            slots.add(r.storage)
+        for v in saved.values():
+            slots.add(v)
+        for r in path.inputs:
+            slots.add(r.storage)
+        self.backward_inputs = [slots.index[id(r.storage)] for r in path.inputs]
+        start = len(slots.storages)
+        for g in path.leaf_grads:
+            if g is not None and type(g.storage) is Virtual:
+                slots.add(g.storage)
+        self.backward_fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= start]
+        needed = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
+        ops = drop_dead(ops, needed)
+        temps = [v for k, v in _virtuals(ops).items() if k not in slots.index]
+        self.backward_slots = slots
+        self.backward = Compiled(ops, slots.storages, temps, path.recorder.live, [])
+
+    def _bind_results(self) -> None:
+        index = self.slots.index
+        self.out_slots = [index.get(id(o.ref.storage), -1) for o in self.path.outputs]
+        self.grad_slots = [-1 if g is None else index.get(id(g.storage), -1) for _, g, _ in self.path.grads]
+
+    # -- guards
+
+    def stale(self) -> bool:
+        """Whether captured tensors, modules or optimizers are not what they were (asked when the counter moved)."""
+        for found, s, offset, la in self.captured:
+            t = found()
+            if t is not None and (t._storage is not s or t._offset != offset or t._layout is not la):
+                return True
+        for m, training, parameters in self.modules:
+            if m.training is not training or _parameters(m) != parameters:
+                return True
+        if any(_state(o) != held for o, held in self.optimizers):
+            return True
+        self.counter = replaced[0]
+        return False
+
+    def fits(self) -> bool:
+        """Whether gradients that the function reads are where they were."""
+        for who, before in self.path.grad_reads:
+            if type(who) is tuple:
+                continue
+            held = who._grad
+            if (held is None) != (before is None) or before is not None and held._storage is not before._storage:
+                return False
+        return True
+
+    # -- replay
+
+    def run(self, leaves: Sequence[Any], again: Any) -> list[Any]:
+        """Replay on these arguments; returns the output tensors. Raises GuardFailed with all effects undone."""
+        pointers: list[int] = [0] * len(self.slots.storages)
+        storages: list[Any] = [None] * len(pointers)
+        for t, (slot, recorded) in zip(leaves, self.input_slots):
+            pointers[slot] = t._address() - recorded
+            storages[slot] = t._storage
+        for slot, nbytes in self.fresh:
+            s = storages[slot] = Storage(nbytes)
+            pointers[slot] = s.ptr
+        for s, content in self.path.constants:
+            ctypes.memmove(s.ptr, content, len(content))
+        undo = [(s, ctypes.string_at(s.ptr, s.nbytes)) for s in self._undo_storages(storages)] if self.undo else ()
+        try:
+            self.program.run(pointers, self._check if self.checks else None)
+        except GuardFailed:
+            for s, content in undo:
+                ctypes.memmove(s.ptr, content, len(content))
+            raise
+        return self._results(leaves, storages, again)
+
+    def _undo_storages(self, storages: Sequence[Any]) -> list[Storage]:
+        index = self.slots.index
+        return [storages[index[id(s)]] if id(s) in index else s for s in self.undo]
+
+    def _check(self, k: int, pointers: Sequence[int]) -> None:
+        for g in self.checks[k]:
+            r = g.source
+            address = self.program.where(r, pointers)
+            if isinstance(g.value, bytes):
+                if ctypes.string_at(address, len(g.value)) != g.value:
+                    raise GuardFailed
+                continue
+            d = r.layout.dtype.numpy
+            now = np.frombuffer(ctypes.string_at(address, d.itemsize), d)[0].item()
+            if now != g.value and not (now != now and g.value != g.value):
+                raise GuardFailed
+
+    def _results(self, leaves: Sequence[Any], storages: Sequence[Any], again: Any) -> list[Any]:
+        path = self.path
+        for s in path.written.values():
+            s = storages[self.slots.index[id(s)]] if id(s) in self.slots.index else s
+            s.version += 1
+        made: dict[int, Any] = {}
+        for (who, g, same), slot in zip(path.grads, self.grad_slots):
+            target = leaves[who[1]] if type(who) is tuple else who
+            if g is None:
+                target._grad = None
+            elif same is not None:
+                target._grad = same
+            else:
+                target._grad = self._tensor(g, slot, storages)
+        outputs = []
+        for o, slot in zip(path.outputs, self.out_slots):
+            if type(o.same) is tuple:
+                outputs.append(leaves[o.same[1]])
+            elif o.same is not None:
+                outputs.append(o.same)
+            else:
+                t = made.get(id(o))
+                outputs.append(t if t is not None else self._output(o, slot, leaves, storages))
+        if path.differentiable:
+            self._attach(outputs, leaves, storages, again)
+        return outputs
+
+    def _tensor(self, r: Ref, slot: int, storages: Sequence[Any]) -> Tensor:
+        return Tensor._make(storages[slot] if slot >= 0 else r.storage, r.offset, r.layout)
+
+    def _output(self, o: Any, slot: int, leaves: Sequence[Any], storages: Sequence[Any]) -> Tensor:
+        if 0 <= slot < self.count_inputs:
+            k = next(i for i, (s, _) in enumerate(self.input_slots) if s == slot)
+            shift = leaves[k]._offset - self.path.inputs[k].offset
+            t = Tensor._make(leaves[k]._storage, o.ref.offset + shift, o.ref.layout)
+            t._base = leaves[k] if leaves[k]._base is None else leaves[k]._base
+            t._seen = t._base._history
+        else:
+            t = self._tensor(o.ref, slot, storages)
+        if o.requires_grad and not self.path.differentiable:
+            node = FreedNode((), 1)
+            node.out_metas[0] = t._layout
+            t._set_history(node, 0)
+        return t
+
+    def leaf_tensors(self, leaves: Sequence[Any]) -> list[Any]:
+        """The tensors whose gradients the backward program computes."""
+        return [leaves[x[1]] if type(x) is tuple else x for x in self.path.leaves]
+
+    def _attach(self, outputs: list[Any], leaves: Sequence[Any], storages: Sequence[Any], again: Any) -> None:
+        targets = self.leaf_tensors(leaves)
+        saved = [storages[i] for i in self.saved]
+        args = [(t._storage, t._address(), t._storage.version) for t in leaves]
+        node = TracedNode(self, targets, len(self.path.differentiable), [saved, args], again)
+        for k, i in enumerate(self.path.differentiable):
+            node.out_metas[k] = outputs[i]._layout
+            outputs[i]._set_history(node, k)
+
+    def run_backward(self, grads: Sequence[Any], held: Any) -> list[Any]:
+        """Replay the backward program."""
+        saved, args = held
+        assert self.backward is not None
+        path, slots = self.path, self.backward_slots
+        pointers: list[int] = [0] * len(slots.storages)
+        storages: list[Any] = [None] * len(pointers)
+        keep = []
+        for r, i, g in zip(path.given, path.differentiable, grads):
+            g = _in_layout(g, r.layout)
+            keep.append(g)
+            slot = slots.index[id(r.storage)]
+            pointers[slot] = g._address()
+        for (slot, recorded), (s, address, _) in zip(self._backward_arguments(), args):
+            pointers[slot] = address - recorded
+        first = len(path.given)
+        for k, s in enumerate(saved):
+            pointers[first + k] = s.ptr
+        for slot, nbytes in self.backward_fresh:
+            s = storages[slot] = Storage(nbytes)
+            pointers[slot] = s.ptr
+        self.backward.run(pointers, None)
+        results: list[Any] = []
+        for g in path.leaf_grads:
+            if g is None:
+                results.append(None)
+                continue
+            slot = slots.index.get(id(g.storage), -1)
+            results.append(keep[slot] if 0 <= slot < first else self._tensor(g, slot, storages))
+        return results
+
+    def _backward_arguments(self) -> list[tuple[int, int]]:
+        return [(slot, r.offset * r.layout.itemsize) for slot, r in zip(self.backward_inputs, self.path.inputs)]
+
+
+def _in_layout(g: Any, la: Any) -> Any:
+    """A gradient as the program expects it: zeros where none arrived, in the recorded strides."""
+    from ..creation import zeros
+    from ..ops.copying import write
+    from ..ops.declare import empty_like_layout
+
+    if g is None:
+        return zeros(la.shape, dtype=la.dtype, device=la.device)
+    if g._layout is la:
+        return g
+    out = empty_like_layout(la)
+    write(out, g)
+    return out
+
+
+def _virtuals(ops: Sequence[Op]) -> dict[int, Any]:
+    return {id(w.storage): w.storage for op in ops for w in op.words if hasattr(w, "storage") and type(w.storage) is Virtual}
+
+
+def _parameters(m: Any) -> tuple:
+    return tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
+
+
+def _state(o: Any) -> tuple:
+    """Which tensors an optimizer works on."""
+    groups = tuple(id(p) for g in o.param_groups for p in g["params"])
+    held = tuple(id(v) for s in o.state.values() if isinstance(s, dict) for v in s.values() if isinstance(v, Tensor))
+    return groups, held

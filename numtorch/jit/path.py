@@ -1,0 +1,249 @@
+"""One recorded way through a function, before its memory is planned.
+
+``record_path`` runs the function twice and undoes all its effects each time: once so that state which appears at the
+first call (an optimizer's buffers) exists, once to record. Storages made during the recording are replaced by ``Virtual``
+ones, so a recording holds no memory; those that someone else still holds (a hidden state kept on a module) stay real.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from typing import Any, Callable, Sequence
+
+from ..autograd.engine import backward as run_backward
+from ..autograd.mode import state
+from ..ops.launch import Launch
+from ..storage import Storage
+from . import tree
+from .record import Entry, Guard, Recorder, Recording, Ref, Untraceable, ref
+
+
+class Virtual:
+    """Memory of a program that exists only while it runs."""
+
+    __slots__ = ("nbytes",)
+
+    def __init__(self, nbytes: int):
+        self.nbytes = nbytes
+
+
+class Output:
+    """A result of the function: where its memory is, whether it requires grad; ``same``: an object that existed before."""
+
+    __slots__ = ("ref", "requires_grad", "same", "cls")
+
+    def __init__(self, r: Ref, requires_grad: bool, same: Any, cls: type):
+        self.ref, self.requires_grad, self.same, self.cls = r, requires_grad, same, cls
+
+
+class Path:
+    """What a recording found."""
+
+    def __init__(self) -> None:
+        self.forward: list[Entry] = []
+        self.backward: list[Entry] = []
+        self.inputs: list[Ref] = []
+        self.outputs: list[Output] = []
+        self.result: Any = None
+        self.guards: list[Guard] = []
+        self.leaves: list[Any] = []  # ("input", number) or a captured tensor
+        self.leaf_grads: list[Any] = []  # Ref or None
+        self.given: list[Ref] = []  # the output gradients the backward starts from
+        self.differentiable: list[int] = []  # which outputs they belong to
+        self.grads: list[tuple[Any, Any]] = []  # (tensor or input number, Ref, same object or None): effects on .grad
+        self.grad_reads: list[tuple[Any, Any]] = []
+        self.written: dict[int, Storage] = {}
+        self.constants: list[tuple[Storage, bytes]] = []
+        self.captured: list[tuple[Any, Storage, int, Any]] = []
+        self.recorder: Any = None
+
+
+def warm_up(function: Callable, args: tuple, kwargs: dict) -> None:
+    """Run once and undo it; what the function made and keeps (optimizer state) gets the values it was made with."""
+    with Recording() as r:
+        try:
+            function(*args, **kwargs)
+        finally:
+            made = [(weakref.ref(s), r.first.get(key)) for key, s in r.created.items()]
+            r.created.clear()
+            r.entries.clear()
+            r.guards.clear()
+            r.roll_back()
+    for found, content in made:
+        s = found()
+        if s is not None and content is not None:
+            ctypes.memmove(s.ptr, content, len(content))
+
+
+def stand_in(t: Any) -> Any:
+    """What the recording is given for an argument: a computed tensor that requires grad becomes a leaf of its own."""
+    if t._rg and t._grad_fn() is not None:
+        leaf = t.detach()
+        leaf._rg = True
+        return leaf
+    return t
+
+
+def record_path(function: Callable, structure: Any, leaves: Sequence[Any]) -> Path:
+    """Record one run; Untraceable if the function does what no program can hold."""
+    args, kwargs = tree.unflatten(structure, list(leaves))
+    warm_up(function, args, kwargs)
+    path = Path()
+    inner = [stand_in(t) for t in leaves]
+    path.inputs = [ref(t) for t in inner]
+    args, kwargs = tree.unflatten(structure, inner)
+    start = _next_sequence()
+    with Recording() as r:
+        path.recorder = r
+        try:
+            result = function(*args, **kwargs)
+            outputs: list[Any] = []
+            path.result = tree.flatten(result, outputs)
+            forward = len(r.entries)
+            _record_backward(path, r, outputs, inner, start)
+            _note_effects(path, r, outputs, inner)
+        finally:
+            r.roll_back()
+    if r.reasons:
+        raise Untraceable("; ".join(dict.fromkeys(r.reasons)))
+    path.forward, path.backward = r.entries[:forward], r.entries[forward:]
+    path.guards = r.guards
+    if any(g.at > forward for g in path.guards):
+        raise Untraceable("the backward reads values of tensors in Python")
+    del result, outputs, args, kwargs, inner
+    _virtualise(path, r)
+    return path
+
+
+def _next_sequence() -> int:
+    from ..autograd import engine
+
+    return next(engine._counter)
+
+
+def _record_backward(path: Path, r: Recorder, outputs: list[Any], inner: list[Any], start: int) -> None:
+    """Record the way from the outputs' gradients to those of the leaves."""
+    if not state.grad:
+        return
+    wanted = [i for i, t in enumerate(outputs) if t._rg and t._grad_fn() is not None and t._grad_fn().seq > start]
+    leaves, old = _leaves([outputs[i] for i in wanted], start)
+    if old:
+        raise Untraceable(f"it uses a captured tensor that was computed from others with gradients ({old[0]!r})")
+    if not wanted or not leaves:
+        return
+    from ..creation import ones_like
+
+    with _no_grad():
+        given = [ones_like(outputs[i].detach()) for i in wanted]
+    path.given = [ref(g) for g in given]
+    del r.entries[len(r.entries) - len(given) :]  # the stand-in gradients are the caller's
+    r.in_backward = True
+    grads = run_backward([outputs[i] for i in wanted], given, True, False, leaves, accumulate=False)
+    r.in_backward = False
+    numbers = {id(t): k for k, t in enumerate(inner)}
+    path.leaves = [("input", numbers[id(t)]) if id(t) in numbers else t for t in leaves]
+    path.leaf_grads = [None if g is None else ref(g) for g in grads]
+    path.differentiable = wanted
+
+
+def _no_grad() -> Any:
+    from ..autograd.mode import no_grad
+
+    return no_grad()
+
+
+def _leaves(outputs: Sequence[Any], start: int) -> tuple[list[Any], list[Any]]:
+    """Leaf tensors that the outputs depend on, and nodes older than the recording (which it can't go through)."""
+    seen: set[int] = set()
+    leaves: dict[int, Any] = {}
+    old: list[Any] = []
+    stack = [t._grad_fn() for t in outputs]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.seq < start:
+            old.append(node)
+            continue
+        if getattr(node, "freed", False):
+            return [], []
+        for edge in node.edges:
+            if type(edge) is tuple:
+                stack.append(edge[0])
+            elif edge is not None:
+                leaves[id(edge)] = edge
+    return list(leaves.values()), old
+
+
+def _note_effects(path: Path, r: Recorder, outputs: list[Any], inner: list[Any]) -> None:
+    numbers = {id(t): k for k, t in enumerate(inner)}
+    for t in outputs:
+        known = id(t._storage) not in r.created or id(t) in numbers
+        same = ("input", numbers[id(t)]) if id(t) in numbers else t if known and t._base is None else None
+        path.outputs.append(Output(ref(t), t._rg, same, type(t)))
+    for t, before in r.grads.values():
+        after = t._grad
+        who = ("input", numbers[id(t)]) if id(t) in numbers else t
+        path.grads.append((who, None if after is None else ref(after), after if after is before else None))
+    path.grad_reads = [(("input", numbers[id(t)]) if id(t) in numbers else t, g) for t, g in r.grad_reads.values()]
+    path.written = {key: s for key, (s, _) in r.undo.items()}
+    path.constants = [(t._storage, r.undo[id(t._storage)][1]) for t in r.constants if id(t._storage) in r.undo]
+    path.captured = [(t, t._storage, t._offset, t._layout) for t in r.captured.values() if id(t._storage) not in r.created]
+
+
+def _virtualise(path: Path, r: Recorder) -> None:
+    """Replace internal storages by virtual ones, except those that somebody else still holds."""
+    made = dict(r.created)
+    real = {key: weakref.ref(s) for key, s in made.items()}
+    stand: dict[int, Any] = {key: Virtual(s.nbytes) for key, s in made.items()}
+    r.created.clear()
+    r.first.clear()
+    r.captured.clear()
+    r.grads.clear()
+    del made
+
+    def moved(x: Any) -> Any:
+        if isinstance(x, Ref):
+            return Ref(stand.get(id(x.storage), x.storage), x.offset, x.layout)
+        return x
+
+    path.given = [moved(x) for x in path.given]
+    path.leaf_grads = [moved(x) for x in path.leaf_grads]
+    path.grads = [(t, moved(g), same) for t, g, same in path.grads]
+    path.guards = [Guard(g.at, moved(g.source), g.value) for g in path.guards]
+    r.guards = []
+    for o in path.outputs:
+        o.ref = moved(o.ref)
+    for e in (*path.forward, *path.backward):
+        e.outputs = [moved(x) for x in e.outputs]
+        e.inputs = [moved(x) for x in e.inputs]
+        if e.launches is not None:
+            e.launches = [
+                Launch(la.kernel, la.env, [moved(p) for p in la.pointers], la.words, la.units, la.cost) for la in e.launches
+            ]
+            e.attrs = None
+    kept = {id(v): real[key]() for key, v in stand.items()}
+    survivors = {key: s for key, s in kept.items() if s is not None}
+    if survivors:
+        _make_real(path, survivors)
+
+
+def _make_real(path: Path, survivors: dict[int, Storage]) -> None:
+    """Memory that the function keeps somewhere is written where it is kept, at each replay."""
+
+    def moved(x: Any) -> Any:
+        return Ref(survivors.get(id(x.storage), x.storage), x.offset, x.layout) if isinstance(x, Ref) else x
+
+    outputs = {id(o.ref.storage) for o in path.outputs} | {id(g.storage) for _, g, _ in path.grads if g is not None}
+    for key in [k for k in survivors if k in outputs]:
+        del survivors[key]
+    for e in (*path.forward, *path.backward):
+        e.outputs = [moved(x) for x in e.outputs]
+        e.inputs = [moved(x) for x in e.inputs]
+        for la in e.launches or ():
+            la.pointers = [moved(p) for p in la.pointers]
+    path.guards = [Guard(g.at, moved(g.source), g.value) for g in path.guards]
+    for s in survivors.values():
+        path.written[id(s)] = s
