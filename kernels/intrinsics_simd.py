@@ -287,21 +287,46 @@ def _join(builder, kind, values):
     return result
 
 
+def _clamped(builder, p, stride, used, count):
+    """Pointers `p + min(i, used - 1) * stride`."""
+    last, pointers = builder.sub(used, I64(1)), [p]
+    for i in range(1, count):
+        row = builder.select(builder.icmp_signed("<", I64(i), used), I64(i), last)
+        pointers.append(builder.gep(p, [builder.mul(row, stride)]))
+    return pointers
+
+
 @intrinsic(prefer_literal=True)
 def spread(typingctx, p, stride, used, count):
     (number,) = _constants(count)
     result = SpreadType(p, number)
 
     def gen(context, builder, sig, args):
-        p, stride, used, _ = args
-        last = builder.sub(used, I64(1))
-        pointers = [p]
-        for i in range(1, number):
-            row = builder.select(builder.icmp_signed("<", I64(i), used), I64(i), last)
-            pointers.append(builder.gep(p, [builder.mul(row, stride)]))
-        return _join(builder, context.get_value_type(result), pointers)
+        return _join(builder, context.get_value_type(result), _clamped(builder, *args[:3], number))
 
     return result(p, types.int64, types.int64, count), gen
+
+
+@intrinsic(prefer_literal=True)
+def spread_at(typingctx, p, table, first, count):
+    (number,) = _constants(count)
+    result = SpreadType(p, number)
+
+    def gen(context, builder, sig, args):
+        p, table, first, _ = args
+        numbers = [builder.load(builder.gep(table, [builder.add(first, I64(i))])) for i in range(number)]
+        return _join(builder, context.get_value_type(result), [builder.gep(p, [n]) for n in numbers])
+
+    return result(p, types.CPointer(types.int64), types.int64, count), gen
+
+
+@intrinsic
+def shifted(typingctx, pointers, k):
+    def gen(context, builder, sig, args):
+        moved = [builder.gep(p, [args[1]]) for p in _split(builder, args[0])]
+        return _join(builder, args[0].type, moved)
+
+    return pointers(pointers, types.int64), gen
 
 
 @intrinsic(prefer_literal=True)
@@ -313,32 +338,41 @@ def tile_zero(typingctx, dtype, rows, cols):
     )
 
 
-def _place(builder, stride, i, j, lanes):
-    return builder.add(builder.mul(stride, I64(i)), I64(j * lanes))
-
-
 @intrinsic(prefer_literal=True)
-def tile_load(typingctx, p, stride, rows, cols):
+def tile_splat(typingctx, p, step, used, rows, cols):
     tile = TileType(_vec_of_pointer(p), *_constants(rows, cols))
 
     def gen(context, builder, sig, args):
-        vec = tile.vec
-        places = [_place(builder, args[1], i, j, vec.lanes) for _, i, j in tile.places()]
-        return _join(builder, tile.llvm, [_load(builder, args[0], k, vec) for k in places])
+        vs = []
+        for at in _clamped(builder, args[0], args[1], args[2], tile.rows):
+            vs += [_splat(builder, builder.load(at), tile.vec.lanes)] * tile.cols
+        return _join(builder, tile.llvm, vs)
 
-    return tile(p, types.int64, rows, cols), gen
+    return tile(p, types.int64, types.int64, rows, cols), gen
+
+
+@intrinsic(prefer_literal=True)
+def tile_load(typingctx, cols, stride, rows):
+    tile = TileType(_vec_of_pointer(cols.pointer), *_constants(rows), cols.count)
+
+    def gen(context, builder, sig, args):
+        at, vec = _split(builder, args[0]), tile.vec
+        vs = [_load(builder, at[j], builder.mul(args[1], I64(i)), vec) for _, i, j in tile.places()]
+        return _join(builder, tile.llvm, vs)
+
+    return tile(cols, types.int64, rows), gen
 
 
 @intrinsic
-def tile_store(typingctx, p, stride, tile):
+def tile_store(typingctx, cols, stride, tile):
     def gen(context, builder, sig, args):
-        vec, vs = tile.vec, _split(builder, args[2])
+        vec, at, vs = tile.vec, _split(builder, args[0]), _split(builder, args[2])
         for n, i, j in tile.places():
-            at = _at(builder, args[0], _place(builder, args[1], i, j, vec.lanes), vec)
-            builder.store(vs[n], at, align=vec.dtype.bitwidth // 8)
+            to = _at(builder, at[j], builder.mul(args[1], I64(i)), vec)
+            builder.store(vs[n], to, align=vec.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(p, types.int64, tile), gen
+    return types.void(cols, types.int64, tile), gen
 
 
 @intrinsic

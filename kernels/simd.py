@@ -7,7 +7,7 @@ half of that). A tile is rows x cols vectors in one variable; LLVM keeps each of
     a, b = spread(x, x_stride, m, 6), spread(w, VL, 2, 2)     # pointers to 6 rows and to 2 neighbouring vectors
     for k in range(count):
         acc = tile_fma(acc, a, k, b, k * w_stride)            # 12 fused multiply-adds, 6 splats, 2 loads
-    tile_store(y, y_stride, acc)
+    tile_store(spread(y, VL, 2, 2), y_stride, acc)
 
 Each function is a stand-in: inside a compiled kernel it is the numba intrinsic of the same name (intrinsics_simd.py);
 called from plain Python it runs the body below on NumPy arrays of VL lanes (tiles: rows x cols x VL).
@@ -138,24 +138,43 @@ def spread(p: Any, stride: int, used: int, count: int) -> Any:
 
 
 @_numba
+def spread_at(p: Any, table: Any, first: int, count: int) -> Any:
+    """`count` (a constant) pointers `p + table[first + i]`, where `table` points to int64."""
+    return [p.offset(table[first + i]) for i in range(count)]
+
+
+@_numba
+def shifted(pointers: Any, k: int) -> Any:
+    """Every pointer of a spread, `k` elements further."""
+    return [p.offset(k) for p in pointers]
+
+
+@_numba
 def tile_zero(dtype: Any, rows: int, cols: int) -> Any:
     """A tile of zeros."""
     return np.zeros((rows, cols, _lanes(dtype)), dtype)
 
 
 @_numba
-def tile_load(p: Any, stride: int, rows: int, cols: int) -> Any:
-    """The tile whose vector (i, j) starts at `p[i * stride + j * VL]`."""
+def tile_splat(p: Any, step: int, used: int, rows: int, cols: int) -> Any:
+    """The tile whose row i is filled with `p[i * step]`; rows from `used` on repeat the last one below it."""
     lanes = _lanes(p.array.dtype)
-    return np.array([[vload.py(p, i * stride + j * lanes) for j in range(cols)] for i in range(rows)])
+    column = [p[min(i, used - 1) * step] for i in range(rows)]
+    return np.tile(np.array(column)[:, None, None], (1, cols, lanes))
 
 
 @_numba
-def tile_store(p: Any, stride: int, tile: Any) -> None:
-    """Store vector (i, j) at `p[i * stride + j * VL]`."""
+def tile_load(cols: Any, stride: int, rows: int) -> Any:
+    """The tile whose vector (i, j) starts at `cols[j][i * stride]`; `cols` comes from `spread`."""
+    return np.array([[vload.py(q, i * stride) for q in cols] for i in range(rows)])
+
+
+@_numba
+def tile_store(cols: Any, stride: int, tile: Any) -> None:
+    """Store vector (i, j) at `cols[j][i * stride]`."""
     for i, row in enumerate(tile):
-        for j, v in enumerate(row):
-            vstore.py(p, i * stride + j * len(v), v)
+        for q, v in zip(cols, row):
+            vstore.py(q, i * stride, v)
 
 
 @_numba

@@ -17,7 +17,7 @@ the bits of the result do not depend on the number of chunks.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..jit import VL, T, T_ptr, device, i64, kernel, real
 from ..memory import offset, split, stack
@@ -27,8 +27,8 @@ from ..simd import (
 )  # fmt: skip
 from ..target import target
 from . import tiles
+from .plan import LOWEST, Launch, slots
 
-LOWEST = -float("inf")  # the `low` that clamps nothing
 READ, BIAS = 1, 2  # flags of finish()
 
 
@@ -102,13 +102,14 @@ def gemm(rows: int, vectors: int) -> Any:
         c: T_ptr, a: T_ptr, b: T_ptr, bias: T_ptr, scratch: T_ptr, M: i64, N: i64, K: i64, ldc: i64,
         ars: i64, aks: i64, bks: i64, bns: i64, batch: i64, inner: i64, cbs: i64, abs0: i64, abs1: i64, bbs0: i64,
         bbs1: i64, brs: i64, bcs: i64, alpha: real, beta: real, low: real, flags: i64, plain: i64, MB: i64, NB: i64,
-        KC: i64, copy_a: i64, pack_b: i64, slots: i64, chunk_words: i64, chunk: i64, nchunks: i64,
+        KC: i64, copy_a: i64, pack_b: i64, kept: i64, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """`batch` matrices; number t takes A at (t // inner) * abs0 + (t % inner) * abs1, B alike, C at t * cbs."""
         width = vectors * VL
         acc = stack(room, T)
+        sums = spread(acc, VL, vectors, vectors)
         panels = offset(scratch, chunk * chunk_words)
-        copied = offset(panels, slots * KC * width)
+        copied = offset(panels, kept * KC * width)
         mblocks, nblocks = (M + MB - 1) // MB, (N + NB - 1) // NB
         unit, end = split(batch * mblocks * nblocks, chunk, nchunks)
         while unit < end:
@@ -144,7 +145,7 @@ def gemm(rows: int, vectors: int) -> Any:
                         panel, bk = offset(bp, k0 * bks + j), bks
                         if pack_b != 0 or n < width:
                             panel, bk = panels, width
-                            if slots > 1:
+                            if kept > 1:
                                 panel = offset(panels, p * KC * width)
                             if block == mb:
                                 pack(panel, width, offset(bp, k0 * bks + j * bns), bks, bns, kc, n)
@@ -161,7 +162,7 @@ def gemm(rows: int, vectors: int) -> Any:
                             if m > half or half == rows:
                                 xs = spread(at, ar, m, rows)
                                 if fast and begin != 0:
-                                    tile = tile_load(start, srs, rows, vectors)
+                                    tile = tile_load(spread(start, VL, vectors, vectors), srs, rows)
                                 else:
                                     tile = tile_zero(T, rows, vectors)
                                 for _ in range(kc):
@@ -169,9 +170,9 @@ def gemm(rows: int, vectors: int) -> Any:
                                     ka += ak
                                     kb += bk
                                 if fast:
-                                    tile_store(ct, ldc, tile_max(tile, lower))
+                                    tile_store(spread(ct, VL, vectors, vectors), ldc, tile_max(tile, lower))
                                 else:
-                                    tile_store(acc, width, tile)
+                                    tile_store(sums, width, tile)
                             else:
                                 ys = spread(at, ar, m, half)
                                 small = tile_zero(T, half, vectors)
@@ -179,7 +180,7 @@ def gemm(rows: int, vectors: int) -> Any:
                                     small = tile_fma(small, ys, ka, vs, kb)
                                     ka += ak
                                     kb += bk
-                                tile_store(acc, width, small)
+                                tile_store(sums, width, small)
                             if not fast:
                                 bt = offset(bias, i * brs + j * bcs)
                                 finish(ct, ldc, m, n, vectors, acc, alpha, factor, bt, brs, bcs, lower, does)
@@ -250,22 +251,6 @@ def matmul_plain(
 # ---- plans -----------------------------------------------------------------------------------------------------------
 
 
-class Launch(NamedTuple):
-    """One kernel call: `launch(kernel.address(T=T), nchunks, *pointers, *words)` with nchunks between 1 and `units`.
-
-    `pointers` are names of buffers; "scratch" is a buffer of `nchunks * chunk_scratch` bytes private to this launch. `cost` is
-    the work in multiply-adds.
-    """
-
-    kernel: Any
-    T: str
-    pointers: tuple[str, ...]
-    words: tuple[int | float, ...]
-    units: int
-    chunk_scratch: int
-    cost: int
-
-
 def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize: int) -> tuple[int, int, int]:
     """(MB, NB, KC): an A block for half of L2, a B panel for half of L1, and enough units for the threads."""
     kc_most = 384
@@ -323,9 +308,9 @@ def matmul_plan(
     units = count * -(-M // mb) * -(-N // nb)
     pack_b = b[1] != 1 or (M > 2 * rows and K > 256 and b[0] * itemsize >= 4096) or M > 256
     copy_a = (a[0] == 1 or a[1] == 1) and N >= 256 and M * K * itemsize >= 1 << 18
-    slots = -(-nb // width) if pack_b and M > mb else 1
-    chunk_words = slots * kc * width + ((kc + 16) * (mb + 16) if copy_a else 0)
+    panels = -(-nb // width) if pack_b and M > mb else 1
+    chunk_words = panels * kc * width + ((kc + 16) * (mb + 16) if copy_a else 0)
     chunk_words += -chunk_words % 16
     plain = alpha == 1 and (flags == 0 or (flags == READ and beta == 1) or (flags == BIAS and (brs, bcs) == (0, 1)))
-    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, int(plain), mb, nb, kc, int(copy_a), int(pack_b), slots, chunk_words)
-    return Launch(gemm(rows, vectors), T, names, words, max(units, 1), chunk_words * itemsize, cost)
+    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, int(plain), mb, nb, kc, int(copy_a), int(pack_b), panels, chunk_words)
+    return Launch(gemm(rows, vectors), T, names, words, slots(units), chunk_words * itemsize, cost)
