@@ -1,0 +1,258 @@
+"""Pooling over the last three axes of contiguous planes[count, depth, height, width]; 1-D and 2-D fill with 1.
+
+Size words, by axis (d, h, w): input `xd xh xw`, output `yd yh yw`, kernel `kd kh kw`, stride `sd sh sw`,
+padding `pd ph pw`, dilation `ld lh lw`; `shape_words` makes them. Max pooling yields the flat position in the
+input plane of each maximum (int64), as PyTorch: the first of equal values, the last NaN. Units are planes, or
+rows of the output (planes * yd * yh) where those are independent.
+"""
+
+from ..jit import T, T_ptr, device, i64, i64_ptr, kernel
+from ..memory import offset, split
+
+REASSOC = frozenset({"contract", "reassoc"})
+
+
+def shape_words(input, output, kernel=None, stride=None, padding=0, dilation=None) -> tuple[int, ...]:
+    """Size words from tuples of 1 to 3 sizes (an int stands for as many equal ones); 6, 15 or 18 of them.
+
+    Example: `shape_words((8, 8), (4, 4), 2, dilation=1)` describes 2x2 max pooling with stride 2; without
+    dilation it is for avg_pool; `shape_words((8, 8), (4, 4))` is for adaptive pooling.
+    """
+    dims = len(input)
+
+    def three(value, fill):
+        value = (value,) * dims if isinstance(value, int) else tuple(value)
+        return (fill,) * (3 - dims) + value
+
+    words = three(input, 1) + three(output, 1)
+    if kernel is not None:
+        words += three(kernel, 1) + three(kernel if stride is None else stride, 1) + three(padding, 0)
+    return words if dilation is None else words + three(dilation, 1)
+
+
+@device
+def taps_inside(start, taps, step, size):
+    """(first, end): the k in 0..taps with 0 <= start + k * step < size."""
+    first = 0 if start >= 0 else (step - 1 - start) // step
+    end = 0 if start >= size else (size - start + step - 1) // step
+    return first, (end if end < taps else taps)
+
+
+@kernel
+def max_pool(
+    y: T_ptr, index: i64_ptr, x: T_ptr, planes: i64, xd: i64, xh: i64, xw: i64, yd: i64, yh: i64, yw: i64,
+    kd: i64, kh: i64, kw: i64, sd: i64, sh: i64, sw: i64, pd: i64, ph: i64, pw: i64,
+    ld: i64, lh: i64, lw: i64, chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """y, index [planes, output] = the largest of each window of x, and where it is; units: output rows."""
+    lo, hi = split(planes * yd * yh, chunk, nchunks)
+    for row in range(lo, hi):
+        plane = row // (yd * yh)
+        p = offset(x, plane * xd * xh * xw)
+        z = (row // yh - plane * yd) * sd - pd
+        v = (row - row // yh * yh) * sh - ph
+        z0, z1 = taps_inside(z, kd, ld, xd)
+        v0, v1 = taps_inside(v, kh, lh, xh)
+        for o in range(yw):
+            u = o * sw - pw
+            u0, u1 = taps_inside(u, kw, lw, xw)
+            at = ((z + z0 * ld) * xh + v + v0 * lh) * xw + u + u0 * lw
+            best = p[at]
+            for kz in range(z0, z1):
+                for kv in range(v0, v1):
+                    line = ((z + kz * ld) * xh + v + kv * lh) * xw + u
+                    for ku in range(u0, u1):
+                        value = p[line + ku * lw]
+                        better = value > best or value != value
+                        best = value if better else best
+                        at = line + ku * lw if better else at
+            y[row * yw + o] = best
+            index[row * yw + o] = at
+
+
+@kernel
+def max_pool_2x2(y: T_ptr, index: i64_ptr, x: T_ptr, planes: i64, xh: i64, xw: i64, chunk: i64, nchunks: i64):
+    """max_pool of windows 2x2, stride 2, without padding, in two dimensions; units: planes * (xh // 2)."""
+    yh = xh // 2
+    yw = xw // 2
+    lo, hi = split(planes * yh, chunk, nchunks)
+    for row in range(lo, hi):
+        plane = row // yh
+        first = 2 * (row - plane * yh) * xw
+        a = offset(x, plane * xh * xw + first)
+        b = offset(a, xw)
+        for o in range(yw):
+            best = a[2 * o]
+            at = 0
+            better = a[2 * o + 1] > best or a[2 * o + 1] != a[2 * o + 1]
+            best = a[2 * o + 1] if better else best
+            at = 1 if better else at
+            better = b[2 * o] > best or b[2 * o] != b[2 * o]
+            best = b[2 * o] if better else best
+            at = xw if better else at
+            better = b[2 * o + 1] > best or b[2 * o + 1] != b[2 * o + 1]
+            best = b[2 * o + 1] if better else best
+            at = xw + 1 if better else at
+            y[row * yw + o] = best
+            index[row * yw + o] = first + 2 * o + at
+
+
+@kernel
+def max_pool_backward(
+    dx: T_ptr, g: T_ptr, index: i64_ptr, planes: i64, inputs: i64, outputs: i64, chunk: i64, nchunks: i64
+):
+    """dx[planes, inputs] = 0, then dx[p, index[p, o]] += g[p, o]; units: planes. For adaptive pooling too."""
+    lo, hi = split(planes, chunk, nchunks)
+    for plane in range(lo, hi):
+        out = offset(dx, plane * inputs)
+        for i in range(inputs):
+            out[i] = T(0)
+        for o in range(plane * outputs, plane * outputs + outputs):
+            out[index[o]] += g[o]
+
+
+@kernel
+def max_pool_pick(
+    y: T_ptr, x: T_ptr, index: i64_ptr, planes: i64, inputs: i64, outputs: i64, chunk: i64, nchunks: i64
+):
+    """y[p, o] = x[p, index[p, o]]: the gradient of max_pool_backward by g; units: planes."""
+    lo, hi = split(planes, chunk, nchunks)
+    for plane in range(lo, hi):
+        for o in range(plane * outputs, plane * outputs + outputs):
+            y[o] = x[plane * inputs + index[o]]
+
+
+@device
+def average_window(start, taps, size, padding):
+    """(first, end, padded length) of a window: PyTorch counts the padding it covers, but nothing beyond."""
+    end = start + taps if start + taps < size + padding else size + padding
+    return (0 if start < 0 else start), (end if end < size else size), end - start
+
+
+@kernel(fastmath=REASSOC)
+def avg_pool(
+    y: T_ptr, x: T_ptr, planes: i64, xd: i64, xh: i64, xw: i64, yd: i64, yh: i64, yw: i64,
+    kd: i64, kh: i64, kw: i64, sd: i64, sh: i64, sw: i64, pd: i64, ph: i64, pw: i64,
+    include: i64, divisor: i64, chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """y[planes, output] = sum of each window, divided by `divisor` or if that is 0 by the window's size.
+
+    That size counts the padding if `include`. Units: output rows.
+    """
+    lo, hi = split(planes * yd * yh, chunk, nchunks)
+    for row in range(lo, hi):
+        plane = row // (yd * yh)
+        p = offset(x, plane * xd * xh * xw)
+        z0, z1, zn = average_window((row // yh - plane * yd) * sd - pd, kd, xd, pd)
+        v0, v1, vn = average_window((row - row // yh * yh) * sh - ph, kh, xh, ph)
+        for o in range(yw):
+            u0, u1, un = average_window(o * sw - pw, kw, xw, pw)
+            size = zn * vn * un if include != 0 else (z1 - z0) * (v1 - v0) * (u1 - u0)
+            total = T(0)
+            for z in range(z0, z1):
+                for v in range(v0, v1):
+                    for i in range((z * xh + v) * xw + u0, (z * xh + v) * xw + u1):
+                        total += p[i]
+            y[row * yw + o] = total / T(size if divisor == 0 else divisor)
+
+
+@kernel
+def avg_pool_backward(
+    dx: T_ptr, g: T_ptr, planes: i64, xd: i64, xh: i64, xw: i64, yd: i64, yh: i64, yw: i64,
+    kd: i64, kh: i64, kw: i64, sd: i64, sh: i64, sw: i64, pd: i64, ph: i64, pw: i64,
+    include: i64, divisor: i64, chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """dx[planes, input], all of it written; units: planes."""
+    lo, hi = split(planes, chunk, nchunks)
+    for plane in range(lo, hi):
+        out = offset(dx, plane * xd * xh * xw)
+        for i in range(xd * xh * xw):
+            out[i] = T(0)
+        for row in range(yd * yh):
+            z0, z1, zn = average_window(row // yh * sd - pd, kd, xd, pd)
+            v0, v1, vn = average_window((row - row // yh * yh) * sh - ph, kh, xh, ph)
+            for o in range(yw):
+                u0, u1, un = average_window(o * sw - pw, kw, xw, pw)
+                size = zn * vn * un if include != 0 else (z1 - z0) * (v1 - v0) * (u1 - u0)
+                share = g[(plane * yd * yh + row) * yw + o] / T(size if divisor == 0 else divisor)
+                for z in range(z0, z1):
+                    for v in range(v0, v1):
+                        for i in range((z * xh + v) * xw + u0, (z * xh + v) * xw + u1):
+                            out[i] += share
+
+
+@device
+def adaptive_window(o, size, outputs):
+    """(first, end) of window o of `outputs` that spread evenly over `size` inputs."""
+    return o * size // outputs, ((o + 1) * size + outputs - 1) // outputs
+
+
+@kernel
+def adaptive_max_pool(
+    y: T_ptr, index: i64_ptr, x: T_ptr, planes: i64, xd: i64, xh: i64, xw: i64, yd: i64, yh: i64, yw: i64,
+    chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """max_pool with adaptive windows; units: output rows."""
+    lo, hi = split(planes * yd * yh, chunk, nchunks)
+    for row in range(lo, hi):
+        plane = row // (yd * yh)
+        p = offset(x, plane * xd * xh * xw)
+        z0, z1 = adaptive_window(row // yh - plane * yd, xd, yd)
+        v0, v1 = adaptive_window(row - row // yh * yh, xh, yh)
+        for o in range(yw):
+            u0, u1 = adaptive_window(o, xw, yw)
+            at = (z0 * xh + v0) * xw + u0
+            best = p[at]
+            for z in range(z0, z1):
+                for v in range(v0, v1):
+                    for i in range((z * xh + v) * xw + u0, (z * xh + v) * xw + u1):
+                        if p[i] > best or p[i] != p[i]:
+                            best = p[i]
+                            at = i
+            y[row * yw + o] = best
+            index[row * yw + o] = at
+
+
+@kernel(fastmath=REASSOC)
+def adaptive_avg_pool(
+    y: T_ptr, x: T_ptr, planes: i64, xd: i64, xh: i64, xw: i64, yd: i64, yh: i64, yw: i64,
+    chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """Mean of adaptive windows; units: output rows. (One output a plane is a plain mean: use mean_plan.)"""
+    lo, hi = split(planes * yd * yh, chunk, nchunks)
+    for row in range(lo, hi):
+        plane = row // (yd * yh)
+        p = offset(x, plane * xd * xh * xw)
+        z0, z1 = adaptive_window(row // yh - plane * yd, xd, yd)
+        v0, v1 = adaptive_window(row - row // yh * yh, xh, yh)
+        for o in range(yw):
+            u0, u1 = adaptive_window(o, xw, yw)
+            total = T(0)
+            for z in range(z0, z1):
+                for v in range(v0, v1):
+                    for i in range((z * xh + v) * xw + u0, (z * xh + v) * xw + u1):
+                        total += p[i]
+            y[row * yw + o] = total / T((z1 - z0) * (v1 - v0) * (u1 - u0))
+
+
+@kernel
+def adaptive_avg_pool_backward(
+    dx: T_ptr, g: T_ptr, planes: i64, xd: i64, xh: i64, xw: i64, yd: i64, yh: i64, yw: i64,
+    chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """dx[planes, input], all of it written; units: planes."""
+    lo, hi = split(planes, chunk, nchunks)
+    for plane in range(lo, hi):
+        out = offset(dx, plane * xd * xh * xw)
+        for i in range(xd * xh * xw):
+            out[i] = T(0)
+        for row in range(yd * yh):
+            z0, z1 = adaptive_window(row // yh, xd, yd)
+            v0, v1 = adaptive_window(row - row // yh * yh, xh, yh)
+            for o in range(yw):
+                u0, u1 = adaptive_window(o, xw, yw)
+                share = g[(plane * yd * yh + row) * yw + o] / T((z1 - z0) * (v1 - v0) * (u1 - u0))
+                for z in range(z0, z1):
+                    for v in range(v0, v1):
+                        for i in range((z * xh + v) * xw + u0, (z * xh + v) * xw + u1):
+                            out[i] += share
