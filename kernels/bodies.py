@@ -367,6 +367,8 @@ def known_function(body: Body, node: ast.expr) -> tuple[str, Any]:
             return "scalar", scalar.MATH[name]
     if scalar.FUNCTIONS.get(name) is value:
         return "scalar", name
+    if getattr(value, "body", None) is not None and value.name in BUILTINS and value.name != "pow":
+        return "builtin", BUILTINS[value.name]
     if getattr(value, "body", None) is not None and value.name in scalar.MATH:
         return "scalar", scalar.MATH[value.name]  # an op of that name: in a kernel it is the scalar function
     if plain_function(value) is not None:

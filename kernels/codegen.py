@@ -15,6 +15,7 @@ contracted with one of another, so a fused program gives the same bits as its st
 from __future__ import annotations
 
 import ast
+import builtins
 import keyword
 import re
 from collections.abc import Callable, Sequence
@@ -345,6 +346,6 @@ def _title(program: Program, taken: set[str]) -> str:
         short
         if short.isidentifier()
         and not keyword.iskeyword(short)
-        and short not in taken | set(scalar.FUNCTIONS)
+        and short not in taken | set(scalar.FUNCTIONS) | set(dir(builtins))
         else f"{short}_kernel"
     )

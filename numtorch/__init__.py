@@ -6,8 +6,14 @@
     (x * x).sum().backward()
 """
 
+# Names are PyTorch's, some of them Python's own as well (abs, all, any, max, min, pow, round, sum).
 from __future__ import annotations
 
+import importlib as _importlib
+import math as _math
+import typing as _typing
+
+from . import autograd as autograd
 from . import ops as _ops
 from .autograd.mode import (
     enable_grad,
@@ -17,10 +23,30 @@ from .autograd.mode import (
     no_grad,
     set_grad_enabled,
 )
-from .device import device, get_default_device, set_default_device
-from .dtype import (
-    bool_ as bool,  # noqa: A004 - PyTorch's name
+from .creation import (
+    arange,
+    as_tensor,
+    asarray,
+    empty,
+    empty_like,
+    empty_strided,
+    eye,
+    from_numpy,
+    frombuffer,
+    full,
+    full_like,
+    linspace,
+    logspace,
+    ones,
+    ones_like,
+    result_type,
+    scalar_tensor,
+    tensor,
+    zeros,
+    zeros_like,
 )
+from .device import device, get_default_device, set_default_device
+from .dtype import bool_ as bool
 from .dtype import (
     can_cast,
     dtype,
@@ -38,9 +64,223 @@ from .dtype import (
     set_default_dtype,
     uint8,
 )
+from .kernels.threads import get_num_threads, set_num_threads
 from .methods import bind as _bind
+from .ops.arithmetic import (
+    add,
+    addcdiv,
+    addcmul,
+    bitwise_not,
+    clamp,
+    div,
+    float_power,
+    floor_divide,
+    fmod,
+    mul,
+    neg,
+    positive,
+    pow,
+    remainder,
+    round,
+    rsub,
+    sub,
+    where,
+)
+from .ops.copying import clone
+from .ops.elementwise import (
+    abs,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    bitwise_and,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    ceil,
+    cos,
+    cosh,
+    eq,
+    erf,
+    erfc,
+    erfinv,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    frac,
+    ge,
+    gt,
+    hypot,
+    isfinite,
+    isinf,
+    isnan,
+    le,
+    lerp,
+    log,
+    log1p,
+    log2,
+    log10,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    lt,
+    maximum,
+    minimum,
+    ne,
+    reciprocal,
+    relu,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    tan,
+    tanh,
+    trunc,
+)
+from .ops.joining import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    broadcast_shapes,
+    broadcast_tensors,
+    cat,
+    column_stack,
+    dstack,
+    hstack,
+    meshgrid,
+    stack,
+    tile,
+    vstack,
+)
+from .ops.matmul import (
+    addbmm,
+    addmm,
+    addmv,
+    addr,
+    baddbmm,
+    bmm,
+    dot,
+    matmul,
+    mm,
+    mv,
+    outer,
+    vdot,
+)
+from .ops.reduce import (
+    all,
+    amax,
+    amin,
+    aminmax,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    std_mean,
+    sum,
+    var,
+    var_mean,
+)
+from .ops.view import (
+    as_strided,
+    as_strided_scatter,
+    broadcast_to,
+    chunk,
+    diagonal,
+    flatten,
+    movedim,
+    narrow,
+    permute,
+    ravel,
+    reshape,
+    select,
+    split,
+    squeeze,
+    t,
+    tensor_split,
+    transpose,
+    unbind,
+    unflatten,
+    unsqueeze,
+)
+from .printing import set_printoptions
 from .shape import Size
 from .tensor import Tensor
 
 _bind()
+
 __version__ = "0.1.0"
+pi, e, inf, nan, newaxis = _math.pi, _math.e, _math.inf, _math.nan, None
+float, double, half = float32, float64, float16
+short, int, long = int16, int32, int64
+
+subtract, multiply, divide, true_divide, negative, absolute = sub, mul, div, div, neg, abs
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
+arcsin, arccos, arctan, arcsinh, arccosh, arctanh, arctan2 = asin, acos, atan, asinh, acosh, atanh, atan2
+clip, fix, concat, concatenate, row_stack = clamp, trunc, cat, cat, vstack
+swapaxes, swapdims, moveaxis, ger = transpose, transpose, movedim, outer
+
+
+class layout:
+    """How a tensor's elements are stored: ``numtorch.strided``, the only one."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"numtorch.{self._name}"
+
+
+class memory_format(layout):
+    """The order of the dimensions in memory: ``contiguous_format`` (row-major) or ``preserve_format``."""
+
+
+strided = layout("strided")
+contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+
+
+def is_tensor(obj: _typing.Any) -> _typing.Any:
+    """Whether an object is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Tensor) -> _typing.Any:
+    """Whether a tensor's dtype is a floating one."""
+    return input.dtype.is_floating_point
+
+
+def numel(input: Tensor) -> _typing.Any:
+    """The number of elements."""
+    return input.numel()
+
+
+# Imported when they are first used, so that `import numtorch` stays quick.
+_SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "datasets", "serialization", "testing", "random",
+               "library", "profiler", "backends", "compat", "distributions", "fft", "hub", "multiprocessing")  # fmt: skip
+_LATER = {"save": "serialization", "load": "serialization"}
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name in _SUBMODULES:
+        try:
+            return _importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+    elif name in _LATER:
+        return getattr(_importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'numtorch' has no attribute {name!r}")

@@ -9,5 +9,6 @@ from . import (
     view,
 )
 from .declare import TABLE
+from .updates import live, update
 
-__all__ = ["TABLE", "arithmetic", "copying", "elementwise", "joining", "reduce", "view"]
+__all__ = ["TABLE", "arithmetic", "copying", "elementwise", "joining", "live", "reduce", "update", "view"]

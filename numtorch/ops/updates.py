@@ -1,0 +1,51 @@
+"""In-place updates by a rule: what optimizers do to a parameter and its state, as one fused kernel."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Sequence
+
+from ..autograd.mode import state
+from ..shape import broadcast
+from ..tensor import Tensor
+from .pointwise import Elementwise
+
+_rules: dict[tuple[Callable, int], Elementwise] = {}
+
+
+def live(function: Callable[[], Any]) -> Any:
+    """``function()``; while a trace is recorded, a number that each replay asks for again."""
+    if state.recorder is None:
+        return function()
+    from ..jit.record import Live
+
+    return Live(function)
+
+
+def update(rule: Callable, tensors: Sequence[Tensor], reads: Sequence[Tensor], scalars: dict[str, Any]) -> None:
+    """Write the results of a scalar rule into ``tensors``, in place and without history.
+
+    ``rule(*tensors, *reads, *scalars)`` returns a new value per tensor. Reads are broadcast to the tensors' common shape;
+    RuntimeError if they don't fit.
+    """
+    op = _rules.get((rule, len(tensors)))
+    if op is None:
+        names = tuple(inspect.signature(rule).parameters)
+        op = Elementwise(rule, promote=names[: len(tensors)], outputs=len(tensors))
+        _rules[rule, len(tensors)] = op
+    args = (*tensors, *reads, *[scalars[n] for n in op.params[len(tensors) + len(reads) :]])
+    key = tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
+    plan = op._plans.get(key)
+    if plan is None:
+        shape = tensors[0]._layout.shape
+        if any(t._layout.shape != shape for t in tensors) or (
+            broadcast(shape, *[t._layout.shape for t in reads], op=rule.__name__) != shape
+        ):
+            raise RuntimeError(
+                f"{rule.__name__}: the gradient's shape {[list(t._layout.shape) for t in reads]} must fit the parameter's"
+                f" {list(shape)}"
+            )
+        plan, args = op.plan(key, args, out=[t._layout for t in tensors])
+    op.execute(plan, tensors, args)
+    for t in tensors:
+        t._storage.version += 1
