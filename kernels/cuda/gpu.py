@@ -1,0 +1,161 @@
+"""What a GPU thread can do beyond arithmetic: know its place, wait, talk to its warp, use shared and wide
+memory access.
+
+Each function is a stand-in: a compiled kernel gets the numba intrinsic of the same name (intrinsics.py), a
+simulated one (tests/kernels/cuda/simulator.py) the simulator's. `offset`, `stack`, `fma`, `select`, `bitcast`
+and `roundeven` come from memory.py, as on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..binding import Intrinsic
+
+
+def _gpu(py: Callable[..., Any]) -> Intrinsic:
+    """The stand-in for `py`, which holds only the documentation."""
+
+    def outside(*args: Any) -> Any:
+        raise TypeError(f"{py.__name__} only has a meaning in a CUDA kernel that is compiled or simulated.")
+
+    outside.__name__, outside.__doc__ = py.__name__, py.__doc__
+    return Intrinsic(outside, f"{__package__}.intrinsics")
+
+
+# ---- where am I (all int32)
+# ------------------------------------------------------------------------------------------
+
+
+@_gpu
+def thread() -> int:
+    """Index of this thread in its block."""
+
+
+@_gpu
+def threads() -> int:
+    """Threads in a block."""
+
+
+@_gpu
+def block() -> int:
+    """Index of this block in the grid, along x."""
+
+
+@_gpu
+def block_y() -> int:
+    """Index of this block in the grid, along y."""
+
+
+@_gpu
+def block_z() -> int:
+    """Index of this block in the grid, along z."""
+
+
+@_gpu
+def blocks() -> int:
+    """Blocks in the grid, along x."""
+
+
+# ---- waiting
+# ---------------------------------------------------------------------------------------------------------
+
+
+@_gpu
+def barrier() -> None:
+    """Wait for all threads of the block.
+
+    What they wrote to shared and global memory is visible afterwards.
+    """
+
+
+@_gpu
+def warp_barrier() -> None:
+    """Wait for the 32 threads of the warp; what they wrote is visible to one another afterwards."""
+
+
+# ---- the warp's 32 lanes (all of them must call)
+# ---------------------------------------------------------------------
+
+
+@_gpu
+def shuffle(value: Any, lane: int) -> Any:
+    """The value of lane `lane & 31`, a number of any width."""
+
+
+@_gpu
+def shuffle_xor(value: Any, mask: int) -> Any:
+    """The value of the lane whose number differs in the bits of `mask`."""
+
+
+@_gpu
+def shuffle_up(value: Any, delta: int) -> Any:
+    """The value of the lane `delta` below; the lowest `delta` lanes keep their own."""
+
+
+@_gpu
+def shuffle_down(value: Any, delta: int) -> Any:
+    """The value of the lane `delta` above; the highest `delta` lanes keep their own."""
+
+
+@_gpu
+def ballot(condition: bool) -> int:
+    """Bit k (of a uint32) says whether lane k's condition holds."""
+
+
+# ---- memory
+# ----------------------------------------------------------------------------------------------------------
+
+
+@_gpu
+def shared(count: int, dtype: Any) -> Any:
+    """Pointer to `count` (a constant) elements that the block shares, 16-byte aligned.
+
+    One buffer per place in the source.
+    """
+
+
+@_gpu
+def load4(p: Any, i: int) -> tuple:
+    """(p[i], .., p[i + 3]) in one access of 16 bytes (two for float64).
+
+    `p + i` must be aligned to 16 bytes.
+    """
+
+
+@_gpu
+def store4(p: Any, i: int, a: Any, b: Any, c: Any, d: Any) -> None:
+    """p[i], .., p[i + 3] = a, b, c, d in one access; aligned as for load4."""
+
+
+@_gpu
+def is_aligned(p: Any) -> bool:
+    """Whether the address `p` is a multiple of 16 bytes."""
+
+
+@_gpu
+def atomic_add(p: Any, i: int, value: Any) -> Any:
+    """Add `value` to p[i] and return what was there.
+
+    For integers: floats added in no fixed order change from run to run.
+    """
+
+
+@_gpu
+def atomic_max(p: Any, i: int, value: Any) -> Any:
+    """Make p[i] the larger of itself and `value` (integers) and return what was there."""
+
+
+# ---- register tiles
+# --------------------------------------------------------------------------------------------------
+
+
+@_gpu
+def zeros(count: int, dtype: Any) -> tuple:
+    """A tuple of `count` (a constant) zeros."""
+
+
+@_gpu
+def fma_outer(acc: tuple, a: tuple, b: tuple) -> tuple:
+    """acc with a[i] * b[j] added to element i * len(b) + j: one step of a register tile."""
