@@ -1,4 +1,4 @@
-"""Pooling over the last three axes of contiguous planes[count, depth, height, width]; 1-D and 2-D fill with 1.
+"""Pooling over the last three axes of contiguous planes[count, depth, height, width]; fewer axes: 1s.
 
 Size words, by axis (d, h, w): input `xd xh xw`, output `yd yh yw`, kernel `kd kh kw`, stride `sd sh sw`,
 padding `pd ph pw`, dilation `ld lh lw`; `shape_words` makes them. Max pooling yields the flat position in the
