@@ -92,7 +92,7 @@ class Bound:
     def __init__(self, path: Path):
         self.path = path
         self.counter = replaced[0]
-        self.modules = [(m, m.training, _parameters(m)) for m in path.recorder.modules.values()]
+        self.modules = [(m, _looks(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
         self.captured = [(weakref.ref(t), s, off, la) for t, s, off, la in path.captured]
         self._bind()
@@ -184,9 +184,8 @@ class Bound:
             t = found()
             if t is not None and (t._storage is not s or t._offset != offset or t._layout is not la):
                 return True
-        for m, training, parameters in self.modules:
-            if m.training is not training or _parameters(m) != parameters:
-                return True
+        if any(_looks(m) != held for m, held in self.modules):
+            return True
         if any(_state(o) != held for o, held in self.optimizers):
             return True
         self.counter = replaced[0]
@@ -354,8 +353,14 @@ def _virtuals(ops: Sequence[Op]) -> dict[int, Any]:
     return {id(w.storage): w.storage for op in ops for w in op.words if hasattr(w, "storage") and type(w.storage) is Virtual}
 
 
-def _parameters(m: Any) -> tuple:
-    return tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
+def _looks(m: Any) -> tuple:
+    """What a module's computation may depend on: its tensors, its mode, and its plain attributes."""
+    tensors = tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
+    plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, _SIMPLE)])
+    return tensors, plain, tuple(map(id, m._modules.values()))
+
+
+_SIMPLE = (bool, int, float, str, type(None))
 
 
 def _state(o: Any) -> tuple:

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from ..autograd.hooks import RemovableHandle
-from ..tensor import Tensor
+from ..tensor import Tensor, replaced
 
 _HOOK_TABLES = (
     "_optimizer_step_pre_hooks",
@@ -228,6 +228,7 @@ class Optimizer:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over state and options from ``state_dict()`` of an optimizer with the same groups (ValueError
         otherwise)."""
+        replaced[0] += 1  # traces look again at the optimizers they recorded
         state_dict = state_dict.copy()
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             answer = hook(self, state_dict)
@@ -285,6 +286,7 @@ class Optimizer:
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group ``{"params": tensors, option: value, ...}``; TypeError or ValueError if it can't be
         optimized."""
+        replaced[0] += 1
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         _unpack_params(param_group)

@@ -164,6 +164,8 @@ class RuleOptimizer(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns the closure's loss, or None without a
         closure."""
+        if mode.recorder is not None:
+            mode.recorder.optimizer(self)
         with numtorch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             loss = None
             if closure is not None:
