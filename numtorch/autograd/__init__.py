@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from . import engine
+from . import engine, graph
+from .anomaly import detect_anomaly, set_detect_anomaly
+from .function import Function, Variable, once_differentiable
 from .mode import (
     enable_grad,
     inference_mode,
@@ -121,5 +123,18 @@ def grad(
     return tuple(results)
 
 
-__all__ = ["backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in ("functional", "gradcheck", "forward_ad", "profiler"):
+        return importlib.import_module(f"{__name__}.{name}")
+    if name == "gradgradcheck":
+        from .gradcheck import gradgradcheck
+
+        return gradgradcheck
+    raise AttributeError(f"module 'numtorch.autograd' has no attribute {name!r}")
+
+
+__all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "graph", "inference_mode",
+           "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "once_differentiable", "set_detect_anomaly",
            "set_grad_enabled"]  # fmt: skip

@@ -16,7 +16,7 @@ from ..tensor import Tensor, replaced
 from .passes import optimize
 from .path import Path, Virtual
 from .program import Compiled, Op, drop_dead, lower
-from .record import Ref
+from .record import RangeCheck, Ref
 
 
 class GuardFailed(Exception):
@@ -218,7 +218,7 @@ class Bound:
         undo = [(s, ctypes.string_at(s.ptr, s.nbytes)) for s in self._undo_storages(storages)] if self.undo else ()
         try:
             self.program.run(pointers, self._check if self.checks else None)
-        except GuardFailed:
+        except BaseException:
             for s, content in undo:
                 ctypes.memmove(s.ptr, content, len(content))
             raise
@@ -232,6 +232,11 @@ class Bound:
         for g in self.checks[k]:
             r = g.source
             address = self.program.where(r, pointers)
+            if isinstance(g.value, RangeCheck):
+                low, high = np.frombuffer(ctypes.string_at(address, 16), np.int64).tolist()
+                if low < g.value.low or high > g.value.high:
+                    raise g.value.make_error(low, high)
+                continue
             if isinstance(g.value, bytes):
                 if ctypes.string_at(address, len(g.value)) != g.value:
                     raise GuardFailed

@@ -70,6 +70,14 @@ class Guard(NamedTuple):
     value: Any
 
 
+class RangeCheck(NamedTuple):
+    """Instead of a value: a pair (minimum, maximum) in memory must lie in [low, high], else ``make_error(lo, hi)`` is raised."""
+
+    low: int
+    high: int
+    make_error: Callable[[int, int], Exception]
+
+
 class Untraceable(Exception):
     """The function does something that a program cannot hold; the message says what."""
 
@@ -192,6 +200,13 @@ class Recorder:
     def optimizer(self, o: Any) -> None:
         """An optimizer made a step: its state belongs to the guards."""
         self.optimizers[id(o)] = o
+
+    def custom(self, cls: Any) -> None:
+        """A custom Function runs: its forward and backward are ops like any others."""
+
+    def check_range(self, found: Any, low: int, high: int, make_error: Callable) -> None:
+        """Indices were checked on the host: ``found`` holds their minimum and maximum; each replay checks again."""
+        self.guards.append(Guard(len(self.entries), ref(found), RangeCheck(low, high, make_error)))
 
     def refuse(self, reason: str) -> None:
         """Something ran that no program can hold: the function stays eager."""
