@@ -6,7 +6,10 @@ Sizes are tuples of three (depth, height, width); one- and two-dimensional convo
 from __future__ import annotations
 
 from functools import lru_cache
+from math import gcd
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..target import target
 from .conv import BIAS, READ, taps_kernel
@@ -38,6 +41,12 @@ class Conv(NamedTuple):
             raise ValueError(f"conv: kernel {self.kernel} is larger than the padded input {self.input}.")
         return out  # type: ignore[return-value]
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the forward pass, and of each gradient."""
+        out, taps = self.output, self.kernel[0] * self.kernel[1] * self.kernel[2]
+        return self.N * self.OC * (self.C // self.groups) * taps * out[0] * out[1] * out[2]
+
 
 class Plan(NamedTuple):
     """Launches in order. "work" is a buffer of `work_bytes` shared by them; each launch's "scratch" is its own."""
@@ -67,51 +76,126 @@ def _round(n: int, unit: int) -> int:
     return -(-n // unit) * unit
 
 
-def _private(table: int, words: int, itemsize: int) -> tuple[int, int, int]:
-    """(int64 of a chunk's scratch, its leading elements for the table, all its elements), in whole cache lines."""
-    lead, rest = _round(8 * table, 64), _round(itemsize * words, 64)
-    return (lead + rest) // 8, lead // itemsize, (lead + rest) // itemsize
+def _ints(*parts: Any) -> np.ndarray:
+    return np.concatenate([np.asarray(part, np.int64).ravel() for part in parts])
+
+
+def _axis(grad: bool, k: int, stride: int, dilation: int, pad: int, before: int, phase: int) -> np.ndarray:
+    """Rows (kernel position, residue plane, shift) of the kernel positions that count for output positions of `phase`."""
+    at = np.arange(k)
+    if not grad:
+        return np.stack([at, at * dilation % stride, at * dilation // stride], 1)
+    distance = phase + pad - at * dilation
+    return np.stack([at, 0 * at, distance // stride + before], 1)[distance % stride == 0]
+
+
+class _Layout(NamedTuple):
+    """How one kind of correlation walks: see conv.conv_taps. Triples are (depth, height, width)."""
+
+    grad: bool
+    M: int  # output channels of a group
+    Q: int  # input channels of a group
+    wm: int  # weight strides of those
+    wq: int
+    source: Triple
+    result: Triple
+    before: Triple  # scratch elements in front of position 0
+    reach: Triple  # the largest shift
+    planes: Triple  # residue planes
+    phases: Triple
+
+
+def _layout(conv: Conv, grad: bool) -> _Layout:
+    _, C, OC, size, K, S, P, L, G = conv
+    taps = K[0] * K[1] * K[2]
+    if grad:
+        before = [max(0, -(-((k - 1) * d - p) // s)) for k, s, p, d in zip(K, S, P, L)]
+        reach = [b + (s - 1 + p) // s for b, s, p in zip(before, S, P)]
+        return _Layout(True, C // G, OC // G, taps, C // G * taps, conv.output, size, before, reach, (1, 1, 1), S)
+    reach = [(k - 1) * d // s for k, s, d in zip(K, S, L)]
+    planes = [min(s, (k - 1) * d + 1) for k, s, d in zip(K, S, L)]
+    return _Layout(False, OC // G, C // G, C // G * taps, taps, size, conv.output, P, reach, planes, (1, 1, 1))
+
+
+def _tables(conv: Conv, lay: _Layout, lanes: int, vectors: int, yb: int, xb: int, cb: int) -> tuple[np.ndarray, int]:
+    """(table, room) of conv_taps: heads of the depth phases, heads of the x blocks, taps, places of pixel vectors.
+
+    Head of a depth phase: first input plane, planes, then (start, number per channel) of each phase's taps. Head of an x
+    block: start of its places, vectors per row. Places: scratch elements, output elements, lanes (`room` of each).
+    """
+    K, S, P, L = conv.kernel, conv.stride, conv.padding, conv.dilation
+    (pz, sy, sx), (_, fy, fx) = lay.phases, lay.planes
+    height, pitch = yb + lay.reach[1], xb + lay.reach[2]
+    heads, parts = [], []
+    start = pz * (2 + 2 * sy * sx) + 4 * sx
+    ys, xs = ([_axis(lay.grad, K[i], S[i], L[i], P[i], lay.before[i], r) for r in range(lay.phases[i])] for i in (1, 2))
+    for rz in range(pz):
+        z = _axis(lay.grad, K[0], S[0], L[0], P[0], 0, rz)
+        heads += [int(z[0, 2]) if lay.grad and len(z) else -P[0], len(z)]
+        for y, x in ((y, x) for y in ys for x in xs):
+            c, j, y, x = np.arange(cb)[:, None, None, None], np.arange(len(z))[:, None, None], y[:, None], x[None]
+            a = c * lay.wq + (z[j, 0] * K[1] + y[..., 0]) * K[2] + x[..., 0]
+            plane = ((c * len(z) + j) * fy + y[..., 1]) * fx + x[..., 1]
+            b = (plane * height + y[..., 2]) * pitch + x[..., 2]
+            parts.append(np.stack(np.broadcast_arrays(a, b), -1))
+            heads += [start, a[0].size if a.size else 0]
+            start += parts[-1].size
+    room = yb * -(-xb // lanes) + vectors
+    for rx in range(sx):
+        positions = -(-(lay.result[2] - rx) // sx)
+        for nx in (min(xb, positions), positions - (-(-lay.result[2] // sx) - 1) // xb * xb):
+            at = np.arange(0, max(nx, 0), lanes)
+            heads += [start, len(at)]
+            rows = np.arange(yb)[:, None]
+            part = np.zeros((3, room), np.int64)
+            used = yb * len(at)
+            part[0, :used] = (rows * pitch + at).ravel()
+            part[1, :used] = (rows * sy * lay.result[2] + at * sx).ravel()
+            part[2, :used] = np.broadcast_to(np.minimum(lanes, nx - at), (yb, len(at))).ravel()
+            parts.append(part)
+            start += part.size
+    return _ints(heads, *parts), room
 
 
 @lru_cache(maxsize=1024)
 def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
     """The launch of forward (pointers out, weight, x, bias) or of the input gradient (out = dx, x = dy)."""
     lanes, itemsize = _lanes(T)
-    N, C, OC, size, K, S, P, L, G = conv
-    taps = K[0] * K[1] * K[2]
-    if grad:
-        M, Q, source, result = C // G, OC // G, conv.output, size
-        wm, wq = taps, C // G * taps
-        before = [max(0, -(-((k - 1) * d - p) // s)) for k, s, p, d in zip(K, S, P, L)]
-        reach = [b + (s - 1 + p) // s for b, s, p in zip(before, S, P)]
-        planes, step = [1, 1], S
-    else:
-        M, Q, source, result = OC // G, C // G, size, conv.output
-        wm, wq = C // G * taps, taps
-        before, reach = list(P), [(k - 1) * d // s for k, s, d in zip(K, S, L)]
-        planes, step = [min(s, (k - 1) * d + 1) for k, s, d in zip(K[1:], S[1:], L[1:])], (1, 1, 1)
-    rows, vectors = _tile(M)
-    positions = [-(-r // s) for r, s in zip(result, step)]
-    xb = positions[2] if positions[2] <= 512 else 256
-    pitch = xb + reach[2]
-    cb = max(1, min(Q, 320 // taps))
-    per_row = cb * K[0] * planes[0] * planes[1] * pitch * itemsize
-    yb = max(1, min(positions[1], (1 << 17) // per_row - reach[1]))
-    yb = -(-positions[1] // -(-positions[1] // yb))
-    units = N * G * result[0] * -(-positions[1] // yb) * -(-positions[2] // xb)
-    room = yb * -(-xb // lanes) + vectors
-    private = _private(2 * cb * taps + 3 * room, cb * K[0] * planes[0] * planes[1] * (yb + reach[1]) * pitch + lanes, itemsize)
+    N, C, OC, _, K, S, _, L, G = conv
+    lay, taps = _layout(conv, grad), K[0] * K[1] * K[2]
+    rows, vectors = _tile(lay.M)
+    _, npy, npx = (-(-r // s) for r, s in zip(lay.result, lay.phases))
+    xb = npx if npx <= 512 else 256
+    cb = max(1, min(lay.Q, 320 // taps))
+    pitch = xb + lay.reach[2]
+    line = cb * K[0] * lay.planes[1] * lay.planes[2] * pitch * itemsize
+    yb = max(1, min(npy, (1 << 17) // line - lay.reach[1]))
+    yb = -(-npy // -(-npy // yb))
+    ybands, xblocks, height = -(-npy // yb), -(-npx // xb), yb + lay.reach[1]
+    table, room = _tables(conv, lay, lanes, vectors, yb, xb, cb)
+    chunk_words = _round(cb * K[0] * lay.planes[1] * lay.planes[2] * height * pitch + lanes, 16)
+    units = N * G * lay.result[0] * ybands * xblocks
+    zscale, zstep = (1, _grad_zstep(S[0], L[0])) if grad else (S[0], L[0])
+    steps = (1, 1) if grad else S[1:]
     words = (
-        N, G, M, Q, wm, wq, OC // G * (C // G) * taps, *source, *result, *K, *S, *L, *P, *before, reach[1], reach[2],
-        int(grad), flags, 0.0 if relu else LOWEST, LOWEST, yb, xb, cb, *private,
+        units, G, lay.M, lay.Q, lay.wm, lay.wq, lay.M * lay.Q * taps, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
+        steps[0], lay.before[1], steps[1], lay.before[2], *lay.planes[1:], *lay.phases[1:], yb, ybands, xb, xblocks, height,
+        pitch, room, cb, flags, 0.0 if relu else LOWEST, LOWEST, chunk_words,
     )  # fmt: skip
-    cost = N * OC * (C // G) * taps * conv.output[0] * conv.output[1] * conv.output[2]
-    names = ("out", "weight", "x", "bias", "scratch", "scratch")
-    return Plan((Launch(taps_kernel(rows, vectors), T, names, words, slots(units), 8 * private[0], cost),), 0)
+    names = ("out", "weight", "x", "bias", "table", "scratch")
+    launch = Launch(
+        taps_kernel(rows, vectors), T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table
+    )
+    return Plan((launch,), 0)
+
+
+def _grad_zstep(stride: int, dilation: int) -> int:
+    """Input planes from one kernel position that counts to the next."""
+    return -(dilation // gcd(stride, dilation))
 
 
 def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> Plan:
-    """Plan out = conv(x, weight) + bias, then max(., 0) with `relu`: pointers out, weight, x, bias, scratch.
+    """Plan out = conv(x, weight) + bias, then max(., 0) with `relu`: pointers out, weight, x, bias, table, scratch.
 
     Example: `forward_plan(Conv(64, 1, 10, (1, 28, 28), (1, 5, 5)), "float32", bias=True)`
     """
@@ -119,16 +203,31 @@ def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> 
 
 
 def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = False, relu: bool = False) -> Plan:
-    """Plan out = gradient of the input for the output gradient x: pointers out, weight, x, bias, scratch.
+    """Plan out = gradient of the input for the output gradient x: pointers out, weight, x, bias, table, scratch.
 
     With `bias` (one number per input channel) and `relu` it is the forward pass of a transposed convolution.
     """
     return _correlation(conv, T, True, (READ if accumulate else 0) | (BIAS if bias else 0), relu)
 
 
+def _weight_tables(
+    conv: Conv, ib: int, yb: int, xb: int, cb: int, block_rows: int, height: int, pitch: int
+) -> np.ndarray:
+    """Scratch elements of the (channel, tap) pairs, then of a step's pixels, then of those in the last x block."""
+    K, S, L = conv.kernel, conv.stride, conv.dilation
+    c, z, y, x = np.ix_(range(cb), range(K[0]), range(K[1]), range(K[2]))
+    rows = (((c * K[0] + z) * height + y * L[1]) * pitch + x * L[2]).ravel()
+    rows = np.append(rows, np.full(block_rows - len(rows), rows[-1]))
+    pixels = []
+    for nx in (xb, conv.output[2] - (conv.output[2] - 1) // xb * xb):
+        i, y, x = np.ix_(range(ib), range(yb), range(nx))
+        pixels.append(i * cb * K[0] * height * pitch + y * S[1] * pitch + x * S[2])
+    return _ints(rows, *pixels)
+
+
 @lru_cache(maxsize=1024)
 def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
-    """Plan dw = gradient of the weight: pointers "dw", "x", "dy", "work", "scratch"."""
+    """Plan dw = gradient of the weight: pointers "dw", "x", "dy", "work", "table", "scratch"."""
     lanes, itemsize = _lanes(T)
     N, C, OC, size, K, S, P, L, G = conv
     taps, out, M, Q = K[0] * K[1] * K[2], conv.output, OC // G, C // G
@@ -140,21 +239,22 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     yb = max(1, min(out[1], 256 // xb))
     ib = max(1, min(N, 256 // (yb * xb))) if yb == out[1] else 1
     height, pitch = (yb - 1) * S[1] + (K[1] - 1) * L[1] + 1, (xb - 1) * S[2] + (K[2] - 1) * L[2] + 1
-    plane = ib * K[0] * height * pitch * itemsize
-    cb = max(1, min(Q, (1 << 17) // plane, max(1, (1 << 18) // (taps * cols * itemsize))))
+    line = ib * K[0] * height * pitch * itemsize
+    cb = max(1, min(Q, (1 << 17) // line, max(1, (1 << 18) // (taps * cols * itemsize))))
     cb = -(-Q // -(-Q // cb))
-    block_rows = _round(cb * taps, rows)
-    cblocks = -(-Q // cb)
-    steps = -(-N // ib) * out[0] * -(-out[1] // yb) * -(-out[2] // xb)
+    ybands, xblocks, cblocks = -(-out[1] // yb), -(-out[2] // xb), -(-Q // cb)
+    steps = -(-N // ib) * out[0] * ybands * xblocks
     blocks = max(1, min(steps, 16 // (G * cblocks)))
-    pixels = ib * yb * xb
-    private = _private(pixels + block_rows, cols * pixels + ib * cb * K[0] * height * pitch + lanes, itemsize)
+    block_rows, pixels = _round(cb * taps, rows), ib * yb * xb
+    chunk_words = _round(cols * pixels + ib * cb * K[0] * height * pitch + lanes, 16)
     words = (
-        N, G, M, Q, *size, *out, *K, *S, *L, *P, blocks, ib, yb, xb, cb, block_rows, cols, *private,
+        N, G, M, Q, *size, *out, K[0], *S, L[0], *P, blocks, steps, ib, yb, ybands, xb, xblocks, cb, cblocks, height, pitch,
+        block_rows, cols, chunk_words,
     )  # fmt: skip
-    cost = N * OC * Q * taps * out[0] * out[1] * out[2]
-    units, names = blocks * G * cblocks, ("work", "x", "dy", "scratch", "scratch")
-    first = Launch(partials_kernel(rows, vectors), T, names, words, slots(units), 8 * private[0], cost)
+    table = _weight_tables(conv, ib, yb, xb, cb, block_rows, height, pitch)
+    units, names = blocks * G * cblocks, ("work", "x", "dy", "table", "scratch")
+    kernel = partials_kernel(rows, vectors)
+    first = Launch(kernel, T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table)
     words = (G, M, Q, taps, blocks, cb, block_rows, cols, int(accumulate))
     second = Launch(weight_sum, T, ("dw", "work"), words, G * -(-M // 8), 0, blocks * OC * Q * taps)
     return Plan((first, second), units * block_rows * cols * itemsize)

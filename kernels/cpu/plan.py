@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+import numpy as np
+
 LOWEST = -float("inf")  # the `low` of an epilogue that clamps nothing
 _MOST = max(8, os.cpu_count() or 1)
 
@@ -18,7 +20,8 @@ class Launch(NamedTuple):
     """One kernel call: `launch(kernel.address(T=T), nchunks, *pointers, *words)` with nchunks between 1 and `units`.
 
     `pointers` are names of buffers; "scratch" (all pointers of that name are the same) is private to this launch, 64-byte
-    aligned and uninitialised: `chunk_scratch` bytes for each chunk. `cost` is the work in multiply-adds.
+    aligned and uninitialised: `chunk_scratch` bytes for each chunk. "table" is the array `table` (int64, constant), which
+    must live as long as the launch is used. `cost` is the work in multiply-adds.
     """
 
     kernel: Any
@@ -28,6 +31,7 @@ class Launch(NamedTuple):
     units: int
     chunk_scratch: int
     cost: int
+    table: np.ndarray | None = None
 
     @property
     def scratch_bytes(self) -> int:
