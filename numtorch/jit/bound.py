@@ -13,9 +13,9 @@ from ..autograd.mode import state
 from ..errors import second_backward_error
 from ..storage import Storage
 from ..tensor import Tensor, replaced
-from .passes import optimize
+from .passes import optimize, optimize_between
 from .path import Path, Virtual
-from .program import Compiled, Op, drop_dead, lower
+from .program import Compiled, Op, lower
 from .record import RangeCheck, Ref
 
 
@@ -101,7 +101,6 @@ class Bound:
 
     def _bind(self) -> None:
         path = self.path
-        forward, backward = lower(optimize(path.forward)), lower(optimize(path.backward))
         slots = Slots()
         self.input_slots: list[tuple[int, int]] = []  # of each argument: slot, recorded byte offset
         for r in path.inputs:
@@ -111,14 +110,17 @@ class Bound:
         for r in results:
             if type(r.storage) is Virtual:
                 slots.add(r.storage)
-        made = _virtuals(forward)
-        saved = {k: v for k, v in _virtuals(backward).items() if k in made}
+        ends = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
+        backward = lower(optimize(path.backward, ends))
+        written = {id(r.storage): r.storage for e in path.forward for r in e.outputs if type(r.storage) is Virtual}
+        saved = {k: v for k, v in _virtuals(backward).items() if k in written}
         for v in saved.values():
             slots.add(v)
         self.saved = [slots.index[k] for k in saved]
         self.fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= self.count_inputs]
         needed = set(slots.index) | set(path.written) | {id(g.source.storage) for g in path.guards}
-        forward = drop_dead(forward, needed)
+        forward = lower(optimize_between(path.forward, needed, sorted({g.at for g in path.guards})))
+        made = _virtuals(forward)
         cuts, self.checks = self._cuts(forward)
         temps = [v for k, v in made.items() if k not in slots.index]
         self.slots = slots
@@ -165,8 +167,6 @@ class Bound:
             if g is not None and type(g.storage) is Virtual:
                 slots.add(g.storage)
         self.backward_fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= start]
-        needed = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
-        ops = drop_dead(ops, needed)
         temps = [v for k, v in _virtuals(ops).items() if k not in slots.index]
         self.backward_slots = slots
         self.backward = Compiled(ops, slots.storages, temps, path.recorder.live, [])

@@ -91,18 +91,6 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
     return op
 
 
-def drop_dead(ops: list[Op], needed: set[int]) -> list[Op]:
-    """Without the ops none of whose results is needed: walked from the end, as liveness is."""
-    live = set(needed)
-    kept: list[Op] = []
-    for op in reversed(ops):
-        if op.writes & live:
-            kept.append(op)
-            live |= op.reads
-    kept.reverse()
-    return kept
-
-
 def plan_arena(ops: Sequence[Op], temps: dict[int, Storage]) -> tuple[dict[int, int], int]:
     """Byte offset in one arena of every temporary storage: first fit by lifetime. Returns (offsets, size)."""
     first: dict[int, int] = {}
