@@ -180,16 +180,19 @@ def dropout(
     chunk: i64, nchunks: i64,
 ):  # fmt: skip
     """mask[n] = 0 with probability p, else 1; y = x * mask * scale; one word each. y may be x."""
-    words = stack(WORDS, uint32)
+    words, kept = stack(WORDS, uint32), stack(WORDS, T)
     lo, hi = split((n + WORDS - 1) // WORDS, chunk, nchunks)
     for piece in range(lo, hi):
         philox(words, state, relative + piece * (WORDS // 4), WORDS // 4)
-        count = n - piece * WORDS if n - piece * WORDS < WORDS else WORDS
+        start = piece * WORDS
+        count = n - start if n - start < WORDS else WORDS
         for i in range(count):
-            at = piece * WORDS + i
-            keep = 1 if words[i] * 2.0**-32 >= p else 0
-            mask[at] = keep
-            y[at] = x[at] * (T(keep) * scale)
+            mask[start + i] = 1 if words[i] * 2.0**-32 >= p else 0
+        # by way of the stack, so that the loops vectorise even if y is x
+        for i in range(count):
+            kept[i] = x[start + i] * (T(mask[start + i]) * scale)
+        for i in range(count):
+            y[start + i] = kept[i]
 
 
 @kernel
