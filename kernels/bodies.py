@@ -164,7 +164,7 @@ def loaded(node: ast.AST) -> Iterator[str]:
     return (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
 
 
-# ---- from a function to its syntax tree ------------------------------------------------------------------------------
+# ---- from a function to its syntax tree --------------------------------------------------------------------
 
 _BODIES: dict[Any, Body] = {}
 
@@ -242,7 +242,7 @@ def _lambda_node(fn: types.FunctionType) -> tuple[ast.Lambda, int]:
     raise _no_source(fn)
 
 
-# ---- what a body may contain -----------------------------------------------------------------------------------------
+# ---- what a body may contain -------------------------------------------------------------------------------
 
 
 def _code(node: ast.FunctionDef) -> list[ast.stmt]:

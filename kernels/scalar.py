@@ -1,160 +1,223 @@
-"""Scalar mathematics for kernels."""
+"""Scalar mathematics for kernels: one text for float32 and float64, without branches, so that loops vectorise.
+
+    from numtorch.kernels.scalar import exp, tanh       # in a kernel: y[i] = tanh(x[i])
+
+The parts: scalar_base.py (the table, bit tricks), scalar_exp.py (exponentials, logarithms, powers, hyperbolic functions),
+scalar_special.py (trigonometry, error functions, gamma functions), and here rounding, signs, remainders and comparisons.
+`MATH` says which function a body means by math.exp or numpy.exp.
+"""
 
 from __future__ import annotations
 
-from math import (
-    cos as _cos,
-)
-from math import (
-    erf as _erf,
-)
-from math import (
-    exp as _exp,
-)
-from math import (
-    expm1 as _expm1,
-)
-from math import (
-    floor as _floor,
-)
-from math import (
-    log as _log,
-)
-from math import (
-    log1p as _log1p,
-)
-from math import (
-    pow as _pow,
-)
-from math import (
-    sin as _sin,
-)
-from math import (
-    sqrt as _sqrt,
-)
-from math import (
-    tanh as _tanh,
-)
+import math
+from math import fmod as _fmod
+from math import inf
 
-from .binding import Device
-from .jit import T, device
+import numpy as np
+
+from .jit import T
 from .memory import roundeven, select
+from .scalar_base import FUNCTIONS, cut, function, root, round_down, round_up
+from .scalar_base import copysign as with_sign
+from .scalar_exp import (
+    acosh,
+    asinh,
+    atanh,
+    cosh,
+    exp,
+    exp2,
+    expm1,
+    log,
+    log1p,
+    log2,
+    log10,
+    power,
+    sigmoid,
+    sinh,
+    tanh,
+)
+from .scalar_special import acos, asin, atan, atan2, cos, digamma, erf, erfc, erfinv, gamma, i0, lgamma, sin, tan
 
-FUNCTIONS: dict[str, Device] = {}
-PREDICATES = {"isnan", "isinf", "isfinite", "signbit"}
+# fmt: off
+__all__ = [
+    "ARGUMENTS", "FUNCTIONS", "INTEGER", "MATH", "PREDICATES", "acos", "acosh", "asin", "asinh", "atan",
+    "atan2", "atanh", "ceil", "copysign", "cos", "cosh", "digamma", "erf", "erfc", "erfinv", "exp",
+    "exp2", "expm1", "floor", "floor_divide", "floor_divide_int", "fmod", "fmod_int", "gamma", "hypot",
+    "i0", "isfinite", "isinf", "isnan", "lgamma", "log", "log10", "log1p", "log2", "maximum", "minimum",
+    "power", "power_int", "remainder", "remainder_int", "round_even", "rsqrt", "sigmoid", "sign",
+    "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+]
+# fmt: on
 
 
-def _function(py):
-    made = FUNCTIONS[py.__name__] = device(py)
-    return made
-
-
-@_function
-def exp(x):
-    return _exp(x)
-
-
-@_function
-def log(x):
-    return _log(x)
-
-
-@_function
-def tanh(x):
-    return _tanh(x)
-
-
-@_function
+@function(lambda x: math.sqrt(x) if x >= 0 else math.nan)
 def sqrt(x):
-    return _sqrt(x)
+    """The correctly rounded square root; NaN below 0."""
+    return root(x)
 
 
-@_function
-def sin(x):
-    return _sin(x)
+@function(lambda x: 1.0 / math.sqrt(x) if x > 0 else math.inf if x == 0 else math.nan)
+def rsqrt(x):
+    """1 / sqrt(x)."""
+    return T(1.0) / sqrt(x)
 
 
-@_function
-def cos(x):
-    return _cos(x)
+@function(np.floor)
+def floor(x):
+    """The integer at or below x."""
+    return round_down(x)
 
 
-@_function
-def erf(x):
-    return _erf(x)
+@function(np.ceil)
+def ceil(x):
+    """The integer at or above x."""
+    return round_up(x)
 
 
-@_function
-def expm1(x):
-    return _expm1(x)
+@function(np.trunc)
+def trunc(x):
+    """The integer towards zero."""
+    return cut(x)
 
 
-@_function
-def log1p(x):
-    return _log1p(x)
+@function(np.rint)
+def round_even(x):
+    """The nearest integer, ties to even."""
+    return roundeven(x)
 
 
-@_function
-def power(x, y):
-    return _pow(x, y)
+@function(np.sign)
+def sign(x):
+    """-1, 0 or 1; NaN of NaN."""
+    one = select(x < T(0), T(-1), T(0))
+    return select(x > T(0), T(1), select(x != x, x, one))
 
 
-@_function
-def sigmoid(x):
-    return T(1.0) / (T(1.0) + _exp(-x))
-
-
-@_function
+@function(np.maximum)
 def maximum(a, b):
     """The larger one; NaN if either is."""
     return select((a > b) | (a != a), a, b)
 
 
-@_function
+@function(np.minimum)
 def minimum(a, b):
     """The smaller one; NaN if either is."""
     return select((a < b) | (a != a), a, b)
 
 
-@_function
+@function(np.isnan)
 def isnan(x):
+    """Whether x is NaN."""
     return x != x
 
 
-@_function
-def round_even(x):
-    return roundeven(x)
+@function(np.isinf)
+def isinf(x):
+    """Whether x is infinite."""
+    return abs(x) == T(inf)
 
 
-@_function
-def floor_divide(a, b):
-    return T(_floor(a / b))
+@function(np.isfinite)
+def isfinite(x):
+    """Whether x is neither infinite nor NaN."""
+    return abs(x) < T(inf)
 
 
-@_function
+@function(np.signbit)
+def signbit(x):
+    """Whether x has a minus sign, also -0 and -NaN."""
+    return with_sign(T(1.0), x) < T(0.0)
+
+
+@function(np.copysign)
+def copysign(x, y):
+    """|x| with the sign of y."""
+    return with_sign(x, y)
+
+
+@function(np.hypot)
+def hypot(x, y):
+    """sqrt(x**2 + y**2) without overflow, within 2 ulp."""
+    a, b = abs(x), abs(y)
+    high, low = select(a > b, a, b), select(a > b, b, a)
+    ratio = low / select(high == T(0.0), T(1.0), high)
+    far = (high == T(inf)) | (low == T(inf))
+    return select(far, T(inf), high * sqrt(T(1.0) + ratio * ratio))
+
+
+# ---- remainders --------------------------------------------------------------------------------------------
+
+
+@function(np.fmod)
+def fmod(a, b):
+    """The remainder with the sign of a, exact, by the C library; NaN for b = 0."""
+    return _fmod(a, b)
+
+
+@function(np.remainder)
 def remainder(a, b):
-    return a % b
+    """The remainder with the sign of b, as Python's %; NaN for b = 0."""
+    r = fmod(a, b)
+    return select((r != T(0.0)) & ((b < T(0.0)) != (r < T(0.0))), r + b, r)
 
 
-MATH = {name: name for name in FUNCTIONS} | {"pow": "power", "maximum": "maximum", "minimum": "minimum"}
+@function(np.floor_divide)
+def floor_divide(a, b):
+    """The integer at or below a / b as Python's //; a / b for b = 0."""
+    r = fmod(a, b)
+    q = (a - r) / b
+    q = select((r != T(0.0)) & ((b < T(0.0)) != (r < T(0.0))), q - T(1.0), q)
+    whole = floor(q)
+    whole = select(q - whole > T(0.5), whole + T(1.0), whole)
+    return select(b == T(0.0), a / b, select(q == T(0.0), a / b * T(0.0), whole))
 
 
-@_function
+@function(np.floor_divide)
+def floor_divide_int(a, b):
+    """a // b of integers; 0 for b = 0, and no trap where the result wraps around."""
+    special = (b == T(0)) | (b == T(-1))
+    return select(b == T(0), T(0), select(b == T(-1), T(-a), T(a // select(special, T(1), b))))
+
+
+@function(np.remainder)
+def remainder_int(a, b):
+    """a % b of integers with the sign of b; 0 for b = 0."""
+    special = (b == T(0)) | (b == T(-1))
+    return select(special, T(0), T(a % select(special, T(1), b)))
+
+
+@function(np.fmod)
+def fmod_int(a, b):
+    """The remainder of integers with the sign of a; 0 for b = 0."""
+    r = remainder_int(a, b)
+    return select((r != T(0)) & ((a < T(0)) != (b < T(0))), T(r - b), r)
+
+
+@function(np.power)
 def power_int(a, b):
-    """a ** b of integers by squaring; negative exponents give 0 (1 for 1, +-1 for -1)."""
-    result = T(1)
-    base, left = a, b
-    while left > 0:
-        if left & 1:
+    """a**b of integers by squaring, wrapping around; negative exponents give 0 (1 for 1, 1 or -1 for -1)."""
+    result, base, left = T(1), a, b
+    while left > T(0):
+        if left & T(1):
             result = T(result * base)
         base = T(base * base)
-        left = T(left >> 1)
-    if b < 0:
-        odd = (b & 1) == 1
-        return T(1) if a == 1 else (T(-1) if odd else T(1)) if a == -1 else T(0)
+        left = T(left >> T(1))
+    if b < T(0):
+        if a == T(1):
+            return T(1)
+        if a == T(-1):
+            return T(1) if (b & T(1)) == T(0) else T(-1)
+        return T(0)
     return result
 
 
-ARGUMENTS: dict[str, tuple[str, ...]] = {}
-INTEGER = {"abs", "minimum", "maximum", "floor_divide_int", "remainder_int", "power_int"}
-MATH = {name: name for name in FUNCTIONS} | {"pow": "power", "maximum": "maximum", "minimum": "minimum"}
+PREDICATES = frozenset({"isnan", "isinf", "isfinite", "signbit"})
+INTEGER = frozenset({
+    "abs", "minimum", "maximum", "sign", "floor_divide_int", "remainder_int", "fmod", "fmod_int", "power_int",
+})  # fmt: skip
+ARGUMENTS: dict[str, tuple[str, ...]] = {}  # dtypes of the arguments of functions that do not take the step's
+
+MATH = {name: name for name in FUNCTIONS if not name.endswith("_int")} | {
+    "pow": "power", "fabs": "abs", "absolute": "abs", "rint": "round_even", "arcsin": "asin", "arccos": "acos",
+    "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+}  # fmt: skip
