@@ -10,7 +10,7 @@ from .ops import arithmetic as A
 from .ops import copying, inplace, joining, view
 from .ops import reduce as R
 from .ops import elementwise as E
-from .ops.pointwise import Elementwise
+from .ops.pointwise import Elementwise, binary
 from .tensor import Tensor
 
 _NUMBERS = (int, float)
@@ -32,26 +32,12 @@ def _binary(op: Callable, bools: Callable | None = None, reverse: bool = False) 
     return method
 
 
-def _fast(op: Elementwise, slow: Callable) -> Callable:
-    """An arithmetic operator: straight to the op for floating tensors, through the signature's checks otherwise."""
-
-    def method(self: Tensor, other: Any) -> Any:
-        if type(other) is Tensor or isinstance(other, Tensor) or type(other) is float or type(other) is int:
-            if self._layout.dtype.category == 2:
-                return op(self, other)
-            return slow(self, other)
-        return general(self, other)
-
-    general = _binary(slow)
-    return method
-
-
 def _operators() -> dict[str, Any]:
     return {
-        "__add__": _fast(E.add, A.add), "__radd__": _binary(A.add, reverse=True),
-        "__sub__": _fast(E.sub, A.sub), "__rsub__": _binary(A.sub, reverse=True),
-        "__mul__": _fast(E.mul, A.mul), "__rmul__": _binary(A.mul, reverse=True),
-        "__truediv__": _fast(E.true_divide, A.div), "__rtruediv__": _binary(A.div, reverse=True),
+        "__add__": binary(E.add, _binary(A.add)), "__radd__": _binary(A.add, reverse=True),
+        "__sub__": binary(E.sub, _binary(A.sub)), "__rsub__": _binary(A.sub, reverse=True),
+        "__mul__": binary(E.mul, _binary(A.mul)), "__rmul__": _binary(A.mul, reverse=True),
+        "__truediv__": binary(E.true_divide, _binary(A.div)), "__rtruediv__": _binary(A.div, reverse=True),
         "__floordiv__": _binary(A.floor_divide), "__rfloordiv__": _binary(A.floor_divide, reverse=True),
         "__mod__": _binary(A.remainder), "__rmod__": _binary(A.remainder, reverse=True),
         "__pow__": _binary(A.pow), "__rpow__": _binary(A.pow, reverse=True),

@@ -32,57 +32,62 @@ def _aligned(nbytes: int) -> tuple[int, np.ndarray]:
     return (address + ALIGNMENT - 1) & -ALIGNMENT, array
 
 
-def _carve(size: int) -> tuple[int, np.ndarray]:
+def _carve(size: int) -> tuple[int, np.ndarray, int]:
     """A new block of a size class; small classes come many at a time from one slab."""
     if size > SMALL:
-        return _aligned(size)
+        return (*_aligned(size), size)
     address, slab = _aligned(SLAB)
     count = min(SLAB // size, 64)
-    _free.setdefault(size, []).extend((address + k * size, slab) for k in range(1, count))
-    return address, slab
+    _free.setdefault(size, []).extend((address + k * size, slab, size) for k in range(1, count))
+    return address, slab, size
 
 
 class Storage:
-    """A block of memory: ``ptr`` (address), ``nbytes``, ``version`` (bumped by every in-place change)."""
+    """A block of memory: ``ptr`` (address), ``nbytes``, ``version`` (bumped by every in-place change), ``device``."""
 
-    __slots__ = ("ptr", "nbytes", "version", "device", "_block", "_class", "__weakref__")
+    ptr: int
+    nbytes: int
+    _block: tuple  # (address, what keeps it alive, size class or 0: not ours to reuse)
+    # Defaults on the class: making a storage sets three attributes only.
+    version = 0
+    device = "cpu"
 
-    def __init__(self, nbytes: int, device: str = "cpu"):
+    def __init__(self, nbytes: int):
         size = (nbytes + 63) & ~63 or 64 if nbytes <= SMALL else _size_class(nbytes)
         free = _free.get(size)
         if free:
-            block = free.pop()
+            self._block = block = free.pop()
             if size > SMALL:
                 _cached[0] -= size
         else:
-            block = _carve(size)
-        self._block = block
+            self._block = block = _carve(size)
         self.ptr = block[0]
-        self._class = size
         self.nbytes = nbytes
-        self.version = 0
-        self.device = device
 
     def __del__(self, free: dict = _free, cached: list = _cached) -> None:
-        size = self._class  # the module's names may be gone at exit: they are bound as defaults
-        if size == 0:
-            return
+        # The module's names may be gone at exit: they are bound as defaults.
+        block = self._block
+        size = block[2]
         if size > 4096:
             if cached[0] + size > 1 << 30:
                 return
             cached[0] += size
+        elif size == 0:
+            return
         blocks = free.get(size)
         if blocks is None:
-            free[size] = [self._block]
+            free[size] = [block]
         else:
-            blocks.append(self._block)
+            blocks.append(block)
 
     @classmethod
     def external(cls, ptr: int, nbytes: int, owner: Any, device: str = "cpu") -> Storage:
         """Memory that belongs to another object, which is kept alive."""
         self = cls.__new__(cls)
-        self.ptr, self.nbytes, self.version, self.device = ptr, nbytes, 0, device
-        self._block, self._class = (ptr, owner), 0
+        self.ptr, self.nbytes = ptr, nbytes
+        self._block = (ptr, owner, 0)
+        if device != "cpu":
+            self.device = device
         return self
 
     def array(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, offset: int) -> np.ndarray:
@@ -112,6 +117,16 @@ class _Exporter:
         self.__array_interface__ = {
             "version": 3, "data": (ptr, False), "shape": shape, "strides": strides, "typestr": typestr
         }  # fmt: skip
+
+
+def quick(nbytes: int, new: Any = object.__new__) -> Storage:
+    """``Storage(nbytes)`` of at most 4 KiB, for the hot path of small elementwise ops."""
+    self = new(Storage)
+    free = _free.get((nbytes + 63) & ~63)
+    self._block = block = free.pop() if free else _carve((nbytes + 63) & ~63)
+    self.ptr = block[0]
+    self.nbytes = nbytes
+    return self
 
 
 def allocate(nbytes: int, device: str = "cpu") -> Storage:

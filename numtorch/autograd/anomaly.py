@@ -13,7 +13,7 @@ import traceback
 import warnings
 from typing import Any, Iterator, Sequence
 
-from .mode import state
+from .mode import set_anomaly, state
 
 
 class AnomalyError(RuntimeError):
@@ -213,10 +213,10 @@ class detect_anomaly:  # noqa: N801 - PyTorch's name
 
     def __enter__(self) -> None:
         self._before.append(state.anomaly)
-        state.anomaly = self.settings
+        set_anomaly(self.settings)
 
     def __exit__(self, *exc: Any) -> None:
-        state.anomaly = self._before.pop()
+        set_anomaly(self._before.pop())
 
 
 class set_detect_anomaly(detect_anomaly):  # noqa: N801 - PyTorch's name
@@ -225,7 +225,7 @@ class set_detect_anomaly(detect_anomaly):  # noqa: N801 - PyTorch's name
     def __init__(self, mode: bool, check_nan: bool = True, check_inf: bool = False, check_forward: bool = True):
         super().__init__(check_nan, check_inf, check_forward)
         self._previous = state.anomaly
-        state.anomaly = self.settings if mode else None
+        set_anomaly(self.settings if mode else None)
 
     def __enter__(self) -> None:
         self._before.append(self._previous)

@@ -16,9 +16,22 @@ class _State(threading.local):
     recorder: Any = None  # jit.record.Recorder while a function is being traced
     anomaly: Any = None  # autograd.anomaly.Settings while anomalies are looked for
     saved_hooks: Any = None  # (pack, unpack) of the innermost saved_tensors_hooks
+    watched = False  # whether there is a recorder or anomaly checks: one look for the hot path
 
 
 state = _State()
+
+
+def set_recorder(recorder: Any) -> None:
+    """Report ops of this thread to a recorder (None: to nobody)."""
+    state.recorder = recorder
+    state.watched = recorder is not None or state.anomaly is not None
+
+
+def set_anomaly(settings: Any) -> None:
+    """Look for anomalies in this thread (None: don't)."""
+    state.anomaly = settings
+    state.watched = settings is not None or state.recorder is not None
 
 
 class _Switch(contextlib.ContextDecorator):

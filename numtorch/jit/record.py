@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, Callable, NamedTuple, Sequence
 
-from ..autograd.mode import state
+from ..autograd.mode import set_recorder, state
 from ..ops.launch import Launch
 from ..shape import Layout
 from ..storage import Storage
@@ -230,8 +230,8 @@ class Recording:
     def __enter__(self) -> Recorder:
         self.outer = state.recorder
         self.recorder = Recorder()
-        state.recorder = self.recorder
+        set_recorder(self.recorder)
         return self.recorder
 
     def __exit__(self, *exc: Any) -> None:
-        state.recorder = self.outer
+        set_recorder(self.outer)

@@ -25,7 +25,7 @@ _PLAIN = (float, int, bool)
 class Plan:
     """What is known from the operands' layouts alone."""
 
-    __slots__ = ("outputs", "address", "chunks", "words", "tensors", "scalars", "program", "layout_kind", "sizes", "alone")
+    __slots__ = ("outputs", "address", "chunks", "words", "tensors", "scalars", "program", "layout_kind", "sizes", "alone", "quick")
 
 
 class Elementwise:
@@ -112,7 +112,8 @@ class Elementwise:
 
     def execute(self, plan: Plan, outputs: Sequence[Any], args: Sequence[Any]) -> None:
         """Launch the kernel of a plan."""
-        if state.recorder is not None:
+        watched = state.watched
+        if watched and state.recorder is not None:
             state.recorder.before(outputs)
         if plan.address:
             words = [t._address() for t in outputs]
@@ -124,10 +125,11 @@ class Elementwise:
             (launching._launch or launching.driver())(plan.address, plan.chunks, *words)
         elif plan.outputs[0].numel:
             self._execute_elsewhere(plan, outputs, args)
-        if state.recorder is not None:
-            state.recorder.elementwise(self, plan, outputs, args)
-        if state.anomaly is not None:
-            state.anomaly.on_forward(self.name, outputs, args)
+        if watched:
+            if state.recorder is not None:
+                state.recorder.elementwise(self, plan, outputs, args)
+            if state.anomaly is not None:
+                state.anomaly.on_forward(self.name, outputs, args)
 
     def _execute_elsewhere(self, plan: Plan, outputs: Sequence[Any], args: Sequence[Any]) -> None:
         from ..cuda import runtime
@@ -234,6 +236,8 @@ class Elementwise:
         plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides))
         n = plan.outputs[0].numel
         plan.sizes = (shape, tuple(strides))
+        # Small contiguous results on the CPU take the short way through binary().
+        plan.quick = plan.alone is not None and 0 < n * plan.alone.itemsize <= 4096 and device == "cpu"
         plan.address = plan.program.kernel(plan.layout_kind).address() if n and device == "cpu" else 0
         plan.chunks = 1 if n < PARALLEL_COST else min(launching.threads(), (n + 16383) // 16384)
 
@@ -378,6 +382,54 @@ class Elementwise:
     @property
     def backward_name(self) -> str:
         return f"{camel(self.name)}Backward0"
+
+
+def binary(op: Elementwise, slow: Callable) -> Callable:
+    """An arithmetic operator of tensors: the short way for small floating tensors, else through the op, and through
+    ``slow`` (the signature's checks) for other dtypes and operands.
+    """
+    from ..storage import quick
+    from ..tensor import Tensor
+
+    plans: dict[tuple, tuple] = {}
+    new = object.__new__
+
+    def method(self: Any, other: Any) -> Any:
+        if type(other) is Tensor and not state.watched:
+            found = plans.get((self._layout, other._layout))
+            if found is not None:
+                la, nbytes, address, words, a, b = found
+                out = new(Tensor)
+                out._storage = storage = quick(nbytes)
+                out._offset = 0
+                out._layout = la
+                launching._launch(
+                    address, 1, storage.ptr, self._storage.ptr + self._offset * a, other._storage.ptr + other._offset * b, *words
+                )
+                if (self._rg or other._rg) and state.grad:
+                    op._record_node((self, other), (out,))
+                return out
+        if isinstance(other, Tensor) or type(other) is float or type(other) is int:
+            if self._layout.dtype.category == 2:
+                result = op(self, other)
+                if type(other) is Tensor:
+                    _learn(plans, op, self, other)
+                return result
+        return slow(self, other)
+
+    return method
+
+
+def _learn(plans: dict, op: Elementwise, a: Any, b: Any) -> None:
+    """Remember the short way for two layouts."""
+    plan = op._plans.get((a._layout, b._layout))
+    if plan is not None and plan.quick and plan.chunks == 1:
+        if len(plans) > _MOST_PLANS:
+            plans.clear()
+        la = plan.alone
+        plans[a._layout, b._layout] = (
+            la, la.numel * la.itemsize, plan.address, plan.words, a._layout.itemsize, b._layout.itemsize
+        )  # fmt: skip
 
 
 class _Unneeded:
