@@ -16,7 +16,7 @@ _ids = itertools.count()
 
 
 class RemovableHandle:
-    """Returned by every ``register_*_hook``: ``remove()`` takes the hook off again; also a context manager."""
+    """Returned by every ``register_*_hook``: ``remove()`` takes the hook off; also a context manager."""
 
     def __init__(self, hooks: dict, *, extra: Any = ()):
         self.hooks_dict_ref = weakref.ref(hooks)
@@ -37,15 +37,20 @@ class RemovableHandle:
         self.remove()
 
 
-# Hooks of every module of the process; `_Global.any` keeps the common call free of five look-ups.
 class _Global:
-    any = False
-    forward_pre: OrderedDict = OrderedDict()
-    forward: OrderedDict = OrderedDict()
-    forward_with_kwargs: OrderedDict = OrderedDict()
-    forward_always: OrderedDict = OrderedDict()
-    backward_pre: OrderedDict = OrderedDict()
-    backward: OrderedDict = OrderedDict()
+    """Hooks of every module of the process; ``any`` spares the common call five look-ups."""
+
+    def __init__(self) -> None:
+        self.any = False
+        self.forward_pre: OrderedDict = OrderedDict()
+        self.forward: OrderedDict = OrderedDict()
+        self.forward_with_kwargs: OrderedDict = OrderedDict()
+        self.forward_always: OrderedDict = OrderedDict()
+        self.backward_pre: OrderedDict = OrderedDict()
+        self.backward: OrderedDict = OrderedDict()
+
+
+_global = _Global()
 
 
 def _add(hooks: OrderedDict, hook: Callable, *flags: OrderedDict, prepend: bool = False) -> RemovableHandle:
@@ -59,35 +64,37 @@ def _add(hooks: OrderedDict, hook: Callable, *flags: OrderedDict, prepend: bool 
 
 
 def _add_global(hooks: OrderedDict, hook: Callable, *flags: OrderedDict) -> RemovableHandle:
-    _Global.any = True
+    _global.any = True
     return _add(hooks, hook, *flags)
 
 
 def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, args)`` before the forward of every module of the process."""
-    return _add_global(_Global.forward_pre, hook)
+    return _add_global(_global.forward_pre, hook)
 
 
 def register_module_forward_hook(
     hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
     """Call ``hook(module, args, output)`` after the forward of every module of the process."""
-    flags = [_Global.forward_with_kwargs] * with_kwargs + [_Global.forward_always] * always_call
-    return _add_global(_Global.forward, hook, *flags)
+    flags = [_global.forward_with_kwargs] * with_kwargs + [_global.forward_always] * always_call
+    return _add_global(_global.forward, hook, *flags)
 
 
 def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, grad_output)`` before the backward of every module of the process."""
-    return _add_global(_Global.backward_pre, hook)
+    return _add_global(_global.backward_pre, hook)
 
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, grad_input, grad_output)`` in the backward of every module of the process."""
-    return _add_global(_Global.backward, hook)
+    return _add_global(_global.backward, hook)
 
 
 class _Boundary(autograd.Function):
-    """The identity on tensors, whose backward hands the gradients to a callback and goes on with its answer."""
+    """The identity on tensors, whose backward hands the gradients to a callback and goes on with its
+    answer.
+    """
 
     @staticmethod
     def forward(ctx: Any, callback: Callable, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -244,7 +251,9 @@ class HooksMixin:
         return _add(self._forward_hooks, hook, *flags, prepend=prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(module, grad_output)`` before this module's backward; its answer replaces grad_output."""
+        """Call ``hook(module, grad_output)`` before this module's backward; its answer replaces
+        grad_output.
+        """
         return _add(self._backward_pre_hooks, hook, prepend=prepend)
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
@@ -279,7 +288,7 @@ class HooksMixin:
             or self._forward_pre_hooks
             or self._backward_hooks
             or self._backward_pre_hooks
-            or _Global.any
+            or _global.any
         ):
             return self.forward(*args, **kwargs)
         called: set[int] = set()
@@ -295,8 +304,8 @@ class HooksMixin:
         args, kwargs = self._run_pre_hooks(args, kwargs)
         watch = None
         full = self._is_full_backward_hook is not False
-        hooks = [*_Global.backward.values(), *(self._backward_hooks.values() if full else ())]
-        pre_hooks = [*_Global.backward_pre.values(), *self._backward_pre_hooks.values()]
+        hooks = [*_global.backward.values(), *(self._backward_hooks.values() if full else ())]
+        pre_hooks = [*_global.backward_pre.values(), *self._backward_pre_hooks.values()]
         if hooks or pre_hooks:
             watch = _BackwardHooks(self, pre_hooks, hooks)
             args = watch.inputs(args)
@@ -316,13 +325,13 @@ class HooksMixin:
 
     def _forward_hook_list(self) -> Iterator[tuple[int, Callable, bool, bool]]:
         """(id, hook, takes kwargs, must always run) of the process's and this module's forward hooks."""
-        for key, hook in list(_Global.forward.items()):
-            yield key, hook, key in _Global.forward_with_kwargs, key in _Global.forward_always
+        for key, hook in list(_global.forward.items()):
+            yield key, hook, key in _global.forward_with_kwargs, key in _global.forward_always
         for key, hook in list(self._forward_hooks.items()):
             yield key, hook, key in self._forward_hooks_with_kwargs, key in self._forward_hooks_always_called
 
     def _run_pre_hooks(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        for key, hook in [*_Global.forward_pre.items(), *self._forward_pre_hooks.items()]:
+        for key, hook in [*_global.forward_pre.items(), *self._forward_pre_hooks.items()]:
             if key in self._forward_pre_hooks_with_kwargs:
                 answer = hook(self, args, kwargs)
                 if answer is not None:
@@ -339,7 +348,9 @@ class HooksMixin:
         return args, kwargs
 
     def _call_remaining(self, called: set[int], args: tuple, kwargs: dict) -> None:
-        """After an error, run the hooks registered with ``always_call`` that have not run, with output None."""
+        """After an error, run the hooks registered with ``always_call`` that have not run, with output
+        None.
+        """
         for key, hook, with_kwargs, always in self._forward_hook_list():
             if always and key not in called:
                 hook(self, args, kwargs, None) if with_kwargs else hook(self, args, None)

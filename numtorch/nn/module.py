@@ -60,7 +60,8 @@ _DICTIONARIES = (
 
 
 class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
-    """Base class of layers and networks: assign parameters and submodules as attributes and define ``forward``.
+    """Base class of layers and networks: assign parameters and submodules as attributes and define
+    ``forward``.
 
     Example:
         >>> import numtorch
@@ -114,7 +115,9 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
             raise KeyError(f"attribute '{name}' already exists")
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Add a parameter (None keeps the name free for one); KeyError for a bad name, TypeError for other values."""
+        """Add a parameter (None keeps the name free for one); KeyError for a bad name, TypeError for other
+        values.
+        """
         if "_parameters" not in self.__dict__:
             raise AttributeError("cannot assign parameter before Module.__init__() call")
         self._check_name("parameter", name, self._parameters)

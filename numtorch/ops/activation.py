@@ -1,6 +1,7 @@
 """Activation functions of ``nn``: scalar bodies with their derivatives, as in ``elementwise.py``.
 
-Branches that ``where`` does not take are kept finite (their argument is clipped first): a second derivative multiplies them
+Branches that ``where`` does not take are kept finite (their argument is clipped first): a second derivative
+multiplies them
 by zero, and zero times infinity would be NaN.
 """
 

@@ -1,4 +1,6 @@
-"""The terms that loss functions sum or average: scalar bodies with their derivatives, as in ``elementwise.py``."""
+"""The terms that loss functions sum or average: scalar bodies with their derivatives, as in
+``elementwise.py``.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +174,9 @@ def soft_margin_term_grad(g, input, target):
 
 @elementwise(promote=("input", "target"))
 def hinge_embedding_term(input, target, margin):
-    """``input`` where the target is 1, ``max(0, margin - input)`` where it is -1 (both where it is neither)."""
+    """``input`` where the target is 1, ``max(0, margin - input)`` where it is -1 (both where it is
+    neither).
+    """
     return where(target == 1, 0.0, maximum(margin - input, 0.0)) + where(target == -1, 0.0, input)
 
 
@@ -199,7 +203,9 @@ def margin_ranking_term_grad(g, input1, input2, target, margin):
 
 @elementwise(promote=("input", "target", "var"), int_ok=False)
 def gaussian_term(input, target, var, eps):
-    """``(log(v) + (input - target)**2 / v) / 2`` with ``v = max(var, eps)``, which passes its gradient on to ``var``."""
+    """``(log(v) + (input - target)**2 / v) / 2`` with ``v = max(var, eps)``, which passes its gradient on
+    to ``var``.
+    """
     v = maximum(var, eps)
     return 0.5 * (log(v) + (input - target) * (input - target) / v)
 

@@ -1,7 +1,9 @@
 """The cells of recurrent networks: one fused kernel a step forward, one backward.
 
-A step's gates are ``x`` (from the input, bias included) plus ``h`` (from the state). The forward bodies give the gates as
-well, for the backward bodies. Derivatives of the derivatives go through ordinary operations (``nn/_recurrent.py``).
+A step's gates are ``x`` (from the input, bias included) plus ``h`` (from the state). The forward bodies
+give the gates as
+well, for the backward bodies. Derivatives of the derivatives go through ordinary operations
+(``nn/_recurrent.py``).
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def gru_step(xr, xz, xn, hr, hz, hn, h):
 
 @elementwise(outputs=7, int_ok=False)
 def gru_step_back(r, z, n, hn, h, dh, dnext):
-    """Gradients of the three gates from the input, of the three from the state, and of the old state itself."""
+    """Gradients of the three gates from the input, of the three from the state, and of the old state
+    itself.
+    """
     g = dh + dnext
     dn = g * ((1.0 - z) * (1.0 - n * n))
     dz = g * ((h - n) * (z * (1.0 - z)))

@@ -1,0 +1,34 @@
+"""How a loss turns its terms into one number, and the arguments that used to say it."""
+
+from __future__ import annotations
+
+import warnings
+
+from ...tensor import Tensor
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def reduced(terms: Tensor, reduction: str) -> Tensor:
+    """The terms ("none"), their mean or their sum; ValueError for another word."""
+    if reduction == "mean":
+        return terms.mean()
+    if reduction == "sum":
+        return terms.sum()
+    if reduction == "none":
+        return terms
+    raise ValueError(f"{reduction} is not a valid value for reduction; use one of {', '.join(REDUCTIONS)}")
+
+
+def legacy(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction that the deprecated arguments ask for, or the given one without them."""
+    if size_average is None and reduce is None:
+        return reduction
+    size_average = True if size_average is None else size_average
+    reduce = True if reduce is None else reduce
+    result = ("mean" if size_average else "sum") if reduce else "none"
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{result}' instead.",
+        stacklevel=4,
+    )
+    return result

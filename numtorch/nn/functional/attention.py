@@ -1,0 +1,357 @@
+"""Attention: the scaled dot product and the multi-head layer around it. Vaswani et al., arXiv:1706.03762."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numtorch
+
+from ...errors import require_tensor
+from ...tensor import Tensor
+from .activation import softmax
+from .dropout import dropout
+from .linear import linear
+from .padding import pad
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(query @ key.T * scale + mask) @ value: (*, L, E), (*, S, E), (*, S, V) -> (*, L, V).
+
+    A bool mask marks what takes part; a row without any gives zeros. ``is_causal`` lets place i see places
+    up to i.
+
+    Example:
+        >>> import numtorch
+        >>> q = k = v = numtorch.ones(2, 4, 8)
+        >>> tuple(numtorch.nn.functional.scaled_dot_product_attention(q, k, v).shape)
+        (2, 4, 8)
+    """
+    _check_attention(query, key, value, attn_mask, is_causal)
+    if enable_gqa and query.dim() >= 3:
+        key = _repeat_heads(query, key, "key")
+        value = _repeat_heads(query, value, "value")
+    scale = 1.0 / math.sqrt(query.size(-1)) if scale is None and query.size(-1) else scale or 0.0
+    scores = numtorch.matmul(query * scale, key.transpose(-2, -1))
+    blocked = None
+    if is_causal:
+        blocked = ~numtorch.ones(
+            query.size(-2), key.size(-2), dtype=numtorch.bool, device=query.device
+        ).tril()
+    elif attn_mask is not None and attn_mask.dtype is numtorch.bool:
+        blocked = ~attn_mask
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    if blocked is not None:
+        scores = scores.masked_fill(blocked, -math.inf)
+    weights = numtorch.softmax(scores, -1)
+    if blocked is not None and not is_causal:
+        weights = weights.masked_fill(blocked.all(-1, keepdim=True), 0.0)
+    if dropout_p > 0.0:
+        weights = dropout(weights, dropout_p)
+    return numtorch.matmul(weights, value)
+
+
+def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
+    for name, t in (("query", query), ("key", key), ("value", value)):
+        require_tensor("scaled_dot_product_attention", name, t)
+        if t.dim() < 2:
+            raise RuntimeError(
+                "Expected query, key, and value to all be at least 2 dimensional, but got"
+                f" query.dim: {query.dim()}, key.dim: {key.dim()} and value.dim: {value.dim()} instead."
+            )
+    if not query.dtype is key.dtype is value.dtype:
+        raise RuntimeError(
+            "Expected query, key, and value to have the same dtype, but got query.dtype:"
+            f" {query.dtype} key.dtype: {key.dtype} and value.dtype: {value.dtype} instead."
+        )
+    if mask is not None:
+        if is_causal:
+            raise RuntimeError(
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
+            )
+        if mask.dtype is not numtorch.bool and mask.dtype is not query.dtype:
+            raise RuntimeError(
+                "Expected attn_mask dtype to be bool or float or to match query dtype, but got"
+                f" attn_mask.dtype: {mask.dtype} and  query.dtype: {query.dtype} instead."
+            )
+
+
+def _repeat_heads(query: Tensor, t: Tensor, name: str) -> Tensor:
+    heads, mine = query.size(-3), t.size(-3)
+    if mine == 0 or heads % mine:
+        raise RuntimeError(
+            f"Number of heads in key and value must divide the number of heads in query, but {name} has"
+            f" {mine} and query has {heads}"
+        )
+    return t.repeat_interleave(heads // mine, -3) if heads != mine else t
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)
+
+
+def _check_shapes(query: Tensor, key: Tensor, value: Tensor, padding: Any, mask: Any, heads: int) -> bool:
+    """Whether there is a batch dimension; AssertionError as PyTorch for shapes that don't fit."""
+    dims = query.dim()
+    _check(
+        dims in (2, 3),
+        f"query should be unbatched 2D or batched 3D tensor but received {dims}-D query tensor",
+    )
+    kind = "batched" if dims == 3 else "unbatched"
+    _check(
+        key.dim() == dims and value.dim() == dims,
+        f"For {kind} ({dims}-D) `query`, expected `key` and `value` to be {dims}-D but found {key.dim()}-D"
+        f" and {value.dim()}-D tensors respectively",
+    )
+    if padding is not None:
+        _check(
+            padding.dim() == dims - 1,
+            f"For {kind} ({dims}-D) `query`, expected `key_padding_mask` to be `None` or {dims - 1}-D but"
+            f" found {padding.dim()}-D tensor instead",
+        )
+    if mask is not None:
+        _check(
+            mask.dim() in (2, 3),
+            f"For {kind} ({dims}-D) `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found"
+            f" {mask.dim()}-D tensor instead",
+        )
+        if mask.dim() == 3 and dims == 2:
+            shape = (heads, query.shape[0], key.shape[0])
+            _check(
+                tuple(mask.shape) == shape,
+                f"Expected `attn_mask` shape to be {shape} but got {tuple(mask.shape)}",
+            )
+    return dims == 3
+
+
+def canonical_mask(
+    mask: Tensor | None, name: str, other: Any, other_name: str, dtype: Any, check_other: bool = True
+) -> Tensor | None:
+    """A mask to be added to scores: bool masks become -inf where true. RuntimeError for an integer mask."""
+    if mask is None:
+        return None
+    is_bool = mask.dtype is numtorch.bool
+    if not is_bool and not mask.is_floating_point():
+        raise RuntimeError(f"only bool and floating types of {name} are supported")
+    if check_other and other is not None and mask.dtype is not other:
+        warnings.warn(
+            f"Support for mismatched {name} and {other_name} is deprecated. Use same type for both instead.",
+            stacklevel=3,
+        )
+    if not is_bool:
+        return mask
+    return numtorch.zeros_like(mask, dtype=dtype).masked_fill_(mask, -math.inf)
+
+
+def _project(query: Tensor, key: Tensor, value: Tensor, w: Tensor, b: Tensor | None) -> tuple[Tensor, ...]:
+    """The three input projections by one weight, in as few products as the inputs allow."""
+    e = query.size(-1)
+    if key is value:
+        if query is key:
+            return numtorch.chunk(linear(query, w, b), 3, -1)
+        w_q, w_kv = w.split([e, 2 * e])
+        b_q, b_kv = (None, None) if b is None else b.split([e, 2 * e])
+        return linear(query, w_q, b_q), *numtorch.chunk(linear(key, w_kv, b_kv), 2, -1)
+    weights = w.chunk(3)
+    biases = (None,) * 3 if b is None else b.chunk(3)
+    return tuple(linear(x, w_x, b_x) for x, w_x, b_x in zip((query, key, value), weights, biases))
+
+
+def _project_each(
+    query: Tensor, key: Tensor, value: Tensor, weights: tuple, bias: Tensor | None
+) -> tuple[Tensor, ...]:
+    for name, weight in zip("qkv", weights):
+        _check(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
+    biases = (None,) * 3 if bias is None else bias.chunk(3)
+    return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+
+
+def _merge_masks(
+    mask: Tensor | None, padding: Tensor | None, batch: int, heads: int, target: int, source: int
+) -> Tensor | None:
+    """Attention mask and key padding as one mask to add, for scores of shape (batch * heads, target,
+    source).
+    """
+    if mask is not None:
+        if mask.dim() == 2:
+            correct = (target, source)
+            if tuple(mask.shape) != correct:
+                raise RuntimeError(f"The shape of the 2D attn_mask is {mask.shape}, but should be {correct}.")
+            mask = mask.unsqueeze(0)
+        elif tuple(mask.shape) != (batch * heads, target, source):
+            correct3 = (batch * heads, target, source)
+            raise RuntimeError(f"The shape of the 3D attn_mask is {mask.shape}, but should be {correct3}.")
+    if padding is None:
+        return mask
+    _check(
+        tuple(padding.shape) == (batch, source),
+        f"expecting key_padding_mask shape of {(batch, source)}, but got {tuple(padding.shape)}",
+    )
+    spread = padding.reshape(batch, 1, 1, source).expand(-1, heads, -1, -1).reshape(batch * heads, 1, source)
+    return spread if mask is None else mask + spread
+
+
+def multi_head_attention_forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """What ``nn.MultiheadAttention`` computes, sequence first: (L, N, E), (S, N, E), (S, N, E) -> (L, N,
+    E), weights.
+    """
+    batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
+    if not batched:
+        same_kv, same_qk = key is value, query is key
+        query = query.unsqueeze(1)
+        key = query if same_qk else key.unsqueeze(1)
+        value = key if same_kv else value.unsqueeze(1)
+        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+    _check_sizes(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
+    padding, mask, causal = _prepare_masks(query, key_padding_mask, attn_mask, is_causal, need_weights)
+    if use_separate_proj_weight:
+        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
+        q, k, v = _project_each(query, key, value, weights, in_proj_bias)
+    else:
+        _check(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
+        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)  # type: ignore[arg-type]
+    q, k, v, mask, padding = _to_heads(
+        q, k, v, mask, padding, num_heads, (bias_k, bias_v), (static_k, static_v), add_zero_attn
+    )
+    batch, target, source = query.size(1), query.size(0), k.size(1)
+    mask = _merge_masks(mask, padding, batch, num_heads, target, source)
+    rate = dropout_p if training else 0.0
+    output, scores = _attend(q, k, v, mask, causal, need_weights, rate)
+    output = output.transpose(0, 1).reshape(target * batch, -1)
+    output = linear(output, out_proj_weight, out_proj_bias).reshape(target, batch, -1)
+    if scores is not None:
+        scores = scores.reshape(batch, num_heads, target, source)
+        scores = scores.mean(1) if average_attn_weights else scores
+    if not batched:
+        output = output.squeeze(1)
+        scores = None if scores is None else scores.squeeze(0)
+    return output, scores
+
+
+def _prepare_masks(
+    query: Tensor, padding: Tensor | None, mask: Tensor | None, is_causal: bool, need_weights: bool
+) -> tuple[Tensor | None, Tensor | None, bool]:
+    """(key padding to add, mask to add, whether the causal mask may be left to the kernel)."""
+    padding_kind = None if padding is None else padding.dtype
+    mask_kind = None if mask is None else mask.dtype
+    if is_causal and mask is None:
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method"
+            " `generate_square_subsequent_mask` to create this mask."
+        )
+    key_padding = canonical_mask(padding, "key_padding_mask", mask_kind, "attn_mask", query.dtype)
+    if is_causal and padding is None and not need_weights:
+        return key_padding, None, True
+    added = canonical_mask(mask, "attn_mask", padding_kind, "key_padding_mask", query.dtype, False)
+    return key_padding, added, False
+
+
+def _check_sizes(
+    query: Tensor, key: Tensor, value: Tensor, expected: int, heads: int, separate: bool
+) -> None:
+    embed = query.size(-1)
+    _check(embed == expected, f"was expecting embedding dimension of {expected}, but got {embed}")
+    _check(embed // heads * heads == embed, f"embed_dim {embed} not divisible by num_heads {heads}")
+    if separate:
+        _check(
+            key.shape[:2] == value.shape[:2],
+            f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's"
+            f" {tuple(value.shape[:2])}",
+        )
+    else:
+        _check(key.shape == value.shape, f"key shape {key.shape} does not match value shape {value.shape}")
+
+
+def _to_heads(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    padding: Tensor | None,
+    heads: int,
+    bias: tuple[Tensor | None, Tensor | None],
+    static: tuple[Tensor | None, Tensor | None],
+    add_zero: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Projections as (batch * heads, sequence, head size), with the extra keys that bias and zero attention
+    add.
+    """
+    batch, embed = q.size(1), q.size(2)
+    size = embed // heads
+    if bias[0] is not None and bias[1] is not None:
+        _check(static[0] is None, "bias cannot be added to static key.")
+        _check(static[1] is None, "bias cannot be added to static value.")
+        k = numtorch.cat([k, bias[0].repeat(1, batch, 1)])
+        v = numtorch.cat([v, bias[1].repeat(1, batch, 1)])
+        mask = None if mask is None else pad(mask, (0, 1))
+        padding = None if padding is None else pad(padding, (0, 1))
+    q = q.reshape(q.size(0), batch * heads, size).transpose(0, 1)
+    k = k.reshape(k.size(0), batch * heads, size).transpose(0, 1) if static[0] is None else static[0]
+    v = v.reshape(v.size(0), batch * heads, size).transpose(0, 1) if static[1] is None else static[1]
+    for name, t in (("static_k", static[0]), ("static_v", static[1])):
+        if t is not None:
+            _check(
+                t.size(0) == batch * heads,
+                f"expecting {name}.size(0) of {batch * heads}, but got {t.size(0)}",
+            )
+            _check(t.size(2) == size, f"expecting {name}.size(2) of {size}, but got {t.size(2)}")
+    if add_zero:
+        zeros = numtorch.zeros((batch * heads, 1, size), dtype=k.dtype, device=k.device)
+        k, v = numtorch.cat([k, zeros], 1), numtorch.cat([v, zeros], 1)
+        mask = None if mask is None else pad(mask, (0, 1))
+        padding = None if padding is None else pad(padding, (0, 1))
+    return q, k, v, mask, padding
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool, rate: float
+) -> tuple[Tensor, Tensor | None]:
+    """(batch * heads, L, size) outputs, and the weights if they are needed."""
+    if not need_weights:
+        return scaled_dot_product_attention(q, k, v, mask, rate, causal), None
+    scaled = q * math.sqrt(1.0 / q.size(-1))
+    scores = numtorch.bmm(scaled, k.transpose(-2, -1))
+    if mask is not None:
+        scores = scores + mask
+    weights = softmax(scores, -1)
+    if rate > 0.0:
+        weights = dropout(weights, rate)
+    return numtorch.bmm(weights, v), weights
