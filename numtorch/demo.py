@@ -76,7 +76,6 @@ class Run:
 def load_digits() -> Digits:
     """The 1,797 images as (N, 1, 8, 8) in 0..1, a fifth of them held out."""
     images, labels = torch.datasets.digits()
-    images = images.reshape(-1, 1, 8, 8)
     held_out = torch.arange(len(labels)) % 5 == 0
     return Digits(images[~held_out], labels[~held_out], images[held_out], labels[held_out])
 
