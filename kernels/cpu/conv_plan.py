@@ -231,8 +231,7 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     lanes, itemsize = _lanes(T)
     N, C, OC, size, K, S, P, L, G = conv
     taps, out, M, Q = K[0] * K[1] * K[2], conv.output, OC // G, C // G
-    choices = ((8, 2), (8, 3), (12, 1)) if target().vector_bytes == 64 else ((6, 2), (4, 3))
-    rows, vectors = min(choices, key=lambda tile: _round(M, tile[1] * lanes))
+    rows, vectors = (8, 2) if target().vector_bytes == 64 else (6, 2)
     width = vectors * lanes
     cols = _round(M, width)
     xb = min(out[2], 256)
@@ -249,7 +248,7 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     chunk_words = _round(cols * pixels + ib * cb * K[0] * height * pitch + lanes, 16)
     words = (
         N, G, M, Q, *size, *out, K[0], *S, L[0], *P, blocks, steps, ib, yb, ybands, xb, xblocks, cb, cblocks, height, pitch,
-        block_rows, cols, chunk_words,
+        block_rows, cols, 1, chunk_words,
     )  # fmt: skip
     table = _weight_tables(conv, ib, yb, xb, cb, block_rows, height, pitch)
     units, names = blocks * G * cblocks, ("work", "x", "dy", "table", "scratch")

@@ -46,12 +46,13 @@ def partials_kernel(rows: int, vectors: int) -> Any:
         partial: T_ptr, x: T_ptr, dy: T_ptr, table: i64_ptr, scratch: T_ptr,
         N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64, KD: i64, SD: i64, SH: i64,
         SW: i64, LD: i64, PD: i64, PH: i64, PW: i64, blocks: i64, steps: i64, IB: i64, YB: i64, ybands: i64, XB: i64,
-        xblocks: i64, CB: i64, cblocks: i64, height: i64, pitch: i64, block_rows: i64, block_cols: i64, chunk_words: i64,
-        chunk: i64, nchunks: i64,
+        xblocks: i64, CB: i64, cblocks: i64, height: i64, pitch: i64, block_rows: i64, block_cols: i64, one: i64,
+        chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """x (N, G Q, ID, IH, IW), dy (N, G M, OD, OH, OW); IB images x YB rows x XB columns of pixels are a step.
 
-        partial: (blocks, G, channel blocks, block_rows, block_cols). The table is made by conv_plan.weight_tables.
+        partial: (blocks, G, channel blocks, block_rows, block_cols). The table is made by conv_plan.weight_tables;
+        `one` is 1, at run time so that copy_planes is not compiled once more for a constant.
         """
         width = vectors * VL
         pixels, area = offset(table, block_rows), OD * OH * OW
@@ -71,7 +72,7 @@ def partials_kernel(rows: int, vectors: int) -> Any:
                     ng = (n0 + i) * G + g
                     copy_planes(
                         offset(planes, i * CB * KD * height * pitch), offset(x, (ng * Q + c0) * ID * IH * IW), channels, KD,
-                        oz * SD - PD, LD, ID, IH, IW, 1, 1, height, 1, y0 * SH - PH, pitch, 1, x0 * SW - PW,
+                        oz * SD - PD, LD, ID, IH, IW, one, one, height, one, y0 * SH - PH, pitch, one, x0 * SW - PW,
                     )  # fmt: skip
                     first = offset(dy, ng * M * area + (oz * OH + y0) * OW + x0)
                     transpose_pixels(offset(turned, i * ny * nx * width), width, IB * YB * XB, first, area, OW, M, ny, nx)

@@ -79,18 +79,6 @@ def pack(panel, width, b, bks, bns, kc, n):
                 panel[k * width + j] = T(0)
 
 
-@device
-def copy_rows(to, pitch, source, stride, rows, cols):
-    """to[i, :cols] = source[i, :cols]: the A block, compact, so that its rows do not collide in the cache."""
-    for i in range(rows):
-        for p in range((cols + VL - 1) // VL):
-            j = p * VL
-            if j + VL <= cols:
-                vstore(to, i * pitch + j, vload(source, i * stride + j))
-            else:
-                vstoren(to, i * pitch + j, vloadn(source, i * stride + j, cols - j), cols - j)
-
-
 @lru_cache(maxsize=None)
 def gemm(rows: int, vectors: int) -> Any:
     """The outer-form kernel with tiles of `rows` x `vectors` vectors, and half as many rows for a remainder."""
@@ -134,10 +122,10 @@ def gemm(rows: int, vectors: int) -> Any:
                     i1 = min(i_end, i0 + MB)
                     ablock, ar, ak = offset(ap, i0 * ars + k0 * aks), ars, aks
                     if copy_a != 0:
-                        ar, ak, lines, pitch, stride, length = KC + 16, 1, i1 - i0, KC + 16, ars, kc
+                        ar, ak, lines, pitch, stride, bit, length = KC + 16, 1, i1 - i0, KC + 16, ars, aks, kc
                         if aks != 1:
-                            ar, ak, lines, pitch, stride, length = 1, MB + 16, kc, MB + 16, aks, i1 - i0
-                        copy_rows(copied, pitch, ablock, stride, lines, length)
+                            ar, ak, lines, pitch, stride, bit, length = 1, MB + 16, kc, MB + 16, aks, ars, i1 - i0
+                        pack(copied, pitch, ablock, stride, bit, lines, length)
                         ablock = copied
                     for p in range((j_end - nb * NB + width - 1) // width):
                         j = nb * NB + p * width
