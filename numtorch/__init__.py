@@ -15,6 +15,7 @@ import typing as _typing
 
 from . import autograd as autograd
 from . import ops as _ops
+from .autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from .autograd.mode import (
     enable_grad,
     inference_mode,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from . import indexing
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
 from .ops import arithmetic as A
 from .ops import copying, inplace, joining, view
+from .ops import matmul as M
 from .ops import reduce as R
 from .ops import elementwise as E
 from .ops.pointwise import Elementwise, binary
@@ -32,6 +34,10 @@ def _binary(op: Callable, bools: Callable | None = None, reverse: bool = False) 
     return method
 
 
+def _matmul(self: Tensor, other: Any) -> Any:
+    return M.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+
+
 def _operators() -> dict[str, Any]:
     return {
         "__add__": binary(E.add, _binary(A.add)), "__radd__": _binary(A.add, reverse=True),
@@ -49,6 +55,8 @@ def _operators() -> dict[str, Any]:
         "__rrshift__": _binary(E.bitwise_right_shift, reverse=True),
         "__eq__": _binary(E.eq), "__ne__": _binary(E.ne), "__lt__": _binary(E.lt), "__le__": _binary(E.le),
         "__gt__": _binary(E.gt), "__ge__": _binary(E.ge),
+        "__matmul__": _matmul, "__rmatmul__": lambda self, other: M.matmul(other, self),
+        "__getitem__": indexing.getitem, "__setitem__": indexing.setitem,
         "__neg__": lambda self: A.neg(self), "__pos__": lambda self: A.positive(self),
         "__abs__": lambda self: E.abs(self), "__invert__": lambda self: A.bitwise_not(self),
     }  # fmt: skip
@@ -257,6 +265,7 @@ ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or l
 REDUCTIONS = """sum mean prod any all count_nonzero amax amin aminmax argmax argmin max min var std logsumexp
     sum_to_size""".split()
 JOINING = "tile repeat".split()
+PRODUCTS = "matmul mm bmm mv dot vdot outer addmm addmv addr baddbmm addbmm".split()
 
 
 def bind() -> None:
@@ -275,6 +284,10 @@ def bind() -> None:
         bind_method(name, op)
     for name in REDUCTIONS:
         setattr(Tensor, name, getattr(R, name))
+    for name in PRODUCTS:
+        setattr(Tensor, name, getattr(M, name))
+        if name.startswith("add") or name == "baddbmm":
+            setattr(Tensor, name + "_", in_place(getattr(M, name), name))
     for name in JOINING:
         setattr(Tensor, name, getattr(joining, name))
     fast = {"add": (E.add, A.add), "sub": (E.sub, A.sub), "mul": (E.mul, A.mul), "div": (E.true_divide, A.div)}
