@@ -272,7 +272,7 @@ def numel(input: Tensor) -> _typing.Any:
 # Imported when they are first used, so that `import numtorch` stays quick.
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "datasets", "serialization", "testing", "random",
                "library", "profiler", "backends", "compat", "distributions", "fft", "hub", "multiprocessing")  # fmt: skip
-_LATER = {"save": "serialization", "load": "serialization"}
+_LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop"}
 
 
 def __getattr__(name: str) -> _typing.Any:
