@@ -142,7 +142,7 @@ def _check_mask(x: Tensor, d: int, mask: Tensor) -> None:
 
 def expand_masks(rest: list[Any]) -> list[Any]:
     """Masks replaced by the int64 indices of their True elements, one per dimension they cover."""
-    from .ops.index import nonzero
+    from .ops.places import nonzero
 
     out: list[Any] = []
     for i in rest:
@@ -252,7 +252,7 @@ def _squeezed(value: Tensor, ndim: int) -> Tensor:
 def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tensor:
     """Write (or add) values at an advanced index."""
     from .ops import view
-    from .ops.index import index_put_values
+    from .ops.index import index_put_values, index_put_values_
 
     plan = Plan(x, indices)
     shape = x._layout.shape
@@ -273,6 +273,10 @@ def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tens
         ) from None
     flat = view.reshape(moved, (*before, plan.count, *after))
     values = view.reshape(value, (*before, math.prod(plan.shape), *after))
-    result = index_put_values(flat, front, view.reshape(plan.linear, (-1,)), values, accumulate)
+    linear = view.reshape(plan.linear, (-1,))
+    if moved._layout.contiguous:  # then flat is a view
+        index_put_values_(flat, front, linear, values, accumulate)
+        return x
+    result = index_put_values(flat, front, linear, values, accumulate)
     moved.copy_(view.reshape(result, m))  # type: ignore[attr-defined]
     return x
