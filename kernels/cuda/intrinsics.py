@@ -382,8 +382,22 @@ log10, log1p, sqrt, rsqrt = map(_libdevice, ("log10", "log1p", "sqrt", "rsqrt"))
 sin, cos, tan, asin, acos, atan = map(_libdevice, ("sin", "cos", "tan", "asin", "acos", "atan"))
 sinh, cosh, tanh, asinh, acosh, atanh = map(_libdevice, ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
 erf, erfc, erfinv, gamma, lgamma = map(_libdevice, ("erf", "erfc", "erfinv", "tgamma", "lgamma"))
-floor, ceil, trunc = map(_libdevice, ("floor", "ceil", "trunc"))
-power, fmod, atan2, hypot = (_libdevice(name, 2) for name in ("pow", "fmod", "atan2", "hypot"))
+floor, ceil, trunc, fabs, i0 = map(_libdevice, ("floor", "ceil", "trunc", "fabs", "cyl_bessel_i0"))
+power, fmod, atan2 = (_libdevice(name, 2) for name in ("pow", "fmod", "atan2"))
+hypot, copysign = (_libdevice(name, 2) for name in ("hypot", "copysign"))
+root, round_down, round_up, cut = sqrt, floor, ceil, trunc  # what scalar_base.py calls them
+
+
+@intrinsic
+def pick(typingctx, x, narrow, wide):
+    if not isinstance(x, types.Float):
+        raise TypingError(f"pick needs a float, got {x}")
+
+    def gen(context, builder, sig, args):
+        chosen = args[1] if x.bitwidth == 32 else args[2]
+        return context.cast(builder, chosen, types.float64, x)
+
+    return x(x, types.float64, types.float64), gen
 
 
 # ---- register tiles

@@ -1,0 +1,64 @@
+"""CUDA softmax kernels against their CPU twins: short, medium and long rows, columns, special values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compiling import check
+from twins import agree, empty, randoms
+
+from numtorch.kernels.cuda.launch import find
+
+pytestmark = pytest.mark.simulator
+ROWS = ("softmax_rows", "log_softmax_rows")
+COLS = ("softmax_cols", "log_softmax_cols")
+BACKWARD_ROWS = ("softmax_backward_rows", "log_softmax_backward_rows")
+BACKWARD_COLS = ("softmax_backward_cols", "log_softmax_backward_cols")
+
+
+@pytest.mark.parametrize("rows, n", [(1, 1), (9, 10), (2, 256), (2, 300), (1, 4100)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows(rows: int, n: int, dtype: str) -> None:
+    x = randoms(0, rows, n, dtype=dtype) * 3
+    for name in ROWS:
+        agree("softmax", name, empty(rows, n, dtype=dtype), x, rows, n, schedules=(0, 1))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_special_values_and_in_place(name: str) -> None:
+    x = randoms(0, 6, 40)
+    x[0, 3], x[1, 5], x[2, 7], x[3] = -np.inf, np.inf, np.nan, -np.inf
+    x[4] *= 1e30
+    agree("softmax", name, empty(6, 40), x, 6, 40)
+    agree("softmax", name, x, x, 6, 40)
+    agree("softmax", name, empty(0, 40), empty(0, 40), 0, 40)
+    agree("softmax", name, empty(3, 0), empty(3, 0), 3, 0)
+
+
+@pytest.mark.parametrize("outer, n, inner", [(1, 1, 2), (2, 10, 3), (2, 7, 40), (1, 300, 5)])
+def test_columns(outer: int, n: int, inner: int) -> None:
+    x = randoms(0, outer, n, inner)
+    x[0, 0, 0] = -np.inf
+    for name in COLS:
+        agree("softmax", name, empty(outer, n, inner), x, outer, n, inner, schedules=(0, 1))
+
+
+@pytest.mark.parametrize("rows, n", [(9, 10), (2, 300), (1, 4100)])
+def test_backward_rows(rows: int, n: int) -> None:
+    g, y = randoms(1, rows, n), randoms(2, rows, n) / 10
+    for name in BACKWARD_ROWS:
+        agree("softmax", name, empty(rows, n), g, y, rows, n, schedules=(0, 1))
+        agree("softmax", name, g, g, y, rows, n)
+
+
+@pytest.mark.parametrize("outer, n, inner", [(2, 10, 3), (2, 7, 40)])
+def test_backward_columns(outer: int, n: int, inner: int) -> None:
+    g, y = randoms(1, outer, n, inner), randoms(2, outer, n, inner) / 10
+    for name in BACKWARD_COLS:
+        agree("softmax", name, empty(outer, n, inner), g, y, outer, n, inner, schedules=(0, 1))
+
+
+@pytest.mark.cuda_compile
+@pytest.mark.parametrize("name", ROWS + COLS + BACKWARD_ROWS + BACKWARD_COLS)
+def test_code(name: str) -> None:
+    check(find("softmax", name), T="float32")
