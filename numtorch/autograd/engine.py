@@ -29,23 +29,36 @@ class Node:
     Subclasses define ``run(grads)``: gradients of the outputs (None where nothing arrived) to those of the inputs.
     """
 
-    __slots__ = ("edges", "metas", "seq", "out_metas", "hooks", "pre_hooks", "captures", "trace_back", "module",
-                 "metadata", "__weakref__")  # fmt: skip
     name = "Node"
+    # Defaults on the class: making a node sets four attributes only.
+    hooks: Any = None  # called with (input gradients, output gradients) after run
+    pre_hooks: Any = None  # output number -> hooks of the tensor, or -1: hooks on all output grads
+    captures: Any = None  # output number -> weak reference of a tensor that retains its grad
+    trace_back: Any = None
+    module: Any = None
 
     def __init__(self, inputs: Sequence[Any], outputs: int = 1):
-        self.edges = tuple([edge_of(x) for x in inputs])
-        self.metas = tuple([x._layout if e is not None else None for x, e in zip(inputs, self.edges)])
-        self.out_metas: list[Layout | None] = [None] * outputs
+        edges: list[Any] = []
+        metas: list[Any] = []
+        for x in inputs:
+            if x is None or not x._rg:
+                edges.append(None)
+                metas.append(None)
+                continue
+            node = x._node if x._base is None else x._grad_fn()
+            edges.append(x if node is None else (node, x._nr))
+            metas.append(x._layout)
+        self.edges = edges
+        self.metas = metas
+        self.out_metas: list[Any] = [None] * outputs
         self.seq = next(_counter)
-        self.hooks: dict | None = None  # called with (input gradients, output gradients) after run
-        self.pre_hooks: dict | None = None  # output number -> hooks of the tensor, or -1: hooks on all output grads
-        self.captures: dict | None = None  # output number -> weak reference of a tensor that retains its grad
-        self.trace_back = None
-        self.module = None
-        self.metadata: dict | None = None
-        if state.anomaly is not None:
+        if state.watched and state.anomaly is not None:
             state.anomaly.on_create(self)
+
+    @property
+    def metadata(self) -> dict:
+        """A dict for notes of one's own about this node."""
+        return self.__dict__.setdefault("_metadata", {})
 
     def run(self, grads: list[Any]) -> Grads:
         """Gradients of the inputs from those of the outputs."""
@@ -235,11 +248,11 @@ class _Pass:
                 self._arrived(edge[0])
 
     def _run(self, node: Node, grads: list[Any]) -> None:
-        if all(g is None for g in grads):
+        if grads.count(None) == len(grads):
             results: Grads = (None,) * len(node.edges)
         else:
             results = node.run(grads)
-            if state.anomaly is not None:
+            if state.watched and state.anomaly is not None:
                 state.anomaly.on_backward(node, results)
             if node.hooks:
                 results = _call_hooks(node, results, grads)
@@ -352,8 +365,10 @@ def _is_ours_alone(grad: Tensor) -> bool:
 
 def _accumulate(tensor: Tensor, grad: Tensor, create: bool) -> None:
     """Add to ``tensor.grad``: in place where no graph of the gradient is wanted."""
+    from ..ops.pointwise import add_into
+
     held = tensor._grad
-    if state.recorder is not None:
+    if state.watched and state.recorder is not None:
         state.recorder.grad_read(tensor)
         if held is None or create:
             state.recorder.grad_write(tensor)
@@ -366,4 +381,4 @@ def _accumulate(tensor: Tensor, grad: Tensor, create: bool) -> None:
     elif create:
         tensor._grad = held + grad
     else:
-        held.add_(grad)
+        add_into(held, grad)

@@ -16,7 +16,7 @@ class _State(threading.local):
     recorder: Any = None  # jit.record.Recorder while a function is being traced
     anomaly: Any = None  # autograd.anomaly.Settings while anomalies are looked for
     saved_hooks: Any = None  # (pack, unpack) of the innermost saved_tensors_hooks
-    watched = False  # whether there is a recorder or anomaly checks: one look for the hot path
+    watched = False  # whether any of the three is set: one look for the hot path
 
 
 state = _State()
@@ -25,13 +25,23 @@ state = _State()
 def set_recorder(recorder: Any) -> None:
     """Report ops of this thread to a recorder (None: to nobody)."""
     state.recorder = recorder
-    state.watched = recorder is not None or state.anomaly is not None
+    _look()
 
 
 def set_anomaly(settings: Any) -> None:
     """Look for anomalies in this thread (None: don't)."""
     state.anomaly = settings
-    state.watched = settings is not None or state.recorder is not None
+    _look()
+
+
+def set_saved_hooks(hooks: Any) -> None:
+    """(pack, unpack) for tensors that this thread saves for backward."""
+    state.saved_hooks = hooks
+    _look()
+
+
+def _look() -> None:
+    state.watched = state.recorder is not None or state.anomaly is not None or state.saved_hooks is not None
 
 
 class _Switch(contextlib.ContextDecorator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from .mode import state
+from .mode import set_saved_hooks, state
 
 
 class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
@@ -26,10 +26,10 @@ class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
 
     def __enter__(self) -> None:
         self._before = state.saved_hooks
-        state.saved_hooks = (self.pack_hook, self.unpack_hook)
+        set_saved_hooks((self.pack_hook, self.unpack_hook))
 
     def __exit__(self, *exc: Any) -> None:
-        state.saved_hooks = self._before
+        set_saved_hooks(self._before)
 
 
 class save_on_cpu(saved_tensors_hooks):  # noqa: N801 - PyTorch's name

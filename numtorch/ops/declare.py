@@ -37,15 +37,14 @@ class Saved:
 
     def __init__(self, tensor: Any, output: int = -1):
         # An output is kept without its history (no cycle node -> output -> node); get() ties it to the node again.
-        hooks = state.saved_hooks
         self.output = output
-        self.packed = None
-        if hooks is not None:
-            self.packed = (hooks[1], hooks[0](tensor.detach() if output >= 0 else tensor))
-            self.tensor = None
-        else:
-            self.tensor = tensor._alias() if output >= 0 else tensor
+        self.packed: Any = None
+        self.tensor = tensor if output < 0 else tensor._alias()
         self.version = tensor._storage.version
+        if state.watched and state.saved_hooks is not None:
+            pack, unpack = state.saved_hooks
+            self.packed = (unpack, pack(self.tensor))
+            self.tensor = None
 
     def get(self, node: Node) -> Any:
         """The tensor; RuntimeError if its memory was modified since."""
@@ -63,14 +62,13 @@ class Saved:
 class OpNode(Node):
     """The node of a declared op: its saved tensors and attributes."""
 
-    __slots__ = ("op", "saved", "attrs", "freed")
+    freed = False
+    saved: Any = None
 
     def __init__(self, op: Any, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any):
         Node.__init__(self, inputs, len(outputs))
         self.op = op
         self.attrs = attrs
-        self.freed = False
-        self.saved: Any = None
 
     @property
     def name(self) -> str:  # type: ignore[override]

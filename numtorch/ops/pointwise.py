@@ -20,6 +20,7 @@ from .launch import PARALLEL_COST
 
 _MOST_PLANS = 4096
 _PLAIN = (float, int, bool)
+_ONE = [None]
 
 
 class Plan:
@@ -50,6 +51,7 @@ class Elementwise:
         self.grad_body: Callable | None = None
         self._grads: dict[int, Any] = {}
         self._plans: dict[Any, Plan] = {}
+        self._saves: dict[tuple, Any] = {}
         self.domain: Any = None
         self.ref: Callable | None = None
         self.samples: Callable | None = None
@@ -308,23 +310,31 @@ class Elementwise:
         attach(node, outputs)
 
     def _make_node(self, args: Sequence[Any]) -> OpNode:
-        inputs = [a if hasattr(a, "_layout") else None for a in args]
-        node = OpNode(self, inputs, [None] * self.count, None)
-        needed: set[str] = set()
-        for k, edge in enumerate(node.edges):
-            if edge is not None:
-                needed.update(self.grad_uses(k))
-        node.saved = {
-            n: (Saved(a) if hasattr(a, "_layout") else a) for n, a in zip(self.params, args) if n in needed
-        }
-        node.attrs = needed
+        node = OpNode(self, [a if hasattr(a, "_layout") else None for a in args], _ONE if self.count == 1 else [None] * self.count, None)
+        mask = tuple([e is not None for e in node.edges])
+        found = self._saves.get(mask)
+        if found is None:
+            found = self._saves[mask] = self._what_to_save(mask)
+        node.attrs = found[1]
+        saved: dict[str, Any] = {}
+        for n, i in found[0]:
+            a = args[i]
+            saved[n] = Saved(a) if hasattr(a, "_layout") else a
+        node.saved = saved
         return node
 
+    def _what_to_save(self, mask: tuple[bool, ...]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """Names and places of the arguments, and of the outputs, that the wanted derivatives read."""
+        needed = {n for k, wanted in enumerate(mask) if wanted for n in self.grad_uses(k)}
+        outputs = ["y"] if self.count == 1 else [f"y{i}" for i in range(self.count)]
+        return (
+            [(n, i) for i, n in enumerate(self.params) if n in needed],
+            [(n, i) for i, n in enumerate(outputs) if n in needed],
+        )
+
     def _save_outputs(self, node: OpNode, outputs: Sequence[Any]) -> None:
-        for i, out in enumerate(outputs):
-            n = "y" if self.count == 1 else f"y{i}"
-            if n in node.attrs:
-                node.saved[n] = Saved(out, i)
+        for n, i in node.attrs:
+            node.saved[n] = Saved(outputs[i], i)
 
     def grad_uses(self, k: int) -> tuple[str, ...]:
         """Which names the derivative for parameter ``k`` reads."""
@@ -430,6 +440,24 @@ def _learn(plans: dict, op: Elementwise, a: Any, b: Any) -> None:
         plans[a._layout, b._layout] = (
             la, la.numel * la.itemsize, plan.address, plan.words, a._layout.itemsize, b._layout.itemsize
         )  # fmt: skip
+
+
+_into_plans: dict[tuple, tuple] = {}
+
+
+def add_into(held: Any, other: Any) -> None:
+    """``held += other`` on gradients: no history, the short way where it is known."""
+    if not state.watched:
+        found = _into_plans.get((held._layout, other._layout))
+        if found is not None:
+            address, words, chunks = found
+            launching._launch(address, chunks, held._address(), held._address(), other._address(), *words)
+            held._storage.version += 1
+            return
+    held.add_(other)
+    plan = TABLE["add"]._plans.get(("in", held._layout, other._layout))
+    if plan is not None and plan.address:
+        _into_plans[held._layout, other._layout] = (plan.address, plan.words, plan.chunks)
 
 
 class _Unneeded:
