@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ..autograd.mode import state
 from ..tensor import Tensor
 
-_tables: OrderedDict[tuple, Tensor] = OrderedDict()
+_tables: OrderedDict[Any, tuple[Any, Tensor]] = OrderedDict()
 _MOST = 4096
 
 
-def table(values: Sequence[int], device: str = "cpu") -> Tensor:
-    """An int64 tensor with these values, the same one for the same values: never write into it.
+def table(values: Sequence[int] | np.ndarray, device: str = "cpu") -> Tensor:
+    """An int64 tensor with these values, one for the same values or array; never write into it.
 
     It is no result of the running function: a trace takes its memory as given.
     """
-    key = (device, tuple(values))
+    is_array = isinstance(values, np.ndarray)
+    key = (device, id(values) if is_array else tuple(values))
     found = _tables.get(key)
     if found is not None:
-        return found
+        return found[1]
     from ..creation import from_array
 
     recorder, state.recorder = state.recorder, None
     try:
-        found = from_array(np.array(key[1], np.int64), device=device)
+        made = from_array(np.asarray(values, np.int64), device=device)
     finally:
         state.recorder = recorder
-    _tables[key] = found
+    _tables[key] = (values, made)  # holds the array, so that its id stays its own
     if len(_tables) > _MOST:
         _tables.popitem(last=False)
-    return found
+    return made

@@ -14,6 +14,8 @@ from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous
 from ..tensor import Tensor
 from . import view
+from .constant import table
+from .copying import write
 from .declare import Context, kernel_op
 from .launch import Launch, Scratch
 from .matmul import bind
@@ -36,10 +38,28 @@ def _geometry(x: Sizes, w: Sizes, attrs: dict) -> Any:
 
 
 def _launches(plan: Any, **tensors: Any) -> list[Launch]:
-    """Launches from a convolution planner's answer; ``work`` is shared by them, ``scratch`` private to each."""
+    """Launches from a planner's answer; ``work`` is shared by them, ``scratch`` private to each."""
     if plan.work_bytes:
         tensors["work"] = Scratch(plan.work_bytes)
-    return [bind(found, **tensors) for found in plan.launches]
+    device = next(t._layout.device for t in tensors.values() if isinstance(t, Tensor))
+    launches = []
+    for found in plan.launches:
+        if found.table is not None:
+            tensors["table"] = table(found.table, device)
+        launches.append(bind(found, **tensors))
+    return launches
+
+
+def _filled(out: Tensor, a: Tensor, b: Tensor, bias: Tensor | None) -> bool:
+    """Whether there was nothing to sum up (an operand has no elements), so that ``out`` now holds zeros or the bias."""
+    if a._layout.numel and b._layout.numel:
+        return False
+    from ..creation import fill_into
+
+    fill_into(out, 0)
+    if bias is not None:
+        write(out, view.reshape(bias.detach(), (-1,) + (1,) * (out._layout.ndim - 2)))
+    return True
 
 
 def _pointer(bias: Tensor | None) -> Any:
@@ -65,7 +85,7 @@ def conv(x: Tensor, w: Tensor, bias: Tensor | None, stride: Sizes, padding: Size
 
 @conv.plan
 def _(outputs: Any, x: Tensor, w: Tensor, bias: Tensor | None, **attrs: Any) -> list[Launch]:
-    if not outputs[0]._layout.numel:
+    if not outputs[0]._layout.numel or _filled(outputs[0], x, w, bias):
         return []
     x, w = x.detach().contiguous(), w.detach().contiguous()
     geometry = _geometry(x._layout.shape, w._layout.shape, attrs)
@@ -91,7 +111,7 @@ def conv_input(y: Tensor, w: Tensor, bias: Tensor | None, size: Sizes, stride: S
 
 @conv_input.plan
 def _(outputs: Any, y: Tensor, w: Tensor, bias: Tensor | None, size: Sizes, **attrs: Any) -> list[Launch]:
-    if not outputs[0]._layout.numel:
+    if not outputs[0]._layout.numel or _filled(outputs[0], y, w, bias):
         return []
     y, w = y.detach().contiguous(), w.detach().contiguous()
     geometry = _geometry(outputs[0]._layout.shape, w._layout.shape, attrs)
@@ -116,7 +136,7 @@ def conv_weight(x: Tensor, y: Tensor, kernel: Sizes, stride: Sizes, padding: Siz
 
 @conv_weight.plan
 def _(outputs: Any, x: Tensor, y: Tensor, kernel: Sizes, **attrs: Any) -> list[Launch]:
-    if not outputs[0]._layout.numel:
+    if not outputs[0]._layout.numel or _filled(outputs[0], x, y, None):
         return []
     x, y = x.detach().contiguous(), y.detach().contiguous()
     geometry = _geometry(x._layout.shape, outputs[0]._layout.shape, attrs)
