@@ -26,7 +26,7 @@ WIDTH = 512  # columns of a tile
 SHORT = 32  # rows shorter than this are added one by one
 
 
-# ---------------------------------------------------------------- the two loop shapes
+# ------------------------------------------------------------ the two loop shapes
 # init, step, combine and finish below are names that reduction() binds; these defaults are a plain sum.
 @device
 def init(a):
@@ -136,7 +136,7 @@ def cols_loop(
             out[c] = finish(top[c], a)
 
 
-# ---------------------------------------------------------------- binding a reduction to the loops
+# ------------------------------------------------------------ binding a reduction to the loops
 class Reduction(NamedTuple):
     """Kernels of one reduction, by rows and by columns: complete, partial (no finish), merge."""
 
@@ -154,7 +154,7 @@ def merge_step(acc, x, a):
     return combine(acc, x)
 
 
-def _bind(function, name: str, **bound) -> FunctionType:
+def bind(function, name: str, **bound) -> FunctionType:
     """A copy, called `name`, of a module-level function that sees `bound` in place of its globals."""
     code = function.__code__.replace(co_name=name, co_qualname=name)
     copy = FunctionType(code, {**function.__globals__, **bound}, name, function.__defaults__)
@@ -164,21 +164,29 @@ def _bind(function, name: str, **bound) -> FunctionType:
 
 def _loops(name: str, **bound) -> tuple[object, object]:
     """The rows and cols kernels with init, step, combine and finish bound."""
-    return kernel(_bind(rows_loop, f"{name}_rows", **bound)), kernel(
-        _bind(cols_loop, f"{name}_cols", **bound)
-    )
+    return kernel(bind(rows_loop, f"{name}_rows", **bound)), kernel(bind(cols_loop, f"{name}_cols", **bound))
 
 
-def reduction(name: str, init, step, combine, finish=finish) -> Reduction:
-    """Kernels of a reduction given as four @device functions (see the top of the file)."""
+def reduction(name: str, init, step, combine, finish=finish, part=None, merge=True) -> Reduction:
+    """Kernels of a reduction given as four @device functions (see the top of the file).
+
+    `part`: a Reduction whose kernels make the partial results, if one has the same init, step and combine.
+    `merge` False says that step(acc, partial, a) equals combine(acc, partial), so that no kernel of its own is
+    needed to merge.
+    """
     bound = {"init": init, "step": step, "combine": combine, "finish": finish}
     complete = _loops(name, **bound)
-    part = complete if finish is keep else _loops(f"{name}_part", **{**bound, "finish": keep})
-    again = device(_bind(merge_step.py, f"{name}_merge_step", combine=combine))
-    return Reduction(name, *complete, *part, *_loops(f"{name}_merge", **{**bound, "step": again}))
+    if part is not None:
+        partial = part[1:3]
+    else:
+        partial = complete if finish is keep else _loops(f"{name}_part", **{**bound, "finish": keep})
+    if not merge:
+        return Reduction(name, *complete, *partial, *complete)
+    again = device(bind(merge_step.py, f"{name}_merge_step", combine=combine))
+    return Reduction(name, *complete, *partial, *_loops(f"{name}_merge", **{**bound, "step": again}))
 
 
-# ---------------------------------------------------------------- the reductions
+# ------------------------------------------------------------ the reductions
 @device
 def one(a):
     return S(1)
@@ -291,16 +299,16 @@ def root_of_order(acc, a):
     return power(acc, S(1.0 / a))
 
 
-SUM = reduction("sum", init, step, combine)
-MEAN = reduction("mean", init, step, combine, divide)
-PROD = reduction("prod", one, times, product)
-MAX = reduction("max", lowest, take_larger, larger)
-MIN = reduction("min", highest, take_smaller, smaller)
-ANY = reduction("any", init, or_nonzero, either)
-ALL = reduction("all", one, and_nonzero, both)
+SUM = reduction("sum", init, step, combine, merge=False)
+MEAN = reduction("mean", init, step, combine, divide, part=SUM, merge=False)
+PROD = reduction("prod", one, times, product, merge=False)
+MAX = reduction("max", lowest, take_larger, larger, merge=False)
+MIN = reduction("min", highest, take_smaller, smaller, merge=False)
+ANY = reduction("any", init, or_nonzero, either, merge=False)
+ALL = reduction("all", one, and_nonzero, both, merge=False)
 COUNT_NONZERO = reduction("count_nonzero", init, add_one_if_nonzero, combine)
-NORM_ONE = reduction("norm_one", init, add_absolute, combine)
+NORM_ONE = reduction("norm_one", init, add_absolute, combine, merge=False)
 NORM_TWO = reduction("norm_two", init, add_square, combine, root)
 NORM_POWER = reduction("norm_power", init, add_power, combine, root_of_order)
-NORM_MAX = reduction("norm_max", init, take_larger_absolute, larger)
-NORM_MIN = reduction("norm_min", highest, take_smaller_absolute, smaller)
+NORM_MAX = reduction("norm_max", init, take_larger_absolute, larger, merge=False)
+NORM_MIN = reduction("norm_min", highest, take_smaller_absolute, smaller, merge=False)

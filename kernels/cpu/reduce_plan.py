@@ -1,13 +1,17 @@
 """Launch plans of reductions: pure Python, functions of sizes and dtypes only (so results are repeatable).
 
 A plan is `(launches, scratch bytes)`; a launch is `(kernel, dtypes, pointer names, other words, units)`. The
-pointers named are `y` (and other outputs), `x`, and `scratch`, a buffer that the caller allocates.
+pointers named are `x`, `y`, other outputs (`values`, `mean`), and `scratch`, which the caller allocates.
 
     launches, nbytes = sum_plan(1, 1_000_000, 1, "float32")
     # [(sum_rows, {"T": "float32", "S": "float32"}, ("scratch", "x"), (1, 1000000, 32768, 31, 1.0), 31),
     #  (sum_merge_rows, ..., ("y", "scratch"), (1, 31, 31, 1, 1.0), 1)], 124
 """
 
+from .argreduce import ARGMAX, ARGMIN
+from .argreduce import TILE as ARG_TILE
+from .moments import TILE as VAR_TILE
+from .moments import var_cols, var_merge, var_rows
 from .reduce import (
     ALL,
     ANY,
@@ -24,7 +28,9 @@ from .reduce import (
     SUM,
     WIDTH,
     Reduction,
-)  # fmt: skip
+)
+from .softmax import TILE as EXP_TILE
+from .softmax import logsumexp_cols, logsumexp_merge, logsumexp_rows
 
 Launch = tuple[object, dict[str, str], tuple[str, ...], tuple[float, ...], int]
 Plan = tuple[list[Launch], int]
@@ -133,3 +139,73 @@ def norm_plan(outer: int, reduce: int, inner: int, T: str, p: float) -> Plan:
     if p == float("-inf"):
         return reduce_plan(NORM_MIN, outer, reduce, inner, T, T, LOWEST[T])
     return reduce_plan(named.get(p, NORM_POWER), outer, reduce, inner, T, T, p)
+
+
+def _arg_plan(kernels, outer: int, n: int, inner: int, T: str, values: bool) -> Plan:
+    rows, cols, merge = kernels
+    env, keep = {"T": T}, int(values)
+    target = "values" if values else "x"  # the pointer is not used without values
+    if inner == 1:
+        block, blocks = row_blocks(outer, n)
+        tiles, first = 1, (rows, (outer, n, block, blocks))
+    else:
+        block, blocks, tiles = column_blocks(outer, n, inner, ARG_TILE)
+        first = (cols, (outer, n, inner, block, blocks))
+    kernel, words = first
+    if blocks == 1:
+        return [(kernel, env, (target, "y", "x"), (*words, keep), outer * tiles)], 0
+    launches = [
+        (kernel, env, ("x", "scratch", "x"), (*words, 0), outer * blocks * tiles),
+        (merge, env, (target, "y", "scratch", "x"), (outer, blocks, n, inner, keep), outer * inner),
+    ]
+    return launches, outer * blocks * inner * 8
+
+
+def argmax_plan(outer: int, reduce: int, inner: int, T: str, values: bool = False) -> Plan:
+    """Position y (int64) of the largest element, and `values` of it if wanted; reduce >= 1."""
+    return _arg_plan(ARGMAX, outer, reduce, inner, T, values)
+
+
+def argmin_plan(outer: int, reduce: int, inner: int, T: str, values: bool = False) -> Plan:
+    """Position y (int64) of the smallest element, and `values` of it if wanted; reduce >= 1."""
+    return _arg_plan(ARGMIN, outer, reduce, inner, T, values)
+
+
+def var_plan(
+    outer: int, reduce: int, inner: int, T: str, correction: float = 1.0, root: bool = False
+) -> Plan:
+    """Variance y (its root if `root`) and `mean`, both written; divides by max(0, reduce - correction)."""
+    env = {"T": T}
+    last = (max(0.0, reduce - correction), int(root))
+    if inner == 1:
+        block, blocks = row_blocks(outer, reduce)
+        kernel, words, tiles = var_rows, (outer, reduce, block, blocks), 1
+    else:
+        block, blocks, tiles = column_blocks(outer, reduce, inner, VAR_TILE)
+        kernel, words = var_cols, (outer, reduce, inner, block, blocks)
+    if blocks == 1:
+        return [(kernel, env, ("mean", "y", "x"), (*words, *last, 1, 0), outer * tiles)], 0
+    merge = (outer, blocks, inner, reduce, block, *last)
+    launches = [
+        (kernel, env, ("scratch", "scratch", "x"), (*words, 1.0, 0, 2, 1), outer * blocks * tiles),
+        (var_merge, env, ("mean", "y", "scratch"), merge, outer * inner),
+    ]
+    return launches, 2 * outer * blocks * inner * ITEMSIZE[T]
+
+
+def logsumexp_plan(outer: int, reduce: int, inner: int, T: str) -> Plan:
+    """log(sum(exp(x))) of a floating dtype; an empty axis gives -inf."""
+    env = {"T": T}
+    if inner == 1:
+        block, blocks = row_blocks(outer, reduce)
+        kernel, words, tiles = logsumexp_rows, (outer, reduce, block, blocks), 1
+    else:
+        block, blocks, tiles = column_blocks(outer, reduce, inner, EXP_TILE)
+        kernel, words = logsumexp_cols, (outer, reduce, inner, block, blocks)
+    if blocks == 1:
+        return [(kernel, env, ("y", "x"), (*words, 1), outer * tiles)], 0
+    launches = [
+        (kernel, env, ("scratch", "x"), (*words, 0), outer * blocks * tiles),
+        (logsumexp_merge, env, ("y", "scratch"), (outer, blocks, inner), outer * inner),
+    ]
+    return launches, 2 * outer * blocks * inner * ITEMSIZE[T]

@@ -1,8 +1,10 @@
-"""Softmax and log-softmax over the middle axis of a contiguous (outer, n, inner) array, and their gradients.
+"""Softmax, log-softmax (with gradients) and logsumexp over the middle axis of contiguous (outer, n, inner).
 
 rows  inner == 1: x[rows, n]
 cols  inner > 1:  x[outer, n, inner], worked on in tiles of TILE columns
 """
+
+from math import inf
 
 from ..jit import T, T_ptr, device, i64, kernel
 from ..memory import offset, select, split, stack
@@ -239,3 +241,83 @@ def log_softmax_backward_cols(
             for c in range(width):
                 i = base + r * inner + c
                 dx[i] = g[i] - exp(y[i]) * total[c]
+
+
+# ------------------------------------------------------------ logsumexp
+@device
+def finite(m):
+    """m, or 0 for an infinity, so that inf - inf does not arise."""
+    return m if abs(m) < T(inf) else T(0)
+
+
+@kernel(fastmath=REASSOC)
+def logsumexp_rows(
+    y: T_ptr, x: T_ptr, outer: i64, n: i64, block: i64, blocks: i64, final: i64, chunk: i64, nchunks: i64
+):
+    """y[outer] = log(sum(exp(x[outer, n]))); if not `final` pairs (max, sum) y[outer, blocks, 2]."""
+    acc = stack(LANES, T)
+    lo, hi = split(outer * blocks, chunk, nchunks)
+    for unit in range(lo, hi):
+        row = unit // blocks
+        start = (unit - row * blocks) * block
+        count = n - start if n - start < block else block
+        p = offset(x, row * n + start)
+        m = finite(row_max(acc, p, count)) if count > 0 else T(-inf)
+        total = T(0)
+        for i in range(count):
+            total += exp(p[i] - m)
+        if final != 0:
+            y[unit] = m + log(total)
+        else:
+            y[2 * unit] = m
+            y[2 * unit + 1] = total
+
+
+@kernel
+def logsumexp_cols(
+    y: T_ptr, x: T_ptr, outer: i64, n: i64, inner: i64, block: i64, blocks: i64, final: i64,
+    chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """y[outer, inner], or pairs y[outer, blocks, 2, inner]; units: outer * blocks * tiles of TILE columns."""
+    m, total = stack(TILE, T), stack(TILE, T)
+    tiles = (inner + TILE - 1) // TILE
+    lo, hi = split(outer * blocks * tiles, chunk, nchunks)
+    for unit in range(lo, hi):
+        part = unit // tiles
+        c0 = (unit - part * tiles) * TILE
+        width = inner - c0 if inner - c0 < TILE else TILE
+        row = part // blocks
+        start = (part - row * blocks) * block
+        count = n - start if n - start < block else block
+        p = offset(x, (row * n + start) * inner + c0)
+        for c in range(width):
+            m[c], total[c] = T(-inf), T(0)
+        for r in range(count):
+            for c in range(width):
+                m[c] = larger(m[c], p[r * inner + c])
+        for c in range(width):
+            m[c] = finite(m[c]) if count > 0 else T(-inf)
+        for r in range(count):
+            for c in range(width):
+                total[c] += exp(p[r * inner + c] - m[c])
+        out = part * inner + c0 if final != 0 else 2 * part * inner + c0
+        for c in range(width):
+            y[out + c] = m[c] + log(total[c]) if final != 0 else m[c]
+            if final == 0:
+                y[out + inner + c] = total[c]
+
+
+@kernel
+def logsumexp_merge(y: T_ptr, part: T_ptr, outer: i64, blocks: i64, inner: i64, chunk: i64, nchunks: i64):
+    """y[outer, inner] from pairs part[outer, blocks, 2, inner]; units: outer * inner."""
+    lo, hi = split(outer * inner, chunk, nchunks)
+    for unit in range(lo, hi):
+        o = unit // inner
+        p = offset(part, o * blocks * 2 * inner + unit - o * inner)
+        m = p[0]
+        for b in range(1, blocks):
+            m = larger(m, p[2 * b * inner])
+        total = T(0)
+        for b in range(blocks):
+            total += p[(2 * b + 1) * inner] * exp(p[2 * b * inner] - m)
+        y[unit] = m + log(total)
