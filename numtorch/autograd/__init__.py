@@ -126,15 +126,13 @@ def grad(
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name in ("functional", "gradcheck", "forward_ad", "profiler"):
+    if name in ("functional", "profiler"):
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "gradgradcheck":
-        from .gradcheck import gradgradcheck
-
-        return gradgradcheck
     raise AttributeError(f"module 'numtorch.autograd' has no attribute {name!r}")
 
 
-__all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "graph", "inference_mode",
+from .gradcheck import gradcheck, gradgradcheck  # noqa: E402 - it needs grad() above
+
+__all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode",
            "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "once_differentiable", "set_detect_anomaly",
            "set_grad_enabled"]  # fmt: skip

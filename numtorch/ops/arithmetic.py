@@ -69,7 +69,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: _Out =
     if rounding_mode is None:
         return E.true_divide(input, other, out=out)
     if rounding_mode == "trunc":
-        return _no_zero_division(E.div_trunc, input, other, out)
+        return _no_zero_division(E.div_trunc, input, other, out, E.div_trunc_integers)
     if rounding_mode == "floor":
         return floor_divide(input, other, out=out)
     raise RuntimeError(
@@ -92,14 +92,14 @@ def fmod(input: Any, other: Any, *, out: _Out = None) -> Tensor:
     return _no_zero_division(E.fmod, input, other, out)
 
 
-def _no_zero_division(op: Any, input: Any, other: Any, out: _Out) -> Tensor:
+def _no_zero_division(op: Any, input: Any, other: Any, out: _Out, integers: Any = None) -> Tensor:
     for x in (input, other):
         if isinstance(x, float) or isinstance(x, Tensor) and x.dtype.category == FLOATING:
             return op(input, other, out=out)
     zero = not other if not isinstance(other, Tensor) else bool((other.detach() == 0).any())
     if zero:
         raise RuntimeError("ZeroDivisionError")
-    return op(input, other, out=out)
+    return (integers or op)(input, other, out=out)
 
 
 def pow(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:  # noqa: A001 - PyTorch's name

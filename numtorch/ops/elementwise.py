@@ -741,10 +741,26 @@ def floor_divide(input, other):
     return floor_divide(input, other)
 
 
+@floor_divide.grad
+def floor_divide_grad(g):
+    return 0.0, 0.0
+
+
 @elementwise()
 def div_trunc(input, other):
-    """The quotient rounded towards zero."""
-    return div_trunc(input, other)
+    """The quotient of floating point numbers rounded towards zero."""
+    return trunc(input / other)
+
+
+@div_trunc.grad
+def div_trunc_grad(g):
+    return 0.0, 0.0
+
+
+@elementwise()
+def div_trunc_integers(input, other):
+    """The quotient of integers rounded towards zero."""
+    return floor_divide(input - fmod(input, other), other)
 
 
 # -- bits
