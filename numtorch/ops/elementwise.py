@@ -335,7 +335,7 @@ def addcmul_values(input, tensor1, tensor2, value):
 
 @addcmul_values.grad
 def addcmul_values_grad(g, tensor1, tensor2, value):
-    return g, g * (value * tensor2), g * (value * tensor1), 0.0
+    return g, g * (value * tensor2), g * (value * tensor1), g * (tensor1 * tensor2)
 
 
 @elementwise()
@@ -346,7 +346,7 @@ def addcdiv_values(input, tensor1, tensor2, value):
 
 @addcdiv_values.grad
 def addcdiv_values_grad(g, tensor1, tensor2, value):
-    return g, g * (value / tensor2), -g * (value * tensor1) / (tensor2 * tensor2), 0.0
+    return g, g * (value / tensor2), -g * (value * tensor1) / (tensor2 * tensor2), g * (tensor1 / tensor2)
 
 
 # -- exponentials and roots
