@@ -74,3 +74,14 @@ def require_same_device(op: str, **tensors: Any) -> None:
                 f"{op}: Expected all tensors to be on the same device, but found at least two devices,"
                 f" {first._layout.device} ({first_name}) and {t._layout.device} ({name})! Move one of them with .to()"
             )
+
+
+TORCH_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
+               "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
+
+
+def not_implemented(op: str, d: Any) -> NotImplementedError:
+    """The error of an op that has no kernel for a dtype."""
+    return NotImplementedError(
+        f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}'; convert to float32 or float64 with .to()"
+    )

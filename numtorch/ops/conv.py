@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Sequence
 
-from ..errors import require_same_device, require_tensor
+from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous
 from ..tensor import Tensor
 from . import view
@@ -214,7 +214,7 @@ def _check_types(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
                 " them with .to()"
             )
     if input.dtype.name not in ("float32", "float64"):
-        raise RuntimeError(f"\"convolution\" not implemented for '{input.dtype.name}'; convert to float32 or float64")
+        raise not_implemented("convolution", input.dtype)
 
 
 def _check_numbers(n: int, **given: Sizes) -> None:
