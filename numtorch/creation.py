@@ -23,7 +23,11 @@ def _fill_value(value):
 
 
 class _Fill(Elementwise):
-    """Writes one number everywhere; integer targets take integers."""
+    """Writes one number everywhere, exact in the target's dtype."""
+
+    def program(self, plan: Any, args: Any, compute: dtype) -> Any:
+        target = plan.outputs[0].dtype
+        return super().program(plan, args, target if target.is_floating_point else compute)
 
 
 _fill = _Fill(_fill_value, name="fill")

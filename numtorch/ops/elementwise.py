@@ -77,16 +77,16 @@ def isnan(input):
     return input != input
 
 
-@elementwise("bool", ref=np.isinf)
+@elementwise("bool", ref=np.isinf, lift=True)
 def isinf(input):
     """Whether an element is infinite."""
-    return abs(input) == math.inf
+    return (input == input) & (input - input != 0)
 
 
-@elementwise("bool", ref=np.isfinite)
+@elementwise("bool", ref=np.isfinite, lift=True)
 def isfinite(input):
     """Whether an element is neither infinite nor NaN."""
-    return abs(input) < math.inf
+    return input - input == 0
 
 
 @elementwise("bool", ref=np.logical_and)

@@ -11,7 +11,7 @@ import inspect
 from typing import Any, Callable, Sequence
 
 from ..autograd.mode import state
-from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, result_of
+from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, result_of, uint8
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
 from . import launch as launching
@@ -48,6 +48,7 @@ class Elementwise:
         self.count = outputs
         self.component = component
         self.int_ok = int_ok
+        self.lift = False  # bool operands are computed as bytes
         self.grad_body: Callable | None = None
         self._grads: dict[int, Any] = {}
         self._plans: dict[Any, Plan] = {}
@@ -207,6 +208,8 @@ class Elementwise:
             found = bool_
         else:
             found = result_of(dimensioned, zero_dim, number)
+        if found is bool_ and self.lift:
+            found = uint8
         if self.result == "float" and not found.is_floating_point:
             return get_default_dtype()
         if not self.int_ok and not found.is_floating_point:
@@ -497,17 +500,18 @@ def _tensor(storage: Any, offset: int, la: Layout) -> Any:
 def elementwise(
     result: str = "same", promote: Sequence[str] | None = None, outputs: int = 1, name: str | None = None,
     ref: Callable | None = None, domain: Any = None, samples: Callable | None = None, int_ok: bool = True,
-    aliases: Sequence[str] = (),
+    aliases: Sequence[str] = (), lift: bool = False,
 ) -> Callable[[Callable], Elementwise]:  # fmt: skip
     """Declare an elementwise op from its scalar body.
 
     ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
-    parameters that take part in promotion (default all); ``ref``: a NumPy reference, ``domain``: where samples are drawn.
+    parameters that take part in promotion (default all); ``lift``: bool is computed as uint8; ``ref``: a NumPy reference, ``domain``: where samples are drawn.
     """
 
     def declare(body: Callable) -> Elementwise:
         op = Elementwise(body, result, promote, outputs, name, int_ok=int_ok)
         op.ref, op.domain, op.samples, op.aliases = ref, domain, samples, tuple(aliases)
+        op.lift = lift
         TABLE[op.name] = op
         return op
 

@@ -369,26 +369,33 @@ def min(input: Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: A001 - PyTorc
 
 @kernel_op(["x"], saves=["x"], name="var")
 def var_values(x: Tensor, dims: tuple, keepdim: bool, correction: float) -> Any:
-    """The variance over dimensions."""
+    """The variance and the mean over dimensions."""
     la = x._layout
-    return contiguous(_shape(la.shape, dims, keepdim), la.dtype, la.device)
+    one = contiguous(_shape(la.shape, dims, keepdim), la.dtype, la.device)
+    return one, one
 
 
 @var_values.plan
 def _(outputs: Any, x: Tensor, dims: tuple, keepdim: bool, correction: float) -> list[Launch]:
     source, outer, n, inner = _split(x.detach(), dims)
-    return from_plan(planner("var_plan")(outer, n, inner, x.dtype.kind, float(correction)), y=outputs[0], x=source)
+    plan = planner("var_plan")(outer, n, inner, x.dtype.kind, float(correction))
+    return from_plan(plan, y=outputs[0], mean=outputs[1], x=source)
 
 
 @var_values.backward
-def _(ctx: Context, g: Tensor) -> Any:
-    x, dims = ctx.x, ctx.attrs["dims"]
+def _(ctx: Context, g: Tensor | None, g_mean: Tensor | None) -> Any:
+    x, dims, keepdim = ctx.x, ctx.attrs["dims"], ctx.attrs["keepdim"]
     shape = x._layout.shape
     n = math.prod(shape[d] for d in dims)
-    free = n - ctx.attrs["correction"]
-    centred = x - sum_values(x, dims=dims, keepdim=True, plan="mean_plan")
-    factor = 2.0 / free if free > 0 else math.inf
-    return spread(g, shape, dims, ctx.attrs["keepdim"]) * (centred * factor)
+    total = None
+    if g is not None:
+        free = n - ctx.attrs["correction"]
+        centred = x - sum_values(x, dims=dims, keepdim=True, plan="mean_plan")
+        total = spread(g, shape, dims, keepdim) * (centred * (2.0 / free if free > 0 else math.inf))
+    if g_mean is not None:
+        part = spread(g_mean, shape, dims, keepdim) * (1.0 / max_of(n, 1))
+        total = part if total is None else total + part
+    return total
 
 
 def _spread_args(op: str, input: Tensor, args: tuple, kwargs: dict) -> tuple[tuple[int, ...], bool, float]:
@@ -419,7 +426,7 @@ def var(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Tensor:
     """The variance over all elements or ``dim``, divided by ``n - correction`` (default 1)."""
     dims, keepdim, correction = _spread_args("var", input, args, kwargs)
     _warn_no_freedom("var", input, dims, correction)
-    result = var_values(input, dims=dims, keepdim=keepdim, correction=correction)
+    result = var_values(input, dims=dims, keepdim=keepdim, correction=correction)[0]
     return result if out is None else write_out(result, out, "var")
 
 
@@ -436,7 +443,7 @@ def std(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Tensor:
     """The standard deviation: the root of ``var``."""
     dims, keepdim, correction = _spread_args("std", input, args, kwargs)
     _warn_no_freedom("std", input, dims, correction)
-    result = _root(var_values(input, dims=dims, keepdim=keepdim, correction=correction))
+    result = _root(var_values(input, dims=dims, keepdim=keepdim, correction=correction)[0])
     return result if out is None else write_out(result, out, "std")
 
 
@@ -448,10 +455,7 @@ def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """Variance and mean."""
     dims, keepdim, correction = _spread_args("var_mean", input, args, kwargs)
     _warn_no_freedom("var_mean", input, dims, correction)
-    return (
-        var_values(input, dims=dims, keepdim=keepdim, correction=correction),
-        sum_values(input, dims=dims, keepdim=keepdim, plan="mean_plan"),
-    )
+    return var_values(input, dims=dims, keepdim=keepdim, correction=correction)
 
 
 def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -477,6 +481,7 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     return view.reshape(result, target)
 
 
+max_of = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max  # type: ignore[union-attr]
 builtin_any = __builtins__["any"] if isinstance(__builtins__, dict) else __builtins__.any  # type: ignore[union-attr]
 
 
