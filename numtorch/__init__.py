@@ -176,6 +176,18 @@ from .ops.matmul import (
     outer,
     vdot,
 )
+from .ops.random import (
+    bernoulli,
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+)
 from .ops.reduce import (
     all,
     amax,
@@ -219,6 +231,16 @@ from .ops.view import (
     unsqueeze,
 )
 from .printing import set_printoptions
+from .random import (
+    Generator,
+    default_generator,
+    fork_rng,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
 from .shape import Size
 from .tensor import Tensor
 
@@ -270,7 +292,7 @@ def numel(input: Tensor) -> _typing.Any:
 
 
 # Imported when they are first used, so that `import numtorch` stays quick.
-_SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "datasets", "serialization", "testing", "random",
+_SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "datasets", "serialization", "testing",
                "library", "profiler", "backends", "compat", "distributions", "fft", "hub", "multiprocessing")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop"}
 

@@ -10,6 +10,7 @@ from .dtype import dtype as DType
 from .ops import arithmetic as A
 from .ops import copying, inplace, joining, view
 from .ops import matmul as M
+from .ops import random
 from .ops import reduce as R
 from .ops import elementwise as E
 from .ops.pointwise import Elementwise, binary
@@ -303,6 +304,9 @@ def bind() -> None:
         setattr(Tensor, name, _cast_method(d, name))
     for name in ("empty", "zeros", "ones", "full", "tensor"):
         setattr(Tensor, "new_" + name, _new(name))
+    for name in ("uniform_", "normal_", "exponential_", "bernoulli_", "random_", "cauchy_", "log_normal_", "geometric_",
+                 "bernoulli", "multinomial"):  # fmt: skip
+        setattr(Tensor, name, getattr(random, name))
     for name in ("T", "mT", "H", "mH"):
         setattr(Tensor, name, _transposed(name))
     for function in (fill_, zero_, resize_, set_, cpu, cuda):

@@ -109,12 +109,14 @@ class KernelOp:
     per input; ``ctx`` gives ``ctx.x`` saved inputs by their parameter names, ``ctx.attrs[...]``, ``ctx.out(i)`` saved outputs.
     """
 
-    def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...]):
+    def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...],
+                 mutates: tuple[str, ...] = ()):  # fmt: skip
         self.name = name
         self.meta = meta
         self.inputs = inputs
         self.saves = saves
         self.nograd = nograd  # outputs that never carry a gradient (indices, masks)
+        self.mutates = tuple(inputs.index(n) for n in mutates)  # inputs that the kernels write
         self._plan: Callable | None = None
         self._backward: Callable | None = None
         self.samples: Callable | None = None
@@ -152,13 +154,19 @@ class KernelOp:
         """Compute into given outputs: eager launches, noted by the recorder of a running trace."""
         assert self._plan is not None
         if state.recorder is not None:
-            state.recorder.before(outputs)
+            state.recorder.before([*outputs, *self.mutated(inputs)])
         launches = self._plan(outputs, *inputs, **attrs)
-        run_launches(launches, outputs[0]._layout.device)
+        run_launches(launches, (outputs[0] if outputs else inputs[0])._layout.device)
+        for t in self.mutated(inputs):
+            t._storage.version += not t._untracked
         if state.recorder is not None:
-            state.recorder.launches(self, launches, outputs, inputs, attrs)
+            state.recorder.launches(self, launches, [*outputs, *self.mutated(inputs)], inputs, attrs)
         if state.anomaly is not None:
             state.anomaly.on_forward(self.name, outputs, inputs)
+
+    def mutated(self, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs that the kernels write."""
+        return [inputs[i] for i in self.mutates if inputs[i] is not None] if self.mutates else []
 
     def _record_node(self, inputs: Sequence[Any], outputs: Sequence[Any], attrs: dict) -> None:
         node = OpNode(self, inputs, outputs, attrs)
@@ -213,12 +221,13 @@ class Context:
 
 
 def kernel_op(
-    inputs: Sequence[str], saves: Sequence[str] = (), nograd: Sequence[int] = (), name: str | None = None
+    inputs: Sequence[str], saves: Sequence[str] = (), nograd: Sequence[int] = (), name: str | None = None,
+    mutates: Sequence[str] = (),
 ) -> Callable[[Callable], KernelOp]:
     """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``."""
 
     def declare(meta: Callable) -> KernelOp:
-        return KernelOp(name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd))
+        return KernelOp(name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd), tuple(mutates))
 
     return declare
 

@@ -1,0 +1,411 @@
+"""Random tensors: kernel ops that read a generator's state from memory and advance it, so replays draw fresh numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable
+
+from ..creation import _like, _options
+from ..device import canonical
+from ..dtype import bool_, dtype, get_default_dtype, int64
+from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
+from ..tensor import Tensor
+from . import elementwise as E
+from .declare import Context, KernelOp, kernel_op
+from .launch import PARALLEL_COST, Launch
+
+
+def state_of(generator: Any) -> Tensor:
+    """The state memory of a generator (None: the default one)."""
+    from ..random import Generator, default_generator
+
+    if generator is None:
+        return default_generator._state
+    if not isinstance(generator, Generator):
+        raise TypeError(f"argument 'generator' must be numtorch.Generator, not {type(generator).__name__}")
+    return generator._state
+
+
+def _counters(n: int, per: int) -> int:
+    """How many Philox counters n elements use, rounded up to whole kernel pieces of 256 counters."""
+    return -(-(-(-n // per)) // 256) * 256
+
+
+def _per_counter(d: dtype) -> int:
+    return 2 if d.itemsize == 8 and d.is_floating_point else 4
+
+
+def _draw(kernel: str, env: dict, pointers: list[Any], words: tuple, n: int, per: int, state: Tensor) -> list[Launch]:
+    """A launch that draws n elements, and the one that advances the state."""
+    if n == 0:
+        return []
+    units = -(-n // 256) if kernel != "randperm" else 1
+    return [
+        Launch(("random", kernel), env, pointers, words, units, n * 8),
+        Launch(("random", "advance"), {"T": "float32"}, [state], (_counters(n, per),)),
+    ]
+
+
+def _sampler(name: str, kernel: str, per: Callable[[dtype], int]) -> KernelOp:
+    """An op that fills a new tensor: ``op(state, layout=..., params=(...))``."""
+
+    def meta(state: Tensor, layout: Layout, params: tuple) -> Layout:
+        return layout
+
+    op = KernelOp(name, meta, ("state",), (), (), ("state",))
+
+    @op.plan
+    def _(outputs: Any, state: Tensor, layout: Layout, params: tuple) -> list[Launch]:
+        n, d = layout.numel, layout.dtype
+        return _draw(kernel, {"T": d.kind}, [outputs[0], state], (0, n, *params), n, per(d), state)
+
+    return op
+
+
+_uniform = _sampler("uniform", "uniform", _per_counter)
+_normal = _sampler("normal", "normal", _per_counter)
+_exponential = _sampler("exponential", "exponential", _per_counter)
+_bernoulli = _sampler("bernoulli", "bernoulli", lambda d: 4)
+_randint = _sampler("randint", "randint", lambda d: 2)
+_randperm = _sampler("randperm", "randperm", lambda d: 2)
+
+
+@kernel_op(["p", "state"], name="bernoulli_tensor", mutates=["state"])
+def _bernoulli_tensor(p: Tensor, state: Tensor) -> Layout:
+    return contiguous(p._layout.shape, p._layout.dtype, p._layout.device)
+
+
+@_bernoulli_tensor.plan
+def _(outputs: Any, p: Tensor, state: Tensor) -> list[Launch]:
+    n = p.numel()
+    return _draw("bernoulli_tensor", {"T": p.dtype.kind}, [outputs[0], p, state], (0, n), n, 4, state)
+
+
+@kernel_op(["x", "state"], saves=["out1"], nograd=[1], name="dropout", mutates=["state"])
+def dropout_values(x: Tensor, state: Tensor, p: float) -> Any:
+    """The input with elements zeroed at random and the others scaled, and the mask of kept ones."""
+    la = x._layout
+    return contiguous(la.shape, la.dtype, la.device), contiguous(la.shape, bool_, la.device)
+
+
+@dropout_values.plan
+def _(outputs: Any, x: Tensor, state: Tensor, p: float) -> list[Launch]:
+    n = x.numel()
+    source = x.detach().contiguous()
+    words = (0, n, float(p), 1.0 / (1.0 - p))
+    return _draw("dropout", {"T": x.dtype.kind}, [outputs[0], outputs[1], source, state], words, n, 4, state)
+
+
+@dropout_values.backward
+def _(ctx: Context, g: Tensor, g_mask: Any = None) -> Any:
+    return E.where(ctx.out1, g * (1.0 / (1.0 - ctx.attrs["p"])), 0.0), None
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """The input with each element zeroed with probability ``p`` and the others scaled by ``1 / (1 - p)``, if training."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0.0:
+        return input
+    if p == 1.0:
+        return input * 0.0
+    return dropout_values(input, state_of(None), p=float(p))[0]
+
+
+# -- new tensors
+
+
+def _floating(d: dtype, op: str) -> dtype:
+    if not d.is_floating_point:
+        raise RuntimeError(f'"{op}" not implemented for {d.name.capitalize()!r}; use a floating point dtype')
+    return d
+
+
+def _made(draw: Callable[[Layout, Any], Tensor], size: tuple, kwargs: dict, op: str) -> Tensor:
+    generator, requires_grad, out = kwargs.pop("generator", None), kwargs.pop("requires_grad", False), kwargs.pop("out", None)
+    kwargs.pop("names", None)
+    shape, d, where = _options(size, kwargs, op)
+    result = draw(contiguous(shape, _floating(d, op), where), state_of(generator))
+    if out is not None:
+        from .inplace import write_out
+
+        return write_out(result, out, op)
+    return result.requires_grad_(True) if requires_grad else result
+
+
+def rand(*size: Any, **kwargs: Any) -> Tensor:
+    """Uniform numbers in [0, 1)."""
+    return _made(lambda la, s: _uniform(s, layout=la, params=(0.0, 1.0)), size, kwargs, "rand")
+
+
+def randn(*size: Any, **kwargs: Any) -> Tensor:
+    """Normal numbers with mean 0 and standard deviation 1."""
+    return _made(lambda la, s: _normal(s, layout=la, params=(0.0, 1.0)), size, kwargs, "randn")
+
+
+def _made_like(x: Tensor, draw: Callable, kwargs: dict, op: str) -> Tensor:
+    la = _like(x, kwargs)
+    result = draw(contiguous(la.shape, _floating(la.dtype, op), la.device), state_of(kwargs.get("generator")))
+    return result.requires_grad_(True) if kwargs.get("requires_grad") else result
+
+
+def rand_like(input: Tensor, **kwargs: Any) -> Tensor:
+    """Uniform numbers in [0, 1), like another tensor."""
+    return _made_like(input, lambda la, s: _uniform(s, layout=la, params=(0.0, 1.0)), kwargs, "rand_like")
+
+
+def randn_like(input: Tensor, **kwargs: Any) -> Tensor:
+    """Normal numbers, like another tensor."""
+    return _made_like(input, lambda la, s: _normal(s, layout=la, params=(0.0, 1.0)), kwargs, "randn_like")
+
+
+def _integers(low: int, high: int, shape: tuple[int, ...], d: dtype, where: str, generator: Any) -> Tensor:
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    result = _randint(state_of(generator), layout=contiguous(shape, int64, where), params=(low, high))
+    return result if d is int64 else result.to(d)
+
+
+def randint(*args: Any, dtype: Any = None, device: Any = None, generator: Any = None, requires_grad: bool = False,
+            out: Any = None, **kwargs: Any) -> Tensor:  # fmt: skip
+    """Whole numbers in [low, high): ``randint(high, size)`` or ``randint(low, high, size)``."""
+    values = list(args)
+    size = kwargs.get("size", None)
+    if size is None:
+        size = values.pop()
+    high = kwargs.get("high", None)
+    if high is None:
+        high = values.pop()
+    low = values[0] if values else kwargs.get("low", 0)
+    shape = as_shape(size, "randint")
+    check_sizes(shape, "randint")
+    result = _integers(as_index(low, "randint", "low"), as_index(high, "randint", "high"), shape, dtype or int64,
+                       canonical(device), generator)  # fmt: skip
+    if out is not None:
+        from .inplace import write_out
+
+        return write_out(result, out, "randint")
+    return result.requires_grad_(True) if requires_grad else result
+
+
+def randint_like(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, generator: Any = None, **kwargs: Any) -> Tensor:
+    """Whole numbers in [low, high), like another tensor."""
+    low, high = (0, args[0]) if len(args) == 1 else args if args else (kwargs.get("low", 0), kwargs["high"])
+    where = input._layout.device if device is None else canonical(device)
+    return _integers(int(low), int(high), input._layout.shape, dtype or input.dtype, where, generator)
+
+
+def randperm(n: int, *, generator: Any = None, out: Any = None, dtype: Any = None, device: Any = None,
+             requires_grad: bool = False, **ignored: Any) -> Tensor:  # fmt: skip
+    """The numbers 0..n-1 in random order."""
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    result = _randperm(state_of(generator), layout=contiguous((n,), int64, canonical(device)), params=())
+    result = result if dtype in (None, int64) else result.to(dtype)
+    if out is not None:
+        from .inplace import write_out
+
+        return write_out(result, out, "randperm")
+    return result
+
+
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, out: Any = None, **kwargs: Any) -> Tensor:
+    """Normal numbers with given means and standard deviations (tensors or numbers)."""
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+        if std < 0:
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        shape = as_shape(() if size is None else size, "normal")
+        la = contiguous(shape, kwargs.get("dtype") or get_default_dtype(), canonical(kwargs.get("device")))
+        result = _normal(state_of(generator), layout=la, params=(float(mean), float(std)))
+    else:
+        like = mean if isinstance(mean, Tensor) else std
+        if isinstance(std, Tensor) and bool((std < 0).any()):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+        shape = (mean + std)._layout.shape if isinstance(mean, Tensor) and isinstance(std, Tensor) else like._layout.shape
+        z = _normal(state_of(generator), layout=contiguous(shape, like.dtype, like._layout.device), params=(0.0, 1.0))
+        result = z * std + mean
+    if out is not None:
+        from .inplace import write_out
+
+        return write_out(result.detach(), out, "normal")
+    return result.detach()
+
+
+def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Any = None) -> Tensor:
+    """1 with the probability that the input (or ``p``) gives, else 0; RuntimeError unless probabilities are in [0, 1]."""
+    if p is not None:
+        result = bernoulli_(input.detach().clone(), p, generator=generator)
+    else:
+        _floating(input.dtype, "bernoulli_tensor_cpu_p_")
+        _check_probabilities(input)
+        result = _bernoulli_tensor(input.detach().contiguous(), state_of(generator))
+    if out is not None:
+        from .inplace import write_out
+
+        return write_out(result, out, "bernoulli")
+    return result
+
+
+def _check_probabilities(p: Tensor) -> None:
+    from ..autograd.mode import state
+
+    if state.recorder is None and p.numel() and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (bernoulli: probabilities are in [0, 1])")
+
+
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Any = None) -> Tensor:
+    """Indices drawn with the probabilities (up to a factor) of each row; RuntimeError for bad weights."""
+    if input.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    _floating(input.dtype, "multinomial")
+    n = input.shape[-1]
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > n:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    w = input.detach()
+    if not bool(((w >= 0) & E.isfinite(w)).all()):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if not bool((w.sum(-1) > 0).all()):
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    if replacement:
+        result = _with_replacement(w, num_samples, generator)
+    else:
+        # Exponential race (Efraimidis and Spirakis 2006): the smallest of E / w, drawn without replacement.
+        from .sort import topk
+
+        e = _exponential(state_of(generator), layout=contiguous(w._layout.shape, w.dtype, w._layout.device), params=(1.0,))
+        result = topk(E.true_divide(w, e), num_samples, -1)[1]
+    if out is not None:
+        from .inplace import write_out
+
+        return write_out(result, out, "multinomial")
+    return result
+
+
+def _with_replacement(w: Tensor, samples: int, generator: Any) -> Tensor:
+    from .scan import cumsum
+
+    rows = w.numel() // w.shape[-1]
+    shape = (samples,) if w.ndim == 1 else (rows, samples)
+    return _multinomial(cumsum(w.contiguous(), -1), state_of(generator), layout=contiguous(shape, int64, w._layout.device))
+
+
+@kernel_op(["total", "state"], name="multinomial", mutates=["state"])
+def _multinomial(total: Tensor, state: Tensor, layout: Layout) -> Layout:
+    return layout
+
+
+@_multinomial.plan
+def _(outputs: Any, total: Tensor, state: Tensor, layout: Layout) -> list[Launch]:
+    n = total._layout.shape[-1]
+    rows = total.numel() // n
+    words = (0, rows, n, layout.shape[-1])
+    return [
+        Launch(("random", "multinomial"), {"T": total.dtype.kind}, [outputs[0], total, state], words, layout.numel, PARALLEL_COST),
+        Launch(("random", "advance"), {"T": "float32"}, [state], (_counters(layout.numel, 2),)),
+    ]
+
+
+# -- in place
+
+
+def _refill(self: Tensor, values: Tensor, op: str) -> Tensor:
+    """Overwrite a tensor with drawn values."""
+    from ..autograd.mode import state
+    from .copying import write
+    from .inplace import check_inplace, rebase
+
+    needs = state.grad and self._rg
+    check_inplace(self, op, needs)
+    write(self, values)
+    self._storage.version += not self._untracked
+    if needs:
+        rebase(self, None)
+    return self
+
+
+def _drawn(self: Tensor, op: KernelOp, name: str, params: tuple, generator: Any) -> Tensor:
+    la = self._layout
+    d = _floating(la.dtype, name)
+    return _refill(self, op(state_of(generator), layout=contiguous(la.shape, d, la.device), params=params), name)
+
+
+def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kwargs: Any) -> Tensor:
+    """Fill with uniform numbers in [from, to)."""
+    low, high = float(kwargs.get("from", from_)), float(to)
+    if low > high:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
+    return _drawn(self, _uniform, "uniform", (low, high), generator)
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fill with normal numbers."""
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    return _drawn(self, _normal, "normal", (float(mean), float(std)), generator)
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fill with exponential numbers of rate ``lambd``."""
+    if lambd <= 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    return _drawn(self, _exponential, "exponential", (float(lambd),), generator)
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fill with 1 (probability ``p``, a number or a tensor) and 0."""
+    la = self._layout
+    if isinstance(p, Tensor):
+        _check_probabilities(p)
+        values = _bernoulli_tensor(p.detach().expand(la.shape).contiguous(), state_of(generator))
+        return _refill(self, values, "bernoulli")
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    values = _bernoulli(state_of(generator), layout=contiguous(la.shape, la.dtype, la.device), params=(float(p),))
+    return _refill(self, values, "bernoulli")
+
+
+def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any = None, **kwargs: Any) -> Tensor:
+    """Fill with whole numbers: in [0, to), in [from, to), or over the dtype's range."""
+    la = self._layout
+    low, high = kwargs.get("from", from_), to
+    if high is None and low is not None:
+        low, high = 0, low
+    if low is None:
+        bits = {"float32": 24, "float64": 53, "float16": 11, "bool": 1, "uint8": 8}.get(la.dtype.name, la.itemsize * 8 - 1)
+        low, high = 0, 2 ** min(bits, 62) + (1 if la.dtype.is_floating_point else 0)
+    return _refill(self, _integers(int(low), int(high), la.shape, int64, la.device, generator), "random")
+
+
+def _open_uniform(self: Tensor, generator: Any) -> Tensor:
+    """Uniform numbers in (0, 1)."""
+    la = self._layout
+    u = _uniform(state_of(generator), layout=contiguous(la.shape, la.dtype, la.device), params=(0.0, 1.0))
+    tiny = 2.0**-25 if la.dtype.itemsize <= 4 else 2.0**-54
+    return E.add(u, tiny)
+
+
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fill with Cauchy numbers."""
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    _floating(self.dtype, "cauchy")
+    return _refill(self, E.tan((_open_uniform(self, generator) - 0.5) * math.pi) * sigma + median, "cauchy")
+
+
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
+    """Fill with the exponentials of normal numbers."""
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    la = self._layout
+    layout = contiguous(la.shape, _floating(la.dtype, "log_normal"), la.device)
+    return _refill(self, E.exp(_normal(state_of(generator), layout=layout, params=(float(mean), float(std)))), "log_normal")
+
+
+def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
+    """Fill with the number of trials until the first success of probability ``p``."""
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    like = self if self.is_floating_point() else self.float()
+    return _refill(self, E.ceil(E.log(_open_uniform(like, generator)) * (1.0 / math.log1p(-p))), "geometric")

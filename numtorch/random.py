@@ -1,0 +1,126 @@
+"""Random numbers: generators on Philox, a counter-based function of (seed, position), the same on every device.
+
+Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011. A generator's state is two int64 words in
+memory, seed and offset; kernels read it there and advance it, so a replayed trace draws fresh numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, Iterator
+
+import numpy as np
+
+from .creation import from_numpy, new_tensor
+from .device import canonical, device
+from .dtype import int64, uint8
+from .tensor import Tensor
+
+
+class Generator:
+    """A stream of random numbers with its own seed.
+
+    Example:
+        >>> import numtorch
+        >>> g = numtorch.Generator().manual_seed(7)
+        >>> a = numtorch.rand(2, generator=g)
+        >>> bool((numtorch.rand(2, generator=g.manual_seed(7)) == a).all())
+        True
+    """
+
+    def __init__(self, device: Any = "cpu"):
+        self._device = canonical(device)
+        self._state = new_tensor((2,), int64)
+        self.manual_seed(67280421310721)
+
+    @property
+    def device(self) -> device:
+        """Where the state is."""
+        return device(self._device)
+
+    def _words(self) -> np.ndarray:
+        return self._state._storage.array((2,), (1,), np.dtype(np.int64), 0)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start again from a seed (any 64-bit integer); returns the generator."""
+        value = int(seed)
+        if not -(1 << 63) <= value < 1 << 64:
+            raise RuntimeError(f"Overflow when unpacking long: seed {seed} must fit into 64 bits")
+        self._words()[:] = (value - (1 << 64) if value >= 1 << 63 else value, 0)
+        return self
+
+    def seed(self) -> int:
+        """Start again from a seed of the operating system's; returns it."""
+        value = int.from_bytes(os.urandom(8), "little") >> 1
+        self.manual_seed(value)
+        return value
+
+    def initial_seed(self) -> int:
+        """The seed of the stream."""
+        return int(self._words()[0]) & (1 << 64) - 1
+
+    def get_state(self) -> Tensor:
+        """The state as a uint8 tensor."""
+        return from_numpy(self._words().copy().view(np.uint8))
+
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Take over a state from ``get_state``; TypeError or RuntimeError for anything else."""
+        if not isinstance(new_state, Tensor) or new_state.dtype is not uint8:
+            raise TypeError("expected a torch.ByteTensor, but got something else; use the result of get_state()")
+        if new_state.numel() != 16:
+            raise RuntimeError(f"RNG state is wrong size: expected 16 bytes, got {new_state.numel()}")
+        self._words()[:] = new_state.contiguous().numpy().view(np.int64)
+        return self
+
+    def clone_state(self) -> Generator:
+        """A new generator that goes on from the same state."""
+        return Generator().set_state(self.get_state())
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self.get_state().numpy().tobytes(),)
+
+
+def _rebuild(content: bytes) -> Generator:
+    g = Generator()
+    g._words()[:] = np.frombuffer(content, np.int64)
+    return g
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator; returns it."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system; returns the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The default generator's seed."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """The default generator's state."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Give the default generator a state from ``get_rng_state``."""
+    default_generator.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, **ignored: Any) -> Iterator[None]:
+    """Restore the default generator's state at the end of the block."""
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
