@@ -107,6 +107,10 @@ class ConvertMixin:
         """Cast floating-point parameters and buffers to float16."""
         return self._cast(numtorch.float16)
 
+    def bfloat16(self) -> Any:
+        """Not available: NotImplementedError that names what is."""
+        raise NotImplementedError("Module.bfloat16: numtorch has no bfloat16; use .half() or .float()")
+
     def type(self, dst_type: Any) -> Any:
         """Cast all parameters and buffers to a dtype."""
         return self._apply(lambda t: t.type(dst_type))

@@ -200,8 +200,8 @@ class StateMixin:
         """Load one value; returns what is wrong with it, if anything."""
         if not isinstance(value, Tensor):
             return (
-                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint'
-                f" but received {type(value)}"
+                f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object'
+                f" from checkpoint but received {type(value)}"
             )
         lazy = is_lazy(target)
         if not lazy and target.dim() == 0 and value.dim() == 1 and not assign:
@@ -221,8 +221,8 @@ class StateMixin:
                     target.copy_(value)
         except Exception as error:
             return (
-                f'While copying the parameter named "{key}", whose dimensions in the model are {target.size()} and whose'
-                f" dimensions in the checkpoint are {value.size()}, an exception occurred : {error.args}."
+                f'While copying the parameter named "{key}", whose dimensions in the model are'
+                f" {target.size()} and whose dimensions in the checkpoint are {value.size()}, an exception occurred : {error.args}."
             )
         return None
 

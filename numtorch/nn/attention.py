@@ -176,7 +176,7 @@ class MultiheadAttention(Module):
 
 
 def _sequence_first(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Batch-first inputs transposed; equal tensors stay equal objects, so that they are projected together."""
+    """Batch-first inputs transposed; equal tensors stay equal objects, to be projected together."""
     q = query.transpose(1, 0)
     k = q if key is query else key.transpose(1, 0)
     v = k if value is key else value.transpose(1, 0)

@@ -291,7 +291,7 @@ class ModuleDict(Module):
         return self._modules.values()
 
     def update(self, modules: Any) -> None:
-        """Add the items of a mapping or of an iterable of pairs; TypeError and ValueError for other values."""
+        """Add the items of a mapping or of an iterable of pairs; TypeError or ValueError for others."""
         for key, module in pairs_of("ModuleDict", modules):
             self[key] = module
 

@@ -229,8 +229,8 @@ class _ConvTransposeNd(_ConvNd):
             output_size = output_size[extra:]
         if len(output_size) != n:
             raise ValueError(
-                f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {n + extra} elements"
-                f" (got {len(output_size)})"
+                f"ConvTranspose{n}D: for {input.dim()}D input, output_size must have {n} or {n + extra}"
+                f" elements (got {len(output_size)})"
             )
         smallest = [
             (input.size(d + extra) - 1) * self.stride[d]
@@ -242,8 +242,8 @@ class _ConvTransposeNd(_ConvNd):
         largest = [s + self.stride[d] - 1 for d, s in enumerate(smallest)]
         if any(size < low or size > high for size, low, high in zip(output_size, smallest, largest)):
             raise ValueError(
-                f"requested an output size of {output_size}, but valid sizes range from {smallest} to {largest}"
-                f" (for an input of {input.size()[2:]})"
+                f"requested an output size of {output_size}, but valid sizes range from {smallest} to"
+                f" {largest} (for an input of {input.size()[2:]})"
             )
         return tuple(size - low for size, low in zip(output_size, smallest))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numtorch
@@ -29,6 +30,8 @@ class _NormBase(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
         super().__init__()
         self.num_features = num_features
@@ -37,12 +40,8 @@ class _NormBase(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         like = {"device": device, "dtype": dtype}
-        if affine:
-            self.weight = Parameter(numtorch.empty(num_features, **like))
-            self.bias = Parameter(numtorch.empty(num_features, **like))
-        else:
-            self.register_parameter("weight", None)
-            self.register_parameter("bias", None)
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(name, Parameter(numtorch.empty(num_features, **like)) if wanted else None)
         if track_running_stats:
             self.register_buffer("running_mean", numtorch.zeros(num_features, **like))
             self.register_buffer("running_var", numtorch.ones(num_features, **like))
@@ -65,7 +64,8 @@ class _NormBase(Module):
         self.reset_running_stats()
         if self.affine:
             init.ones_(self.weight)
-            init.zeros_(self.bias)
+            if self.bias is not None:
+                init.zeros_(self.bias)
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in self.dims:
@@ -75,7 +75,7 @@ class _NormBase(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine},"
-            f" track_running_stats={self.track_running_stats}"
+            f" bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *lists: Any) -> None:
@@ -146,6 +146,22 @@ class SyncBatchNorm(_BatchNorm):
     2.
     """
 
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
@@ -168,8 +184,10 @@ class _InstanceNorm(_NormBase):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, local_metadata: dict, *lists: Any) -> None:
         if local_metadata.get("version") is None and not self.track_running_stats:
@@ -191,7 +209,13 @@ class _InstanceNorm(_NormBase):
         without_batch = min(self.dims)
         channels = input.dim() - without_batch
         if input.size(channels) != self.num_features:
-            if self.affine:
+            if not self.affine:
+                warnings.warn(
+                    f"input's size at dim={channels} does not match num_features. You can silence this"
+                    " warning by not passing in num_features, which is not used because affine=False",
+                    stacklevel=2,
+                )
+            else:
                 raise ValueError(
                     f"expected input's size at dim={channels} to match num_features ({self.num_features}),"
                     f" but got: {input.size(channels)}."
@@ -241,6 +265,8 @@ class _LazyNormBase(LazyModuleMixin):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ):
         super().__init__(0, eps, momentum, False, False, device, dtype)
         self.affine = affine
@@ -248,7 +274,8 @@ class _LazyNormBase(LazyModuleMixin):
         like = {"device": device, "dtype": dtype}
         if affine:
             self.weight = UninitializedParameter(**like)
-            self.bias = UninitializedParameter(**like)
+            if bias:
+                self.bias = UninitializedParameter(**like)
         if track_running_stats:
             self.running_mean = UninitializedBuffer(**like)
             self.running_var = UninitializedBuffer(**like)
@@ -262,11 +289,12 @@ class _LazyNormBase(LazyModuleMixin):
         """Take ``num_features`` from the input and allocate parameters and buffers."""
         if not self.has_uninitialized_params():
             return
-        batched = min(self.dims) == 2 and isinstance(self, _BatchNorm) or input.dim() == max(self.dims)
+        batched = isinstance(self, _BatchNorm) or input.dim() == max(self.dims)
         self.num_features = input.shape[1 if batched else 0]
         if self.affine:
             self.weight.materialize((self.num_features,))
-            self.bias.materialize((self.num_features,))
+            if self.bias is not None:
+                self.bias.materialize((self.num_features,))
         if self.track_running_stats:
             self.running_mean.materialize((self.num_features,))
             self.running_var.materialize((self.num_features,))

@@ -21,8 +21,8 @@ class DataParallel(Module):
         super().__init__()
         if device_ids is not None and len(device_ids) > 1:
             raise NotImplementedError(
-                f"DataParallel: numtorch computes on one device at a time, but device_ids={list(device_ids)}; give one"
-                " device or none"
+                "DataParallel: numtorch computes on one device at a time, but"
+                f" device_ids={list(device_ids)}; give one device or none"
             )
         self.dim = dim
         self.module = module

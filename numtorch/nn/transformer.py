@@ -51,7 +51,7 @@ class TransformerEncoderLayer(Module):
 
     Example:
         >>> import numtorch
-        >>> layer = numtorch.nn.TransformerEncoderLayer(d_model=8, nhead=2, dim_feedforward=16, batch_first=True)
+        >>> layer = numtorch.nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=16, batch_first=True)
         >>> tuple(layer(numtorch.ones(3, 5, 8)).shape)
         (3, 5, 8)
     """
@@ -120,7 +120,7 @@ class TransformerEncoderLayer(Module):
 
 
 class TransformerDecoderLayer(Module):
-    """Self-attention, attention to the encoder's output and a two-layer network, each added and normalised."""
+    """Self-attention, attention to the encoder's output and a two-layer network, added and normalised."""
 
     def __init__(
         self,

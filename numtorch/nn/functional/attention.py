@@ -155,27 +155,27 @@ def canonical_mask(
     return numtorch.zeros_like(mask, dtype=dtype).masked_fill_(mask, -math.inf)
 
 
-def _project(query: Tensor, key: Tensor, value: Tensor, w: Tensor, b: Tensor | None) -> tuple[Tensor, ...]:
-    """The three input projections by one weight, in as few products as the inputs allow."""
-    e = query.size(-1)
-    if key is value:
-        if query is key:
-            return numtorch.chunk(linear(query, w, b), 3, -1)
-        w_q, w_kv = w.split([e, 2 * e])
-        b_q, b_kv = (None, None) if b is None else b.split([e, 2 * e])
-        return linear(query, w_q, b_q), *numtorch.chunk(linear(key, w_kv, b_kv), 2, -1)
-    weights = w.chunk(3)
-    biases = (None,) * 3 if b is None else b.chunk(3)
-    return tuple(linear(x, w_x, b_x) for x, w_x, b_x in zip((query, key, value), weights, biases))
-
-
-def _project_each(
-    query: Tensor, key: Tensor, value: Tensor, weights: tuple, bias: Tensor | None
+def _project(
+    query: Tensor, key: Tensor, value: Tensor, weight: Tensor | None, bias: Tensor | None, each: tuple | None
 ) -> tuple[Tensor, ...]:
-    for name, weight in zip("qkv", weights):
-        _check(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
+    """The three input projections, by one weight in as few products as the inputs allow, or by a weight
+    each.
+    """
     biases = (None,) * 3 if bias is None else bias.chunk(3)
-    return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+    if each is not None:
+        for name, w in zip("qkv", each):
+            _check(w is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
+        return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), each, biases))
+    if weight is None:
+        raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
+    if key is value and query is key:
+        return numtorch.chunk(linear(query, weight, bias), 3, -1)
+    if key is value:
+        e = query.size(-1)
+        w_q, w_kv = weight.split([e, 2 * e])
+        b_q, b_kv = (None, None) if bias is None else bias.split([e, 2 * e])
+        return linear(query, w_q, b_q), *numtorch.chunk(linear(key, w_kv, b_kv), 2, -1)
+    return tuple(linear(x, w, b) for x, w, b in zip((query, key, value), weight.chunk(3), biases))
 
 
 def _merge_masks(
@@ -235,35 +235,32 @@ def multi_head_attention_forward(
     """
     batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
-        same_kv, same_qk = key is value, query is key
-        query = query.unsqueeze(1)
-        key = query if same_qk else key.unsqueeze(1)
-        value = key if same_kv else value.unsqueeze(1)
-        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+        query, key, value, key_padding_mask = _with_batch(query, key, value, key_padding_mask)
     _check_sizes(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight)
     padding, mask, causal = _prepare_masks(query, key_padding_mask, attn_mask, is_causal, need_weights)
-    if use_separate_proj_weight:
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
-        q, k, v = _project_each(query, key, value, weights, in_proj_bias)
-    else:
-        _check(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
-        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)  # type: ignore[arg-type]
-    q, k, v, mask, padding = _to_heads(
-        q, k, v, mask, padding, num_heads, (bias_k, bias_v), (static_k, static_v), add_zero_attn
-    )
-    batch, target, source = query.size(1), query.size(0), k.size(1)
-    mask = _merge_masks(mask, padding, batch, num_heads, target, source)
-    rate = dropout_p if training else 0.0
-    output, scores = _attend(q, k, v, mask, causal, need_weights, rate)
-    output = output.transpose(0, 1).reshape(target * batch, -1)
-    output = linear(output, out_proj_weight, out_proj_bias).reshape(target, batch, -1)
-    if scores is not None:
-        scores = scores.reshape(batch, num_heads, target, source)
-        scores = scores.mean(1) if average_attn_weights else scores
-    if not batched:
-        output = output.squeeze(1)
-        scores = None if scores is None else scores.squeeze(0)
-    return output, scores
+    each = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
+    q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias, each)
+    extra = ((bias_k, bias_v), (static_k, static_v), add_zero_attn)
+    q, k, v, mask, padding = _to_heads(q, k, v, mask, padding, num_heads, *extra)
+    length, batch = query.shape[:2]
+    mask = _merge_masks(mask, padding, batch, num_heads, length, k.size(1))
+    output, weights = _attend(q, k, v, mask, causal, need_weights, dropout_p if training else 0.0)
+    output = linear(output.transpose(0, 1).reshape(length * batch, -1), out_proj_weight, out_proj_bias)
+    output = output.reshape(length, batch, -1)
+    if weights is not None:
+        weights = weights.reshape(batch, num_heads, length, -1)
+        weights = weights.mean(1) if average_attn_weights else weights
+    if batched:
+        return output, weights
+    return output.squeeze(1), None if weights is None else weights.squeeze(0)
+
+
+def _with_batch(query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None) -> tuple:
+    """Inputs with a batch dimension added; equal tensors stay equal objects."""
+    q = query.unsqueeze(1)
+    k = q if key is query else key.unsqueeze(1)
+    v = k if value is key else value.unsqueeze(1)
+    return q, k, v, None if padding is None else padding.unsqueeze(0)
 
 
 def _prepare_masks(

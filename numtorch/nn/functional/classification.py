@@ -9,6 +9,7 @@ import numtorch
 
 from ... import ops
 from ...errors import require_tensor
+from ...ops.elementwise import clamp_min
 from ...tensor import Tensor
 from ._reduction import legacy, reduced
 from .linear import linear
@@ -215,7 +216,7 @@ def multi_margin_loss(
     if weight is not None and weight.numel() != classes:
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.shape)}")
     index = target.reshape(-1, 1)
-    terms = numtorch.clamp_min(scores - scores.gather(1, index) + margin, 0.0)
+    terms = clamp_min(scores - scores.gather(1, index) + margin, 0.0)
     if p == 2:
         terms = terms * terms
     if weight is not None:
@@ -248,7 +249,7 @@ def multilabel_margin_loss(
     index = labels.masked_fill(~listed, 0)
     is_label = numtorch.zeros_like(labels).scatter_add(1, index, listed.to(labels.dtype)) > 0
     of_label = scores.gather(1, index)
-    terms = numtorch.clamp_min(scores.unsqueeze(1) - of_label.unsqueeze(2) + 1.0, 0.0)  # (N, label, class)
+    terms = clamp_min(scores.unsqueeze(1) - of_label.unsqueeze(2) + 1.0, 0.0)  # (N, label, class)
     counted = listed.unsqueeze(2) & ~is_label.unsqueeze(1)
     terms = terms.masked_fill(~counted, 0.0).sum((1, 2)) / classes
     return reduced(terms if input.dim() == 2 else terms.reshape(()), reduction)

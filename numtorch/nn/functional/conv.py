@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ops import conv as ops_conv
 from ...errors import require_tensor
+from ...ops import conv as ops_conv
 from ...tensor import Tensor
 from .._check import positive, sizes
 from .padding import constant_pad_nd

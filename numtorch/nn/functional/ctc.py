@@ -1,7 +1,9 @@
 """Connectionist temporal classification: the loss of all alignments of a label sequence. Graves et al., 2006.
 
-States alternate blanks and labels; ``alpha[t, n, s]`` is the log probability of all beginnings that are in state s at
-time t, ``beta`` that of all endings. As PyTorch's, the gradient is the one of log-probabilities that come from a
+States alternate blanks and labels; ``alpha[t, n, s]`` is the log probability of all beginnings that are in
+state s at
+time t, ``beta`` that of all endings. As PyTorch's, the gradient is the one of log-probabilities that come
+from a
 log-softmax.
 """
 
@@ -45,7 +47,8 @@ def _labels(targets: Tensor, lengths: list[int], n: int) -> list[list[int]]:
         raise RuntimeError(f"ctc_loss: targets must be 1D or 2D, but got {targets.dim()}D")
     if sum(lengths) != targets.numel():
         raise RuntimeError(
-            f"ctc_loss: concatenated targets have {targets.numel()} labels, but target_lengths add up to {sum(lengths)}"
+            f"ctc_loss: concatenated targets have {targets.numel()} labels, but target_lengths add up to"
+            f" {sum(lengths)}"
         )
     rows, start = [], 0
     for k in lengths:
@@ -65,9 +68,7 @@ def _check(log_probs: Tensor, inputs: list[int], lengths: list[int], blank: int)
             raise RuntimeError(f"{name} must be of size batch_size: expected {n}, got {len(values)}")
     for k in inputs:
         if not 0 <= k <= steps:
-            raise RuntimeError(
-                f"Expected input_lengths to have value at most {steps}, but got value {k}"
-            )
+            raise RuntimeError(f"Expected input_lengths to have value at most {steps}, but got value {k}")
 
 
 def ctc_loss(
@@ -79,9 +80,11 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Tensor:
-    """Minus the log probability of all alignments: (T, N, C) log-probabilities, (N, S) or concatenated labels.
+    """Minus the log probability of all alignments: (T, N, C) log-probabilities, (N, S) or concatenated
+    labels.
 
-    "mean" divides each loss by its number of labels. ``zero_infinity`` makes impossible alignments count nothing.
+    "mean" divides each loss by its number of labels. ``zero_infinity`` makes impossible alignments count
+    nothing.
 
     Example:
         >>> import numtorch
@@ -94,7 +97,9 @@ def ctc_loss(
     require_tensor("ctc_loss", "targets", targets)
     batched = log_probs.dim() == 3
     if log_probs.dim() not in (2, 3):
-        raise RuntimeError(f"ctc_loss: log_probs must be (T, N, C) or (T, C), but got {list(log_probs.shape)}")
+        raise RuntimeError(
+            f"ctc_loss: log_probs must be (T, N, C) or (T, C), but got {list(log_probs.shape)}"
+        )
     x = log_probs if batched else log_probs.unsqueeze(1)
     inputs = _as_ints(input_lengths, "input_lengths")
     lengths = _as_ints(target_lengths, "target_lengths")
@@ -110,7 +115,9 @@ def ctc_loss(
 
 
 class _States:
-    """The states of a batch: labels between blanks, padded to the longest, and which may be jumped to over a blank."""
+    """The states of a batch: labels between blanks, padded to the longest, and which may be jumped to over
+    a blank.
+    """
 
     def __init__(self, rows: list[list[int]], inputs: list[int], blank: int, like: Tensor):
         count = 2 * max((len(r) for r in rows), default=0) + 1

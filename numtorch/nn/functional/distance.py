@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numtorch
 
 from ...errors import require_tensor
+from ...ops.elementwise import clamp_min
 from ...tensor import Tensor
 from ._reduction import legacy, reduced
 
@@ -26,7 +27,7 @@ def normalize(
         tensor([[0.6000, 0.8000]])
     """
     require_tensor("normalize", "input", input)
-    norm = numtorch.clamp_min(input.norm(p, dim, keepdim=True), eps)
+    norm = clamp_min(input.norm(p, dim, keepdim=True), eps)
     return input / norm if out is None else numtorch.div(input, norm, out=out)
 
 
@@ -37,8 +38,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     if not (x1.is_floating_point() and x2.is_floating_point()):
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {x1.dtype}")
     x1, x2 = numtorch.broadcast_tensors(x1, x2)
-    unit1 = x1 / numtorch.clamp_min(x1.norm(2, dim, keepdim=True), eps)
-    unit2 = x2 / numtorch.clamp_min(x2.norm(2, dim, keepdim=True), eps)
+    unit1 = x1 / clamp_min(x1.norm(2, dim, keepdim=True), eps)
+    unit2 = x2 / clamp_min(x2.norm(2, dim, keepdim=True), eps)
     return (unit1 * unit2).sum(dim)
 
 
@@ -49,6 +50,21 @@ def pairwise_distance(
     require_tensor("pairwise_distance", "x1", x1)
     require_tensor("pairwise_distance", "x2", x2)
     return numtorch.add(x1 - x2, eps).norm(p, -1, keepdim=keepdim)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm distances between all pairs of rows: (N, M) -> (N * (N - 1) / 2)."""
+    require_tensor("pdist", "input", input)
+    if input.dim() != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    n = input.size(0)
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    if not pairs:
+        return input.new_zeros(0)
+    first, second = (numtorch.tensor(side, device=input.device) for side in zip(*pairs))
+    return (input.index_select(0, first) - input.index_select(0, second)).norm(p, 1)
 
 
 def cosine_embedding_loss(
@@ -75,7 +91,7 @@ def cosine_embedding_loss(
     square2 = (input2 * input2).sum(dim) + eps
     cosine = (input1 * input2).sum(dim) / (square1 * square2).sqrt()
     near = numtorch.where(target == 1, 1.0 - cosine, 0.0)
-    far = numtorch.where(target == -1, numtorch.clamp_min(cosine - margin, 0.0), 0.0)
+    far = numtorch.where(target == -1, clamp_min(cosine - margin, 0.0), 0.0)
     return reduced(near + far, reduction)
 
 
@@ -140,4 +156,4 @@ def _triplet(
     to_negative = distance(anchor, negative)
     if swap:
         to_negative = numtorch.minimum(to_negative, distance(positive, negative))
-    return reduced(numtorch.clamp_min(to_positive - to_negative + margin, 0.0), reduction)
+    return reduced(clamp_min(to_positive - to_negative + margin, 0.0), reduction)

@@ -8,6 +8,7 @@ from typing import Any
 import numtorch
 
 from ...errors import require_tensor
+from ...ops.constant import table
 from ...tensor import Tensor
 from .._check import positive, sizes
 from .padding import constant_pad_nd
@@ -20,7 +21,7 @@ def _positions(
     """Flat places in a padded image of each kernel element (outer) at each block (inner), and the number of
     blocks.
     """
-    height, width = padded
+    _, width = padded
     blocks = [range(0, size - d * (k - 1), s) for size, k, d, s in zip(padded, kernel, dilation, stride)]
     table = tuple(
         (top + i * dilation[0]) * width + left + j * dilation[1]
@@ -55,7 +56,7 @@ class _Geometry:
         """(flat positions, number of blocks, padded sizes)."""
         padded = (image[0] + 2 * self.padding[0], image[1] + 2 * self.padding[1])
         positions, count = _positions(padded, self.kernel, self.dilation, self.stride)
-        return numtorch.tensor(positions, dtype=numtorch.int64, device=device), count, padded
+        return table(positions, device), count, padded
 
 
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
@@ -83,7 +84,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
             f" dilation={g.dilation}, padding={g.padding}, calculated shape of the array of sliding blocks"
             f" as {tuple(blocks)}, but its components must be at least one."
         )
-    index, count, padded = g.table((height, width), input.device)
+    index, count, padded = g.table((height, width), input._layout.device)
     p0, p1 = g.padding
     x = constant_pad_nd(input, [p1, p1, p0, p0]) if p0 or p1 else input
     x = x.reshape(n, channels, padded[0] * padded[1]).index_select(2, index)
@@ -119,9 +120,11 @@ def fold(
             f" calculated number of sliding blocks {blocks[0]} * {blocks[1]} = {blocks[0] * blocks[1]}, but"
             f" got input.size(2)={columns}."
         )
-    index, _, padded = g.table(image, input.device)
+    index, _, padded = g.table(image, input._layout.device)
     channels = rows // area
-    flat = numtorch.zeros((n, channels, padded[0] * padded[1]), dtype=input.dtype, device=input.device)
+    flat = numtorch.zeros(
+        (n, channels, padded[0] * padded[1]), dtype=input.dtype, device=input._layout.device
+    )
     flat = flat.index_add(2, index, input.reshape(n, channels, area * columns))
     p0, p1 = g.padding
     whole = flat.reshape(n, channels, *padded)

@@ -12,6 +12,7 @@ from typing import Any
 import numtorch
 
 from ...errors import require_tensor
+from ...ops.constant import table
 from ...tensor import Tensor
 
 _NDIM = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
@@ -121,7 +122,7 @@ def _resample(
     shape[dim] = -1
     total = None
     for places, weight in zip(index, weights):
-        taken = x.index_select(dim, numtorch.tensor(places, dtype=numtorch.int64, device=x.device))
+        taken = x.index_select(dim, table(places, x._layout.device))
         if not weight:
             return taken
         term = taken * numtorch.tensor(weight, dtype=x.dtype, device=x.device).reshape(shape)

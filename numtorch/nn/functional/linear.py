@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numtorch
 
-from ...ops import matmul as ops_matmul
 from ...errors import require_tensor
+from ...ops import matmul as ops_matmul
 from ...tensor import Tensor
 
 

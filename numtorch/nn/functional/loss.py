@@ -141,7 +141,8 @@ def binary_cross_entropy_with_logits(
 
     Example:
         >>> import numtorch
-        >>> loss = numtorch.nn.functional.binary_cross_entropy_with_logits(numtorch.zeros(2), numtorch.ones(2))
+        >>> x, t = numtorch.zeros(2), numtorch.ones(2)
+        >>> loss = numtorch.nn.functional.binary_cross_entropy_with_logits(x, t)
         >>> round(loss.item(), 4)
         0.6931
     """
@@ -230,7 +231,7 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
-        elif not (input.shape[:-1] == var.shape[:-1] and var.shape[-1:] == (1,)):
+        elif input.dim() != var.dim() or sum(n for m, n in zip(input.shape, var.shape) if m != n) != 1:
             raise ValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(reduction + " is not valid")

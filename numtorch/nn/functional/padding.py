@@ -7,6 +7,7 @@ from typing import Any
 import numtorch
 
 from ...errors import require_tensor
+from ...ops.constant import table
 from ...tensor import Tensor
 
 
@@ -125,4 +126,4 @@ def _continued(input: Tensor, dim: int, left: int, right: int, mode: str) -> Ten
             f"{mode} padding ({left}, {right}) leaves nothing of dimension {dim} of size {size}; crop less"
         )
     positions = _POSITIONS[mode](size, left, right)
-    return input.index_select(dim, numtorch.tensor(positions, dtype=numtorch.int64, device=input.device))
+    return input.index_select(dim, table(positions, input._layout.device))

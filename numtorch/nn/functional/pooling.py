@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import ops
 from ...errors import require_tensor
+from ...ops import pool as ops_pool
 from ...tensor import Tensor
 from .._check import positive, sizes
 
@@ -52,7 +52,7 @@ def _max_pool(
                 f"{name}: pad should be at most half of effective kernel size, but got pad={p},"
                 f" kernel_size={k} and dilation={d}"
             )
-    values, indices = ops.pool.max_pool(x, kernel, stride, padding, dilation, ceil_mode)
+    values, indices = ops_pool.max_pool(x, kernel, stride, padding, dilation, ceil_mode)
     if not batched:
         values, indices = values.squeeze(0), indices.squeeze(0)
     return (values, indices) if return_indices else values
@@ -165,7 +165,7 @@ def _avg_pool(
         )
     if divisor == 0:
         raise RuntimeError(f"{name}: divisor must be not zero")
-    y = ops.pool.avg_pool(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
+    y = ops_pool.avg_pool(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
     return y if batched else y.squeeze(0)
 
 
@@ -229,7 +229,7 @@ def _adaptive_size(name: str, n: int, input: Tensor, output_size: Any) -> tuple[
 def adaptive_avg_pool(name: str, n: int, input: Tensor, output_size: Any) -> Tensor:
     """Mean over windows that spread evenly, for any number of dimensions."""
     x, batched = _batched(name, n, input)
-    y = ops.pool.adaptive_avg_pool(x, _adaptive_size(name, n, input, output_size))
+    y = ops_pool.adaptive_avg_pool(x, _adaptive_size(name, n, input, output_size))
     return y if batched else y.squeeze(0)
 
 
@@ -253,7 +253,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     name = f"adaptive_max_pool{n}d"
     x, batched = _batched(name, n, input)
-    values, indices = ops.pool.adaptive_max_pool(x, _adaptive_size(name, n, input, output_size))
+    values, indices = ops_pool.adaptive_max_pool(x, _adaptive_size(name, n, input, output_size))
     if not batched:
         values, indices = values.squeeze(0), indices.squeeze(0)
     return (values, indices) if return_indices else values

@@ -14,7 +14,8 @@ def _same_device(parameters: list[Tensor]) -> None:
     devices = {str(p.device) for p in parameters}
     if len(devices) > 1:
         raise TypeError(
-            f"Found two parameters on different devices ({', '.join(sorted(devices))}), this is currently not supported."
+            f"Found two parameters on different devices ({', '.join(sorted(devices))}), this is currently"
+            " not supported."
         )
 
 

@@ -162,7 +162,8 @@ class _Orthogonal(Module):
     def right_inverse(self, q: Tensor) -> Tensor:
         if tuple(q.shape) != tuple(self.shape):
             raise ValueError(
-                f"Expected a matrix or batch of matrices of shape {self.shape}. Got a tensor of shape {q.shape}."
+                f"Expected a matrix or batch of matrices of shape {self.shape}. Got a tensor of shape"
+                f" {q.shape}."
             )
         if not self.trivialization:
             raise NotImplementedError(

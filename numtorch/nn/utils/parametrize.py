@@ -88,8 +88,8 @@ class ParametrizationList(ModuleList):
         for i, value in enumerate(new):
             if not isinstance(value, Tensor):
                 raise ValueError(
-                    "'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). Got element"
-                    f" {i} of the sequence with type {type(value).__name__}."
+                    "'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). Got"
+                    f" element {i} of the sequence with type {type(value).__name__}."
                 )
             kept: Tensor = value.detach()
             if isinstance(original, Parameter):
@@ -102,13 +102,13 @@ class ParametrizationList(ModuleList):
             raise ValueError(f"A parametrization must return a tensor. Got {type(value).__name__}.")
         if value.dtype is not dtype:
             raise ValueError(
-                "Registering a parametrization may not change the dtype of the tensor, unless `unsafe` flag is"
-                f" enabled.\nunparametrized dtype: {dtype}\nparametrized dtype: {value.dtype}"
+                "Registering a parametrization may not change the dtype of the tensor, unless `unsafe`"
+                f" flag is enabled.\nunparametrized dtype: {dtype}\nparametrized dtype: {value.dtype}"
             )
         if value.shape != shape:
             raise ValueError(
-                "Registering a parametrization may not change the shape of the tensor, unless `unsafe` flag is"
-                f" enabled.\nunparametrized shape: {shape}\nparametrized shape: {value.shape}"
+                "Registering a parametrization may not change the shape of the tensor, unless `unsafe`"
+                f" flag is enabled.\nunparametrized shape: {shape}\nparametrized shape: {value.shape}"
             )
 
     def right_inverse(self, value: Tensor) -> None:
@@ -126,8 +126,8 @@ class ParametrizationList(ModuleList):
                     raise ValueError(f"`right_inverse` should return a tensor. Got {type(new).__name__}")
                 if new.dtype is not self.original.dtype:
                     raise ValueError(
-                        f"The tensor returned by `right_inverse` has dtype {new.dtype} while `original` has dtype"
-                        f" {self.original.dtype}"
+                        f"The tensor returned by `right_inverse` has dtype {new.dtype} while `original` has"
+                        f" dtype {self.original.dtype}"
                     )
                 self.original.data = new.data
                 return
@@ -236,9 +236,9 @@ def _check_addition(module: Module, name: str, parametrization: Module) -> None:
     for what in ("dtype", "shape"):
         if getattr(after, what) != getattr(before, what):
             raise ValueError(
-                f"Registering a parametrization may not change the {what} of the tensor, unless the `unsafe` flag is"
-                f" enabled.\nmodule.{name}.{what}: {getattr(before, what)}\nparametrization(module.{name}).{what}:"
-                f" {getattr(after, what)}"
+                f"Registering a parametrization may not change the {what} of the tensor, unless the"
+                f" `unsafe` flag is enabled.\nmodule.{name}.{what}:"
+                f" {getattr(before, what)}\nparametrization(module.{name}).{what}: {getattr(after, what)}"
             )
 
 
@@ -267,8 +267,8 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         original = Parameter(value.detach()) if value.requires_grad else value.detach()
     else:
         raise ValueError(
-            "Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is parametrized in terms of a"
-            " sequence of tensors."
+            "Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is parametrized in"
+            " terms of a sequence of tensors."
         )
     delattr(type(module), tensor_name)
     del module.parametrizations[tensor_name]

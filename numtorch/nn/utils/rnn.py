@@ -38,9 +38,9 @@ class PackedSequence(_PackedFields):
             data, batch_sizes = data
         elif batch_sizes.device.type != "cpu":
             raise ValueError(
-                "batch_sizes should always be on CPU. Instances of PackedSequence should never be created manually."
-                " They should be instantiated by functions like pack_sequence and pack_padded_sequences in"
-                " nn.utils.rnn."
+                "batch_sizes should always be on CPU. Instances of PackedSequence should never be created"
+                " manually. They should be instantiated by functions like pack_sequence and"
+                " pack_padded_sequences in nn.utils.rnn."
             )
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
@@ -164,17 +164,18 @@ def _check_lengths(x: Tensor, counts: list[int]) -> None:
         raise RuntimeError("Cannot pack empty tensors.")
     if len(counts) != x.shape[1]:
         raise RuntimeError(
-            f"Expected `len(lengths)` to be equal to batch_size, but got {len(counts)} (batch_size={x.shape[1]})"
+            f"Expected `len(lengths)` to be equal to batch_size, but got {len(counts)}"
+            f" (batch_size={x.shape[1]})"
         )
     if min(counts) <= 0:
         raise RuntimeError(
             "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
         )
-    if any(a < b for a, b in zip(counts, counts[1:])):
+    if counts != sorted(counts, reverse=True):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass"
-            " `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement if you do"
-            " not need ONNX exportability."
+            " `enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this"
+            " requirement if you do not need ONNX exportability."
         )
     if counts[0] > x.shape[0]:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""The older spectral_norm: the weight is computed before each call from ``<name>_orig`` by power iteration."""
+"""The older spectral_norm: power iteration gives the weight before each call, from ``<name>_orig``."""
 
 from __future__ import annotations
 
