@@ -1,8 +1,8 @@
 """Batch normalisation of contiguous x[batch, channels, inner]: statistics over batch and inner, by channel.
 
 Training: batch_norm_stats (or reduce_plan.var_plan(1, batch, channels, T, 0) for inner 1), batch_norm_update,
-then batch_norm_apply. Evaluation: batch_norm_rstd of the running variance, then batch_norm_apply. Backward: the
-sums dw = sum(g x^), db = sum(g), then batch_norm_backward. Kernels named _cols are for inner = 1.
+then batch_norm_apply. Evaluation: batch_norm_rstd of the running variance, then batch_norm_apply. Backward:
+the sums dw = sum(g x^), db = sum(g), then batch_norm_backward. Kernels named _cols are for inner = 1.
 Pointers `weight` and `bias` are not read if `scaled` or `shifted` is 0.
 """
 

@@ -3,8 +3,8 @@
     x^ = (x - mean) rstd         rstd = 1 / sqrt(variance + eps)        y = x^ w + b
     dx = rstd (g w - mean(g w) - x^ mean(g w x^))        dw = sum(g x^)        db = sum(g)
 
-Pointers `weight` and `bias` are not read if `scaled` or `shifted` is 0. Sums over rows for dw and db are made by
-fixed blocks of rows into pairs [blocks, 2, n], which sum_plan(1, blocks, 2 * n, T) then adds up to [2, n].
+Pointers `weight` and `bias` are not read if `scaled` or `shifted` is 0. Sums over rows for dw and db are made
+by fixed blocks of rows into pairs [blocks, 2, n], which sum_plan(1, blocks, 2 * n, T) then adds up to [2, n].
 """
 
 from ..jit import T, T_ptr, device, i64, kernel, real
