@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import zipfile
 import zlib
@@ -21,6 +22,17 @@ ALIGNMENT = 64
 _HEADER = 30  # bytes of a zip entry's local header before its name
 _ZIP64_EXTRA = 20
 _BIG = 0xF0000000  # entries from here on get 64-bit sizes
+# What zipfile raises for archives that are damaged, encrypted or compressed in unknown ways.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 def host_bytes(storage: Storage) -> memoryview:
@@ -95,7 +107,7 @@ class Reader:
         self._label = label
         try:
             self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        except _ZIP_ERRORS as error:
             raise self._damaged("failed finding central directory", error) from error
         names = self._zip.namelist()
         pickles = [n for n in names if n.endswith("/data.pkl")]
@@ -133,7 +145,7 @@ class Reader:
         info = self._info(name)
         try:
             return self._zip.read(info)
-        except (zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError) as error:
+        except _ZIP_ERRORS as error:
             raise self._damaged(f"record {name} can't be read", error) from error
 
     def optional(self, name: str, default: bytes) -> bytes:
@@ -156,7 +168,7 @@ class Reader:
         storage = allocate(info.file_size)
         try:
             self._fill(info, storage)
-        except (zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError) as error:
+        except _ZIP_ERRORS as error:
             raise self._damaged(f"storage {key} can't be read", error) from error
         return finished(storage, kind, self._swap)
 

@@ -68,7 +68,9 @@ class Pickler(pickle._Pickler):
         if not _inside(t):
             t = t.contiguous()
         ref = StorageRef(t.untyped_storage(), t.dtype)
-        args = (ref, t.storage_offset(), tuple(t.shape), tuple(t.stride()), t.requires_grad, OrderedDict())
+        # New tuples each time, as in PyTorch: the pickler would write a shared one only once.
+        size, stride = (*t.shape,), (*t.stride(),)
+        args = (ref, t.storage_offset(), size, stride, t.requires_grad, OrderedDict())
         if kind is Tensor or isinstance(t, Parameter):
             return _TENSOR, args
         return _FROM_TYPE, (_TENSOR, kind, args, {})

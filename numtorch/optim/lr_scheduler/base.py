@@ -62,7 +62,8 @@ def check_optimizer(optimizer: Any) -> None:
 
 def function_states(functions: list[Any]) -> list[Any]:
     """What a state dict keeps of callables: the attributes of objects, nothing of plain functions."""
-    return [None if isinstance(f, types.FunctionType) else f.__dict__.copy() for f in functions]
+    plain = (types.FunctionType, types.BuiltinFunctionType)
+    return [None if isinstance(f, plain) else f.__dict__.copy() for f in functions]
 
 
 class LRScheduler:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Callable
 from typing import Any, Literal
 
 from ..optimizer import Optimizer
-from .base import LRScheduler, check_optimizer, per_group, set_value
+from .base import LRScheduler, check_optimizer, function_states, per_group, set_value
 
 
 class _MomentumCycle(LRScheduler):
@@ -116,8 +115,7 @@ class CyclicLR(_MomentumCycle):
         """Everything but the optimizer and a plain ``scale_fn``; of a callable object, its attributes."""
         state = super().state_dict()
         fn = state["_scale_fn_custom"]
-        plain = fn is None or isinstance(fn, types.FunctionType)
-        state["_scale_fn_custom"] = None if plain else fn.__dict__.copy()
+        state["_scale_fn_custom"] = None if fn is None else function_states([fn])[0]
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -62,6 +62,7 @@ class DataLoader(Generic[T]):
 
     __initialized = False
     _iterator: Any = None
+    _stated_length: int | None
 
     def __init__(
         self,
@@ -86,9 +87,7 @@ class DataLoader(Generic[T]):
     ):
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         stream = isinstance(dataset, IterableDataset)
-        if stream:
-            _check_stream(shuffle, sampler, batch_sampler)
-        _check_sampling(batch_size, shuffle, sampler, batch_sampler, drop_last)
+        _check_sampling(stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
             batch_size, drop_last = None, False
         self.dataset = dataset
@@ -113,8 +112,7 @@ class DataLoader(Generic[T]):
         self.generator = generator
         self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
         self.persistent_workers = persistent_workers
-        self._stream = stream
-        self._stated_length: int | None = None
+        self._stream, self._stated_length = stream, None
         self.__initialized = True
         self.check_worker_number_rationality()
 
@@ -161,7 +159,7 @@ class DataLoader(Generic[T]):
         if self._iterator is None or self._iterator.closed:
             self._iterator = ParallelIterator(self)
         else:
-            self._iterator.restart()
+            self._iterator.restart(self)
         return self._iterator
 
     @property
@@ -211,19 +209,15 @@ def _check_workers(num_workers: int, timeout: float, prefetch_factor: int | None
         raise ValueError("persistent_workers option needs num_workers > 0")
 
 
-def _check_stream(shuffle: Any, sampler: Any, batch_sampler: Any) -> None:
-    for name, value, free in (
-        ("shuffle", shuffle, shuffle is None or shuffle is False),
-        ("sampler", sampler, sampler is None),
-        ("batch_sampler", batch_sampler, batch_sampler is None),
-    ):
-        if not free:
+def _check_sampling(
+    stream: bool, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
+) -> None:
+    given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
+    for name, value in given.items():
+        if stream and value is not None:
             raise ValueError(
                 f"DataLoader with IterableDataset: expected unspecified {name} option, but got {name}={value}"
             )
-
-
-def _check_sampling(batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool) -> None:
     if sampler is not None and shuffle:
         raise ValueError("sampler option is mutually exclusive with shuffle")
     if batch_sampler is not None:
@@ -238,21 +232,27 @@ def _check_sampling(batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: 
 
 
 class LoaderIterator:
-    """Base of the iterators of a DataLoader: draws indices, counts what it gives."""
+    """Base of the iterators of a DataLoader: draws indices, counts what it gives.
+
+    It holds no reference to its loader, so that persistent workers end with the last reference to that.
+    """
 
     def __init__(self, loader: DataLoader):
-        self._loader = loader
-        self._indices = iter(loader._index_sampler)
+        self._index_sampler = loader._index_sampler
+        self._dataset, self._stream, self._workers_wanted = loader.dataset, loader._stream, loader.num_workers
         self._base_seed = random_seed(loader.generator)
-        self._given = 0
         self._pin = loader.pin_memory and _can_pin()
+        self._rewind(loader)
 
-    def _rewind(self) -> None:
-        self._indices = iter(self._loader._index_sampler)
+    def _rewind(self, loader: DataLoader) -> None:
+        """Begin a pass."""
+        self._indices = iter(self._index_sampler)
         self._given = 0
+        self._stated = loader._stated_length  # what len(dataset) said, if the loader was asked for its length
+        self._stated_batches = len(loader) if self._stream and self._stated is not None else None
 
     def _next_data(self) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define _next_data")
 
     def __iter__(self) -> LoaderIterator:
         return self
@@ -260,23 +260,24 @@ class LoaderIterator:
     def __next__(self) -> Any:
         data = self._next_data()
         self._given += 1
-        stated = self._loader._stated_length
-        if self._loader._stream and stated is not None and self._given > len(self._loader):
-            warnings.warn(
-                f"Length of IterableDataset {self._loader.dataset} was reported to be {stated} (when"
-                f" accessing len(dataloader)), but {self._given} samples have been fetched. "
-                + (
-                    "For multiprocessing data-loading, this could be caused by not properly configuring the"
-                    " IterableDataset replica at each worker: split the stream by get_worker_info()."
-                    if self._loader.num_workers
-                    else ""
-                ),
-                stacklevel=2,
-            )
+        if self._stated_batches is not None and self._given > self._stated_batches:
+            self._warn_of_length()
         return _pinned(data) if self._pin else data
 
+    def _warn_of_length(self) -> None:
+        message = (
+            f"Length of IterableDataset {self._dataset} was reported to be {self._stated} (when accessing"
+            f" len(dataloader)), but {self._given} samples have been fetched."
+        )
+        if self._workers_wanted:
+            message += (
+                " For multiprocessing data-loading, this could be caused by not properly configuring the"
+                " IterableDataset replica at each worker: split the stream by get_worker_info()."
+            )
+        warnings.warn(message, stacklevel=3)
+
     def __len__(self) -> int:
-        return len(self._loader)
+        return len(self._index_sampler)  # type: ignore[arg-type]
 
 
 class SerialIterator(LoaderIterator):
@@ -284,9 +285,8 @@ class SerialIterator(LoaderIterator):
 
     def __init__(self, loader: DataLoader):
         super().__init__(loader)
-        self._fetcher = Fetcher(
-            loader.dataset, loader.batch_sampler is not None, loader.collate_fn, loader.drop_last
-        )
+        batched = loader.batch_sampler is not None
+        self._fetcher = Fetcher(loader.dataset, batched, loader.collate_fn, loader.drop_last)
 
     def _next_data(self) -> Any:
         return self._fetcher.fetch(next(self._indices))

@@ -97,6 +97,8 @@ class ParallelIterator(LoaderIterator):
     def __init__(self, loader: DataLoader):
         super().__init__(loader)
         self._epoch = 0
+        self._timeout, self._in_order = loader.timeout, loader.in_order
+        self._persistent, self._ahead = loader.persistent_workers, loader.prefetch_factor * loader.num_workers
         self._workers: list[_Worker] = []
         context = loader.multiprocessing_context or default_context()
         self._close = weakref.finalize(self, _stop, self._workers, os.getpid())
@@ -118,9 +120,9 @@ class ParallelIterator(LoaderIterator):
         """Whether the workers have ended."""
         return not self._close.alive
 
-    def restart(self) -> None:
+    def restart(self, loader: DataLoader) -> None:
         """Begin another pass with the same workers."""
-        self._rewind()
+        self._rewind(loader)
         self._epoch += 1
         for worker in self._workers:
             worker.active, worker.load = True, 0
@@ -132,7 +134,7 @@ class ParallelIterator(LoaderIterator):
         self._owner: dict[int, _Worker] = {}  # tasks under way
         self._early: dict[int, Any] = {}  # results that came before their turn
         self._turn = itertools.cycle(self._workers)
-        for _ in range(self._loader.prefetch_factor * len(self._workers)):
+        for _ in range(self._ahead):
             self._send_task()
 
     def _send_task(self) -> None:
@@ -144,7 +146,7 @@ class ParallelIterator(LoaderIterator):
         if not active:
             return
         worker = next(w for w in self._turn if w.active)
-        if not self._loader.in_order:
+        if not self._in_order:
             worker = min(active, key=lambda w: w.load)
         worker.send(("task", self._epoch, self._sent, index))
         worker.load += 1
@@ -160,7 +162,7 @@ class ParallelIterator(LoaderIterator):
                 self._due += 1
                 return self._give(data)
             if self._due == self._sent:
-                if not self._loader.persistent_workers:
+                if not self._persistent:
                     self._close()
                 raise StopIteration
             number, data = self._receive()
@@ -169,7 +171,7 @@ class ParallelIterator(LoaderIterator):
             if isinstance(data, EndOfStream):
                 worker.active = False
                 self._send_task()
-            elif self._loader.in_order:
+            elif self._in_order:
                 self._early[number] = data
             else:
                 return self._give(data)
@@ -182,7 +184,7 @@ class ParallelIterator(LoaderIterator):
 
     def _receive(self) -> tuple[int, Any]:
         """The next result of this pass from any worker; RuntimeError if one has died or the time is up."""
-        limit = self._loader.timeout
+        limit = self._timeout
         deadline = time.monotonic() + limit if limit > 0 else None
         while True:
             busy = [w for w in self._workers if w.load]

@@ -103,12 +103,13 @@ class Failure:
         kind, value, tb = sys.exc_info()
         assert kind is not None
         self.kind: type[BaseException] = kind
+        self.name = kind.__name__
         self.where = where
         self.text = "".join(traceback.format_exception(kind, value, tb))
 
     def reraise(self) -> None:
         """Raise the same kind of exception (RuntimeError if that can't be made from a message)."""
-        message: str = f"Caught {self.kind.__name__} {self.where}.\nOriginal {self.text}"
+        message: str = f"Caught {self.name} {self.where}.\nOriginal {self.text}"
         if self.kind is KeyError:
             message = _KeyErrorMessage(message)
         try:
@@ -232,6 +233,7 @@ class _Loop:
             message = channel.dumps((epoch, number, data))
         except Exception:  # the data, or the class of an exception, can't be pickled
             failure = data if isinstance(data, Failure) else Failure(self.where)
-            failure.kind = failure.kind if failure.kind.__module__ == "builtins" else RuntimeError
+            if failure.kind.__module__ != "builtins":
+                failure.kind = RuntimeError
             message = channel.dumps((epoch, number, failure))
         channel.send(self.results, message)
