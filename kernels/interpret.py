@@ -65,6 +65,9 @@ def bind(kernel: Any, T: str = "float32", S: str | None = None, **more: Any) -> 
         if isinstance(value, Placeholder):
             return lookup(value, env)
         if isinstance(value, Device):
+            twin = getattr(value, "twin", None)  # scalar functions: the same in plain Python
+            if twin is not None:
+                return twin
             if value not in copies:
                 copies[value] = rebind(value.py, env, replace)  # type: ignore[arg-type]
             return copies[value]
