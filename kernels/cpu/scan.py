@@ -1,7 +1,7 @@
 """Running sums, products, extremes and log-sums along the middle axis of contiguous (outer, n, inner) arrays.
 
-Each line is one serial chain; chunks share the outer * inner lines. `reverse` runs from the end (the gradient of
-a running sum). Sums and products of integers are in dtype S = int64, as in PyTorch.
+Each line is one serial chain; chunks share the outer * inner lines. `reverse` runs from the end
+(the gradient of a running sum). Sums and products of integers are in dtype S = int64, as in PyTorch.
 """
 
 from ..jit import S, S_ptr, T_ptr, device, i64, i64_ptr, kernel
