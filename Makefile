@@ -8,7 +8,7 @@ STAMP := $(VENV)/stamps
 SHARED ?= ../shared
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-cuda oracle lint typecheck bench bench-fast conformance dist notebooks warmup clean
+.PHONY: help demo test test-cuda oracle lint typecheck stubs bench bench-fast conformance dist notebooks warmup clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -38,6 +38,9 @@ typecheck: $(STAMP)/lint  ## Types (basedpyright)
 	cp -R numtorch build/typecheck/ && cp -R kernels build/typecheck/numtorch/kernels
 	cp pyproject.toml build/typecheck/
 	$(BIN)/basedpyright --project build/typecheck --pythonpath $(PY)
+
+stubs: $(STAMP)/base  ## Rewrite the stub of Tensor's bound methods
+	$(PY) tests/stubs/write.py
 
 bench: $(STAMP)/bench  ## numtorch against PyTorch, JAX and ONNX Runtime
 	$(PY) -m benchmarks

@@ -5,7 +5,7 @@ Operators and most methods are ops from ``ops/`` and are bound in ``methods.py``
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import numpy as np
 
@@ -15,8 +15,13 @@ from .dtype import dtype as DType
 from .shape import Layout, Size, layout
 from .storage import Storage
 
+if TYPE_CHECKING:
+    from ._tensor_methods import TensorMethods  # a stub: what methods.py binds at run time (make stubs)
+else:
+    TensorMethods = object
 
-class Tensor:
+
+class Tensor(TensorMethods):
     """An n-dimensional array that records how it was computed.
 
     Make one with ``numtorch.tensor(data)`` or any creation function. Attributes: ``shape``, ``dtype``, ``device``,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import runpy
 import tomllib
 
 import numtorch
@@ -50,6 +51,11 @@ def test_one_version() -> None:
 def test_core_dependencies_are_numba_and_numpy_only() -> None:
     names = {re.split(r"[<>=!~\[; ]", requirement)[0] for requirement in PROJECT["project"]["dependencies"]}
     assert names == {"numba", "numpy"}
+
+
+def test_the_stub_of_the_tensor_methods_is_current() -> None:
+    written = runpy.run_path(str(ROOT / "tests" / "stubs" / "write.py"))["stub"]()
+    assert (ROOT / "numtorch" / "_tensor_methods.pyi").read_text() == written, "run `make stubs`"
 
 
 def test_the_readme_commands_are_targets() -> None:
