@@ -3,7 +3,7 @@
 Both are correlations of padded planes with a list of taps. A unit of work is a band of output rows of one image and group:
 
     input planes -> scratch (L2): padded, one plane per residue of a stride, so that every load below is contiguous
-    k runs over (channel, tap): A[m, k] = weight of output row m, element `taps[2k]` behind the row's start
+    k runs over (tap, channel): A[m, k] = weight of output row m, element `taps[2k]` behind the row's start
                                 B[k, :] = VL neighbouring pixels, element `taps[2k + 1]` behind the pixel's start
     tiles of `rows` output channels x `vectors` vectors of pixels stay in registers over k (simd.tile_fma)
 
@@ -70,27 +70,27 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
 
 
 @device
-def finish_pixels(out, ldc, m, vectors, used, acc, places, room, step, bias, low, flags):
-    """out = max(acc + out + bias, low) for a tile that is not whole, reaches over a row's end or is written with a stride."""
+def finish_pixels(out, ldc, m, vectors, acc, places, room, step, bias, low, flags):
+    """out = max(acc + out + bias, low) for a tile that is not whole, ends within a vector or is written with a stride."""
     lo = vsplat(low)
-    for i in range(m):
-        for j in range(used):
-            n = places[2 * room + j]
-            at = i * ldc + places[room + j]
-            v = vload(acc, (i * vectors + j) * VL)
-            if flags & 2 != 0:
-                v = vadd(v, vsplat(bias[i]))
-            if step == 1:
+    for t in range(m * vectors):
+        i, j = t // vectors, t % vectors
+        n = places[2 * room + j]
+        at = i * ldc + places[room + j]
+        v = vload(acc, t * VL)
+        if flags == 3:  # else the tile has started with the bias
+            v = vadd(v, vsplat(bias[i]))
+        if step == 1:
+            if flags & 1 != 0:
+                v = vadd(v, vloadn(out, at, n))
+            vstoren(out, at, vmaxn(v, lo), n)
+        else:
+            vstore(acc, t * VL, v)
+            for lane in range(n):
+                x = acc[t * VL + lane]
                 if flags & 1 != 0:
-                    v = vadd(v, vloadn(out, at, n))
-                vstoren(out, at, vmaxn(v, lo), n)
-            else:
-                vstore(acc, (i * vectors + j) * VL, v)
-                for lane in range(n):
-                    x = acc[(i * vectors + j) * VL + lane]
-                    if flags & 1 != 0:
-                        x += out[at + lane * step]
-                    out[at + lane * step] = select(x < low, low, x)
+                    x += out[at + lane * step]
+                out[at + lane * step] = select(x < low, low, x)
 
 
 @cache
@@ -101,69 +101,57 @@ def taps_kernel(rows: int, vectors: int) -> Any:
     @kernel
     def conv_taps(
         out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, table: i64_ptr, scratch: T_ptr,
-        units: i64, G: i64, M: i64, Q: i64, wm: i64, wq: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64,
+        units: i64, G: i64, M: i64, Q: i64, wm: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64,
         zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64, xstep: i64, xshift: i64, fy: i64, fx: i64,
-        sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64, height: i64, pitch: i64, room: i64,
-        CB: i64, flags: i64, low: real, lowest: real, chunk_words: i64, chunk: i64, nchunks: i64,
+        sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64, height: i64, pitch: i64, inner: i64,
+        flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); the table is made by conv_plan.tables."""
+        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); `table` is described at conv_plan.correlation_tables.
+
+        `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a larger or smaller weight.
+        """
         acc = stack(acc_room, T)
         sums = spread(acc, VL, vectors, vectors)
         planes = offset(scratch, chunk * chunk_words)
-        ldc, phases = OD * OH * OW, sy * sx
+        ldc, tiles = OD * OH * OW, (M + rows - 1) // rows
         lo, hi = split(units, chunk, nchunks)
         for unit in range(lo, hi):
-            x0, xlast = unit % xblocks * XB, unit % xblocks // max(xblocks - 1, 1)
-            y0 = unit // xblocks % ybands * YB
+            xb, yb = unit % xblocks, unit // xblocks % ybands
             oz, ng = unit // (xblocks * ybands) % OD, unit // (xblocks * ybands * OD)
             wp, bp = offset(weight, ng % G * wg), offset(bias, ng % G * M)
-            zhead = offset(table, oz % zphases * (2 + 2 * phases))
-            zfirst = oz // zphases * zscale + zhead[0]
-            for block in range((Q + CB - 1) // CB):
-                c0 = block * CB
-                channels = min(CB, Q - c0)
-                source = offset(x, (ng * Q + c0) * ID * IH * IW)
-                copy_planes(
-                    planes, source, channels, zhead[1], zfirst, zstep, ID, IH, IW, fy, fx, height, ystep,
-                    ystep * y0 - yshift, pitch, xstep, xstep * x0 - xshift,
+            head = offset(table, oz % zphases * 2)
+            copy_planes(
+                planes, offset(x, ng * Q * ID * IH * IW), Q, head[1], oz // zphases * zscale + head[0], zstep, ID, IH, IW,
+                fy, fx, height, ystep, ystep * yb * YB - yshift, pitch, xstep, xstep * xb * XB - xshift,
+            )  # fmt: skip
+            for phase in range(sy * sx):
+                case = ((oz % zphases * sy * sx + phase) * ybands + yb) * xblocks + xb
+                head = offset(table, zphases * 2 + case * 5)
+                taps, ranges, places, groups, room = (
+                    offset(table, head[0]), offset(table, head[1]), offset(table, head[2]), head[3], head[4],
                 )  # fmt: skip
-                lower = select(c0 + channels >= Q, low, lowest)
-                does = select(c0 == 0, flags, 1)
-                for phase in range(phases):
-                    ry, rx = phase // sx, phase % sx
-                    ny = min(YB, (OH - ry + sy - 1) // sy - y0)
-                    taps, kc = offset(table, zhead[2 + 2 * phase]), channels * zhead[3 + 2 * phase]
-                    head = offset(table, zphases * (2 + 2 * phases) + 2 * (rx * 2 + xlast))
-                    places, count = offset(table, head[0]), max(ny, 0) * head[1]
-                    op = offset(out, (ng * M * OD + oz) * OH * OW + (y0 * sy + ry) * OW + x0 * sx + rx)
-                    for _ in range((count + vectors - 1) // vectors):
-                        vs = spread_at(planes, places, 0, vectors)
-                        os = spread_at(op, places, room, vectors)
-                        lanes = 0
-                        for j in range(vectors):
-                            lanes += places[2 * room + j]
-                        whole = sx == 1 and does != 3 and lanes == vectors * VL and count >= vectors
-                        for q in range((M + rows - 1) // rows):
-                            i = q * rows
-                            m = min(rows, M - i)
-                            fast = whole and m == rows
-                            ws = spread(offset(wp, i * wm + c0 * wq), wm, m, rows)
-                            tile = tile_zero(T, rows, vectors)
-                            if fast and does == 1:
-                                tile = tile_load(shifted(os, i * ldc), ldc, rows)
-                            elif fast and does == 2:
-                                tile = tile_splat(offset(bp, i), 1, m, rows, vectors)
-                            for k in range(kc):
-                                tile = tile_fma(tile, ws, taps[2 * k], vs, taps[2 * k + 1])
-                            if fast:
-                                tile_store(shifted(os, i * ldc), ldc, tile_max(tile, lower))
-                            else:
-                                tile_store(sums, vectors * VL, tile)
-                                used = min(vectors, count)
-                                finish_pixels(
-                                    offset(op, i * ldc), ldc, m, vectors, used, acc, places, room, sx, offset(bp, i), lower, does
-                                )
-                        places = offset(places, vectors)
-                        count -= vectors
+                op = offset(out, (ng * M * OD + oz) * ldc // OD + (yb * YB * sy + phase // sx) * OW + xb * XB * sx + phase % sx)
+                for t in range(groups * tiles):
+                    g, q = t // tiles, t % tiles
+                    if inner == 0:
+                        g, q = t % groups, t // groups
+                    vs = spread_at(planes, places, g * vectors, vectors)
+                    i = q * rows
+                    m = min(rows, M - i)
+                    ws = spread(offset(wp, i * wm), wm, m, rows)
+                    tile = tile_zero(T, rows, vectors)
+                    if flags == 2:
+                        tile = tile_splat(offset(bp, i), 1, m, rows, vectors)
+                    for k in range(ranges[3 * g], ranges[3 * g + 1]):
+                        tile = tile_fma(tile, ws, taps[2 * k], vs, taps[2 * k + 1])
+                    if ranges[3 * g + 2] != 0 and m == rows:
+                        os = spread_at(offset(op, i * ldc), places, room + g * vectors, vectors)
+                        tile_store(os, ldc, tile_max(tile, low))
+                    else:
+                        tile_store(sums, vectors * VL, tile)
+                        finish_pixels(
+                            offset(op, i * ldc), ldc, m, vectors, acc, offset(places, g * vectors), room, sx,
+                            offset(bp, i), low, flags,
+                        )  # fmt: skip
 
     return conv_taps

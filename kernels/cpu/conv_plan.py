@@ -67,8 +67,8 @@ def _tile(M: int) -> tuple[int, int]:
     if target().vector_bytes == 64:
         choices = ((8, 3), (10, 2), (12, 2), (6, 4), (5, 4), (4, 6), (3, 8), (1, 8))
     else:
-        choices = ((4, 3), (6, 2), (5, 2), (3, 3), (2, 4), (1, 8))
-    speed = {8: 1.0, 3: 0.8, 2: 0.75, 1: 0.5}
+        choices = ((6, 2), (5, 2), (4, 2), (3, 3), (2, 4), (1, 8))
+    speed = {4: 0.9, 3: 0.85, 2: 0.8, 1: 0.6}
     return min(choices, key=lambda tile: -(-M // tile[0]) * tile[0] / speed.get(tile[0], 1.0))
 
 
@@ -103,6 +103,7 @@ class _Layout(NamedTuple):
     reach: Triple  # the largest shift
     planes: Triple  # residue planes
     phases: Triple
+    ystep: int  # input rows from one position to the next
 
 
 def _layout(conv: Conv, grad: bool) -> _Layout:
@@ -111,87 +112,141 @@ def _layout(conv: Conv, grad: bool) -> _Layout:
     if grad:
         before = [max(0, -(-((k - 1) * d - p) // s)) for k, s, p, d in zip(K, S, P, L)]
         reach = [b + (s - 1 + p) // s for b, s, p in zip(before, S, P)]
-        return _Layout(True, C // G, OC // G, taps, C // G * taps, conv.output, size, before, reach, (1, 1, 1), S)
+        return _Layout(True, C // G, OC // G, taps, C // G * taps, conv.output, size, before, reach, (1, 1, 1), S, 1)
     reach = [(k - 1) * d // s for k, s, d in zip(K, S, L)]
     planes = [min(s, (k - 1) * d + 1) for k, s, d in zip(K, S, L)]
-    return _Layout(False, OC // G, C // G, C // G * taps, taps, size, conv.output, P, reach, planes, (1, 1, 1))
+    return _Layout(False, OC // G, C // G, C // G * taps, taps, size, conv.output, P, reach, planes, (1, 1, 1), S[1])
 
 
-def _tables(conv: Conv, lay: _Layout, lanes: int, vectors: int, yb: int, xb: int, cb: int) -> tuple[np.ndarray, int]:
-    """(table, room) of conv_taps: heads of the depth phases, heads of the x blocks, taps, places of pixel vectors.
+def _tables(conv: Conv, lay: _Layout, lanes: int, vectors: int, yb: int, xb: int, overlap: bool) -> np.ndarray:
+    """The table of conv_taps, int64:
 
-    Head of a depth phase: first input plane, planes, then (start, number per channel) of each phase's taps. Head of an x
-    block: start of its places, vectors per row. Places: scratch elements, output elements, lanes (`room` of each).
+    - for each depth phase: first input plane, number of planes;
+    - for each depth phase, phase (row, column), band and x block: where its taps, ranges and places start, number of
+      groups of pixels, room of its places;
+    - taps: (weight element, scratch element) pairs, those of a kernel row together;
+    - ranges: for each group the first and last tap (kernel rows that see padding only are left out) and whether it is whole;
+    - places: the vectors' scratch elements, output elements and lanes, `room` of each.
     """
     K, S, P, L = conv.kernel, conv.stride, conv.padding, conv.dilation
-    (pz, sy, sx), (_, fy, fx) = lay.phases, lay.planes
-    height, pitch = yb + lay.reach[1], xb + lay.reach[2]
-    heads, parts = [], []
-    start = pz * (2 + 2 * sy * sx) + 4 * sx
-    ys, xs = ([_axis(lay.grad, K[i], S[i], L[i], P[i], lay.before[i], r) for r in range(lay.phases[i])] for i in (1, 2))
+    (pz, sy, sx), result = lay.phases, lay.result
+    pitch = xb + lay.reach[2]
+    ybands, xblocks = -(-(-(-result[1] // sy)) // yb), -(-(-(-result[2] // sx)) // xb)
+    axes = [[_axis(lay.grad, K[i], S[i], L[i], P[i], lay.before[i], r) for r in range(lay.phases[i])] for i in (1, 2)]
+    pieces: list[np.ndarray] = []
+    start = pz * 2 + pz * sy * sx * ybands * xblocks * 5
+    depths, heads, seen = [], [], {}
+
+    def add(key: Any, make: Any) -> int:
+        nonlocal start
+        if key not in seen:
+            seen[key] = start
+            pieces.append(make())
+            start += pieces[-1].size
+        return seen[key]
+
     for rz in range(pz):
         z = _axis(lay.grad, K[0], S[0], L[0], P[0], 0, rz)
-        heads += [int(z[0, 2]) if lay.grad and len(z) else -P[0], len(z)]
-        for y, x in ((y, x) for y in ys for x in xs):
-            c, j, y, x = np.arange(cb)[:, None, None, None], np.arange(len(z))[:, None, None], y[:, None], x[None]
-            a = c * lay.wq + (z[j, 0] * K[1] + y[..., 0]) * K[2] + x[..., 0]
-            plane = ((c * len(z) + j) * fy + y[..., 1]) * fx + x[..., 1]
-            b = (plane * height + y[..., 2]) * pitch + x[..., 2]
-            parts.append(np.stack(np.broadcast_arrays(a, b), -1))
-            heads += [start, a[0].size if a.size else 0]
-            start += parts[-1].size
-    room = yb * -(-xb // lanes) + vectors
-    for rx in range(sx):
-        positions = -(-(lay.result[2] - rx) // sx)
-        for nx in (min(xb, positions), positions - (-(-lay.result[2] // sx) - 1) // xb * xb):
-            at = np.arange(0, max(nx, 0), lanes)
-            heads += [start, len(at)]
-            rows = np.arange(yb)[:, None]
-            part = np.zeros((3, room), np.int64)
-            used = yb * len(at)
-            part[0, :used] = (rows * pitch + at).ravel()
-            part[1, :used] = (rows * sy * lay.result[2] + at * sx).ravel()
-            part[2, :used] = np.broadcast_to(np.minimum(lanes, nx - at), (yb, len(at))).ravel()
-            parts.append(part)
-            start += part.size
-    return _ints(heads, *parts), room
+        depths += [int(z[0, 2]) if lay.grad and len(z) else -P[0], len(z)]
+        for ry, rx in np.ndindex(sy, sx):
+            y, x = axes[0][ry], axes[1][rx]
+            taps = add(("taps", rz, ry, rx), lambda: _taps(lay, K, z, y, x, yb + lay.reach[1], pitch))
+            for b, c in np.ndindex(ybands, xblocks):
+                ny, nx = (max(0, min(n, -(-(r - p) // s) - i * n)) for n, r, p, s, i in (
+                    (yb, result[1], ry, sy, b), (xb, result[2], rx, sx, c)))
+                at = _places(ny, nx, lanes, pitch, sy, sx, result[2], vectors, overlap and sx == 1, xblocks == 1)
+                rows = lay.ystep * (b * yb + at[3]) - lay.before[1]
+                groups = at.shape[1] // vectors
+                key = ("places", ny, nx, sy, sx)
+                where = add(key, lambda: at[:3])
+                ranges = add(("ranges", rz, ry, rx, b, ny, nx), lambda: _ranges(lay, y, rows, at[2], len(z) * len(x), vectors, lanes))
+                heads += [taps, ranges, where, groups, at.shape[1]]
+    return _ints(depths, heads, *pieces)
+
+
+def _taps(lay: _Layout, K: Triple, z: np.ndarray, y: np.ndarray, x: np.ndarray, height: int, pitch: int) -> np.ndarray:
+    """(weight element, scratch element) for every kernel row, channel, plane and kernel column, in this order."""
+    y, x = y[:, None, None, None], x[None, None, None]
+    c, j = np.arange(lay.Q)[:, None, None], np.arange(len(z))[:, None]
+    a = c * lay.wq + (z[j, 0] * K[1] + y[..., 0]) * K[2] + x[..., 0]
+    plane = ((c * len(z) + j) * lay.planes[1] + y[..., 1]) * lay.planes[2] + x[..., 1]
+    return np.stack(np.broadcast_arrays(a, (plane * height + y[..., 2]) * pitch + x[..., 2]), -1)
+
+
+def _places(
+    ny: int, nx: int, lanes: int, pitch: int, sy: int, sx: int, width: int, vectors: int, overlap: bool, spill: bool
+) -> np.ndarray:
+    """Rows scratch element, output element, lanes, row of the vectors that cover ny x nx pixels, in whole groups.
+
+    With `overlap` the last vector of a row ends with the row. With that and `spill` a vector wider than a row writes into
+    the following rows, which are written after it, but not behind the last one.
+    """
+    x = np.arange(0, nx, lanes)
+    if overlap and nx >= lanes:
+        x = np.minimum(x, nx - lanes)
+    row, x = (v.ravel() for v in np.broadcast_arrays(np.arange(ny)[:, None], x))
+    out = row * sy * width + x * sx
+    n = np.minimum(lanes, nx - x)
+    if overlap and spill and nx < lanes:
+        n = np.where(out + lanes <= ny * width, lanes, n)
+    at = np.stack([row * pitch + x, out, n, row])
+    extra = -at.shape[1] % vectors
+    if extra:
+        at = np.concatenate([at, np.repeat(at[:, -1:], extra, 1)], 1)
+        at[2, -extra:] = 0
+    return at
+
+
+def _ranges(
+    lay: _Layout, y: np.ndarray, rows: np.ndarray, n: np.ndarray, per_row: int, vectors: int, lanes: int
+) -> np.ndarray:
+    """(first tap, last tap + 1, whole) of each group of vectors, whose input rows start at `rows`; strided is not whole."""
+    taps = per_row * lay.Q
+    seen = rows[:, None] + y[:, 2] * lay.ystep + y[:, 1]  # input row of each kernel row
+    inside = ((seen >= 0) & (seen < lay.source[1])).reshape(len(rows) // vectors, vectors, len(y)).any(1)
+    inside = np.pad(inside, ((0, 0), (0, 1)))  # argmax wants at least one column
+    first = np.where(inside.any(1), inside.argmax(1), 0)
+    last = np.where(inside.any(1), len(y) + 1 - inside[:, ::-1].argmax(1), 0)
+    whole = (n.reshape(-1, vectors) == lanes).all(1) & (lay.phases[2] == 1)
+    return np.stack([first * taps, last * taps, whole], 1)
+
+
+def _blocks(lay: _Layout, K: Triple, npy: int, npx: int, lanes: int, itemsize: int) -> tuple[int, int]:
+    """(rows, columns) of positions whose planes fit into half of L2: whole rows if at all possible."""
+    most, per_cell = (1 << 18) // itemsize, lay.Q * K[0] * lay.planes[1] * lay.planes[2]
+    xblocks = -(-npx // 512)
+    while npx > 4 * lanes * xblocks and per_cell * (-(-npx // xblocks) + lay.reach[2]) * (1 + lay.reach[1]) > most:
+        xblocks += 1
+    xb = -(-npx // xblocks)
+    yb = max(1, min(npy, most // (per_cell * (xb + lay.reach[2])) - lay.reach[1]))
+    return -(-npy // -(-npy // yb)), xb
 
 
 @lru_cache(maxsize=1024)
 def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
     """The launch of forward (pointers out, weight, x, bias) or of the input gradient (out = dx, x = dy)."""
     lanes, itemsize = _lanes(T)
-    N, C, OC, _, K, S, _, L, G = conv
+    N, _, _, _, K, S, _, L, G = conv
     lay, taps = _layout(conv, grad), K[0] * K[1] * K[2]
     rows, vectors = _tile(lay.M)
     _, npy, npx = (-(-r // s) for r, s in zip(lay.result, lay.phases))
-    xb = npx if npx <= 512 else 256
-    cb = max(1, min(lay.Q, 320 // taps))
-    pitch = xb + lay.reach[2]
-    line = cb * K[0] * lay.planes[1] * lay.planes[2] * pitch * itemsize
-    yb = max(1, min(npy, (1 << 17) // line - lay.reach[1]))
-    yb = -(-npy // -(-npy // yb))
-    ybands, xblocks, height = -(-npy // yb), -(-npx // xb), yb + lay.reach[1]
-    table, room = _tables(conv, lay, lanes, vectors, yb, xb, cb)
-    chunk_words = _round(cb * K[0] * lay.planes[1] * lay.planes[2] * height * pitch + lanes, 16)
+    yb, xb = _blocks(lay, K, npy, npx, lanes, itemsize)
+    ybands, xblocks, height, pitch = -(-npy // yb), -(-npx // xb), yb + lay.reach[1], xb + lay.reach[2]
+    table = _tables(conv, lay, lanes, vectors, yb, xb, flags & READ == 0)
+    chunk_words = _round(lay.Q * K[0] * lay.planes[1] * lay.planes[2] * height * pitch + 2 * lanes, 16)
     units = N * G * lay.result[0] * ybands * xblocks
-    zscale, zstep = (1, _grad_zstep(S[0], L[0])) if grad else (S[0], L[0])
+    zscale, zstep = (1, -(L[0] // gcd(S[0], L[0]))) if grad else (S[0], L[0])
     steps = (1, 1) if grad else S[1:]
     words = (
-        units, G, lay.M, lay.Q, lay.wm, lay.wq, lay.M * lay.Q * taps, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
+        units, G, lay.M, lay.Q, lay.wm, lay.M * lay.Q * taps, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
         steps[0], lay.before[1], steps[1], lay.before[2], *lay.planes[1:], *lay.phases[1:], yb, ybands, xb, xblocks, height,
-        pitch, room, cb, flags, 0.0 if relu else LOWEST, LOWEST, chunk_words,
+        pitch, int(lay.Q * taps <= 400), flags, 0.0 if relu else LOWEST, chunk_words,
     )  # fmt: skip
     names = ("out", "weight", "x", "bias", "table", "scratch")
     launch = Launch(
         taps_kernel(rows, vectors), T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table
     )
     return Plan((launch,), 0)
-
-
-def _grad_zstep(stride: int, dilation: int) -> int:
-    """Input planes from one kernel position that counts to the next."""
-    return -(dilation // gcd(stride, dilation))
 
 
 def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> Plan:
