@@ -93,6 +93,7 @@ def rebase(target: Any, node: Node | None) -> None:
     """Give ``target`` the history of what was just written into it; its base, if it is a view, gets it as well."""
     base = target._base
     if base is None:
+        target._history += 1  # views of it take their history anew
         if node is None:
             target._set_history(None, 0, False)
         else:

@@ -78,6 +78,8 @@ class Elementwise:
         key = tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
         plan = self._plans.get(key)
         if plan is None:
+            if _Unneeded in key:
+                return _NotNeeded
             plan, args = self.plan(key, args)
         if plan.alone is not None:
             la = plan.alone
