@@ -24,8 +24,7 @@ def _gpu(py: Callable[..., Any]) -> Intrinsic:
     return Intrinsic(outside, f"{__package__}.intrinsics")
 
 
-# ---- where am I (all int32)
-# ------------------------------------------------------------------------------------------
+# ---- where am I (all int32) -------------------------------------------------------------------------------
 
 
 @_gpu
@@ -58,8 +57,7 @@ def blocks() -> int:
     """Blocks in the grid, along x."""
 
 
-# ---- waiting
-# ---------------------------------------------------------------------------------------------------------
+# ---- waiting ----------------------------------------------------------------------------------------------
 
 
 @_gpu
@@ -75,8 +73,7 @@ def warp_barrier() -> None:
     """Wait for the 32 threads of the warp; what they wrote is visible to one another afterwards."""
 
 
-# ---- the warp's 32 lanes (all of them must call)
-# ---------------------------------------------------------------------
+# ---- the warp's 32 lanes (all of them must call) ----------------------------------------------------------
 
 
 @_gpu
@@ -104,8 +101,17 @@ def ballot(condition: bool) -> int:
     """Bit k (of a uint32) says whether lane k's condition holds."""
 
 
-# ---- memory
-# ----------------------------------------------------------------------------------------------------------
+@_gpu
+def first_bit(mask: int) -> int:
+    """Number of the lowest set bit of a uint32 that is not 0."""
+
+
+@_gpu
+def count_bits(mask: int) -> int:
+    """How many bits of a uint32 are set."""
+
+
+# ---- memory -----------------------------------------------------------------------------------------------
 
 
 @_gpu
@@ -147,8 +153,7 @@ def atomic_max(p: Any, i: int, value: Any) -> Any:
     """Make p[i] the larger of itself and `value` (integers) and return what was there."""
 
 
-# ---- register tiles
-# --------------------------------------------------------------------------------------------------
+# ---- register tiles ---------------------------------------------------------------------------------------
 
 
 @_gpu

@@ -45,8 +45,7 @@ def _need_pointer(name, p):
         raise TypingError(f"{name} needs a pointer, got {p}")
 
 
-# ---- where am I
-# ------------------------------------------------------------------------------------------------------
+# ---- where am I -------------------------------------------------------------------------------------------
 
 
 def _register(name):
@@ -65,8 +64,7 @@ block, block_y, block_z = _register("ctaid.x"), _register("ctaid.y"), _register(
 blocks = _register("nctaid.x")
 
 
-# ---- waiting
-# ---------------------------------------------------------------------------------------------------------
+# ---- waiting ----------------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -87,8 +85,7 @@ def warp_barrier(typingctx):
     return types.void(), gen
 
 
-# ---- the warp
-# --------------------------------------------------------------------------------------------------------
+# ---- the warp ---------------------------------------------------------------------------------------------
 
 
 def _words(builder, value, bits):
@@ -145,8 +142,23 @@ def ballot(typingctx, condition):
     return types.uint32(condition), gen
 
 
-# ---- memory
-# ----------------------------------------------------------------------------------------------------------
+@intrinsic
+def first_bit(typingctx, mask):
+    def gen(context, builder, sig, args):
+        return builder.cttz(context.cast(builder, args[0], sig.args[0], types.uint32), I1(1))
+
+    return types.int32(mask), gen
+
+
+@intrinsic
+def count_bits(typingctx, mask):
+    def gen(context, builder, sig, args):
+        return builder.ctpop(context.cast(builder, args[0], sig.args[0], types.uint32))
+
+    return types.int32(mask), gen
+
+
+# ---- memory -----------------------------------------------------------------------------------------------
 
 
 def _constant(name, count):
@@ -277,8 +289,7 @@ def address_of(typingctx, p):
     return types.int64(p), gen
 
 
-# ---- scalars
-# ---------------------------------------------------------------------------------------------------------
+# ---- scalars ----------------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -400,8 +411,7 @@ def pick(typingctx, x, narrow, wide):
     return x(x, types.float64, types.float64), gen
 
 
-# ---- register tiles
-# --------------------------------------------------------------------------------------------------
+# ---- register tiles ---------------------------------------------------------------------------------------
 
 
 @literal_intrinsic

@@ -188,6 +188,12 @@ class Simulator:
 
         return self._collective("ballot", bits, bool(condition))
 
+    def first_bit(self, mask: Any) -> Any:
+        return np.int32((int(mask) & -int(mask)).bit_length() - 1)
+
+    def count_bits(self, mask: Any) -> Any:
+        return np.int32(int(mask).bit_count())
+
     def shared(self, count: int, dtype: Any) -> DevicePointer:
         frame = sys._getframe(1)
         key = (frame.f_code, frame.f_lasti)

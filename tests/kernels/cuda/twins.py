@@ -15,10 +15,11 @@ from numtorch.kernels.cuda.launch import find
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
 
-def agree(module: str, name: str, *args: Any, schedules: tuple[int, ...] = (0,), cpu: Any = None,
-          tolerance: float | None = None, interpreted: bool = True, **env: Any) -> list[np.ndarray]:  # fmt: skip
-    """Compare the twins called `name` on `args` (no chunk, nchunks); returns the arrays after the CUDA
-    kernel.
+def agree(
+    module: str, name: str, *args: Any, schedules: tuple[int, ...] = (0,), cpu: Any = None,
+    tolerance: float | None = None, interpreted: bool = True, **env: Any,
+) -> list[np.ndarray]:  # fmt: skip
+    """Compare the twins called `name`; returns the arrays after the CUDA kernel.
 
     Floats may differ by `tolerance` relative to the largest value of their array (by default a few
     roundings); NaN and inf must stand at the same places; other dtypes must be equal. Several `schedules`
