@@ -159,7 +159,7 @@ class _Scan(autograd.Function):
         run.forward()
         out, h = run.results(run.h).detach(), run.last(run.h).clone()
         c = None if run.c is None else run.last(run.c).clone()
-        ctx.run = run
+        ctx.sequence = run
         ctx.given = (b is not None, c0 is not None)
         ctx.save_for_backward(*[t for t in (x, w, b, h0, c0) if t is not None], out)
         return (out, h) if c is None else (out, h, c)
@@ -171,7 +171,7 @@ class _Scan(autograd.Function):
         x, w, *rest = saved
         b = rest.pop(0) if has_b else None
         h0, c0 = rest[0], rest[1] if has_c else None
-        run = ctx.run
+        run = ctx.sequence
         if autograd.is_grad_enabled():
             inputs = (x, w, b, h0, c0)
             return (None, None, *_through_steps(run.kind, run.reverse, inputs, (dout, dh, dc)))

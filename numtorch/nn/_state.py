@@ -222,7 +222,8 @@ class StateMixin:
         except Exception as error:
             return (
                 f'While copying the parameter named "{key}", whose dimensions in the model are'
-                f" {target.size()} and whose dimensions in the checkpoint are {value.size()}, an exception occurred : {error.args}."
+                f" {target.size()} and whose dimensions in the checkpoint are {value.size()}, an exception"
+                f" occurred : {error.args}."
             )
         return None
 

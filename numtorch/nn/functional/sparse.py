@@ -38,7 +38,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     elif num_classes < 1:
         raise RuntimeError("num_classes should be positive")
     elif largest >= num_classes:
-        raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}), got {largest}.")
+        raise RuntimeError(f"Class values must be smaller than num_classes: {largest} >= {num_classes}")
     return _compare_with_classes(tensor, num_classes)
 
 
