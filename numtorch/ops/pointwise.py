@@ -298,6 +298,8 @@ class Elementwise:
             check_result(self.name, la, broadcast(*shapes, op=self.name), result)
             plan, args = self.plan(key, args, out=[la])
         node = self._make_node(args) if needs and self.grad_body is not None else None
+        if node is not None and self.params[0] in node.saved:  # the derivative reads what is overwritten here
+            node.saved[self.params[0]] = Saved(target.clone())
         self.execute(plan, (target,), args)
         target._storage.version += not target._untracked
         if node is not None:
