@@ -46,7 +46,7 @@ class Unflatten(Module):
             raise TypeError("invalid argument type for dim parameter")
         if not isinstance(unflattened_size, (tuple, list)):
             raise TypeError(
-                "unflattened_size must be tuple of ints, but found type " + type(unflattened_size).__name__
+                f"unflattened_size must be a tuple of ints, but found type {type(unflattened_size).__name__}"
             )
         for k, size in enumerate(unflattened_size):
             if not isinstance(size, int):

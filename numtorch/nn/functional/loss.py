@@ -175,7 +175,7 @@ def kl_div(
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
-            " 'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
     reduction = legacy(size_average, reduce, reduction)

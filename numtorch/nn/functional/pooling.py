@@ -211,6 +211,8 @@ def _adaptive_size(name: str, n: int, input: Tensor, output_size: Any) -> tuple[
     """Output sizes; None keeps the input's."""
     if isinstance(output_size, int):
         output_size = (output_size,) * n
+    elif n > 1 and input.dim() <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
     output_size = tuple(output_size)
     if len(output_size) == 1:
         output_size = output_size * n
@@ -228,8 +230,10 @@ def _adaptive_size(name: str, n: int, input: Tensor, output_size: Any) -> tuple[
 
 def adaptive_avg_pool(name: str, n: int, input: Tensor, output_size: Any) -> Tensor:
     """Mean over windows that spread evenly, for any number of dimensions."""
+    require_tensor(name, "input", input)
+    wanted = _adaptive_size(name, n, input, output_size)
     x, batched = _batched(name, n, input)
-    y = ops_pool.adaptive_avg_pool(x, _adaptive_size(name, n, input, output_size))
+    y = ops_pool.adaptive_avg_pool(x, wanted)
     return y if batched else y.squeeze(0)
 
 
@@ -252,8 +256,10 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     name = f"adaptive_max_pool{n}d"
+    require_tensor(name, "input", input)
+    wanted = _adaptive_size(name, n, input, output_size)
     x, batched = _batched(name, n, input)
-    values, indices = ops_pool.adaptive_max_pool(x, _adaptive_size(name, n, input, output_size))
+    values, indices = ops_pool.adaptive_max_pool(x, wanted)
     if not batched:
         values, indices = values.squeeze(0), indices.squeeze(0)
     return (values, indices) if return_indices else values
