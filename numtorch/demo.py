@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
+SUMMARY = "Train, trace and replay, debug, save and draw a small network."
 BATCH = 32
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -179,7 +180,7 @@ def draw(path: pathlib.Path, digits: Digits, eager: Run, replayed: Run, bars: di
     from matplotlib import pyplot
 
     figure = pyplot.figure(figsize=(13, 4), layout="constrained")
-    curves, predictions, times = figure.subfigures(1, 3, width_ratios=[4, 4, 4])
+    curves, predictions, times = figure.subfigures(1, 3, squeeze=False)[0]
     draw_losses(curves.subplots(), eager, replayed)
     draw_predictions(predictions, digits, replayed.model)
     draw_bars(times.subplots(), bars)
@@ -229,7 +230,7 @@ def draw_bars(axes: Axes, bars: dict[str, float]) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line of the demo."""
-    parser = argparse.ArgumentParser(prog="python -m numtorch.demo", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m numtorch.demo", description=SUMMARY)
     parser.add_argument("--picture", type=pathlib.Path, default=pathlib.Path("demo.png"), metavar="FILE")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

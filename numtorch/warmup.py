@@ -20,6 +20,7 @@ from numtorch import nn
 from numtorch._progress import progress
 from numtorch.kernels import cache
 
+SUMMARY = "Compile the common kernels ahead of their first use."
 Program = Callable[[], None]
 
 
@@ -197,7 +198,7 @@ def cores() -> int:
 
 def main() -> None:
     """Compile; the exit status is 1 if a program failed."""
-    parser = argparse.ArgumentParser(prog="python -m numtorch.warmup", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m numtorch.warmup", description=SUMMARY)
     parser.add_argument("--float64", action="store_true", help="compile for float64 too")
     parser.add_argument(
         "--jobs", type=int, default=cores(), help="worker processes (default: one for each core)"
