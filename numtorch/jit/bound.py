@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..autograd.engine import Node, edge_of
+from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..errors import second_backward_error
 from ..storage import Storage
 from ..tensor import Tensor, replaced
 from .passes import optimize, optimize_between
+from .passes import storages as storages_of
 from .path import Path, Virtual
 from .program import Compiled, Op, lower
 from .record import RangeCheck, Ref
@@ -26,7 +28,7 @@ class GuardFailed(Exception):
 class TracedNode(Node):
     """History of a traced forward: its backward is the traced backward program."""
 
-    __slots__ = ("bound", "saved", "freed", "again")
+    __slots__ = ("again", "bound", "freed", "saved")
     name = "TracedBackward0"
 
     def __init__(self, bound: Bound, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any):
@@ -47,8 +49,8 @@ class TracedNode(Node):
 
     def _again(self, grads: list[Any]) -> Any:
         """The gradient of the gradient is wanted: run the function itself again, recording everything."""
-        from . import tree
         from ..autograd import grad
+        from . import tree
 
         function, structure, leaves = self.again
         args, kwargs = tree.unflatten(structure, leaves)
@@ -95,6 +97,7 @@ class Bound:
         self.modules = [(m, _looks(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
         self.captured = [(weakref.ref(t), s, off, la) for t, s, off, la in path.captured]
+        self.used = used_storages(path)
         self._bind()
 
     # -- binding
@@ -197,7 +200,9 @@ class Bound:
             if type(who) is tuple:
                 continue
             held = who._grad
-            if (held is None) != (before is None) or before is not None and held._storage is not before._storage:
+            if (held is None) != (before is None):
+                return False
+            if before is not None and id(before._storage) in self.used and held._storage is not before._storage:
                 return False
         return True
 
@@ -235,7 +240,7 @@ class Bound:
             if isinstance(g.value, RangeCheck):
                 low, high = np.frombuffer(ctypes.string_at(address, 16), np.int64).tolist()
                 if low < g.value.low or high > g.value.high:
-                    raise g.value.make_error(low, high)
+                    raise g.value.make_error(low if low < g.value.low else high)
                 continue
             if isinstance(g.value, bytes):
                 if ctypes.string_at(address, len(g.value)) != g.value:
@@ -354,6 +359,16 @@ def _in_layout(g: Any, la: Any) -> Any:
     return out
 
 
+def used_storages(path: Path) -> set[int]:
+    """Ids of the storages that recorded kernels read or write."""
+    found: set[int] = set()
+    for e in (*path.forward, *path.backward):
+        found |= storages_of(e.inputs) | storages_of(e.outputs)
+        for la in e.launches or ():
+            found |= storages_of(la.pointers)
+    return found
+
+
 def _virtuals(ops: Sequence[Op]) -> dict[int, Any]:
     return {id(w.storage): w.storage for op in ops for w in op.words if hasattr(w, "storage") and type(w.storage) is Virtual}
 
@@ -369,7 +384,7 @@ _SIMPLE = (bool, int, float, str, type(None))
 
 
 def _state(o: Any) -> tuple:
-    """Which tensors an optimizer works on."""
+    """Which tensors an optimizer works on, and what of its options a trace depends on."""
     groups = tuple(id(p) for g in o.param_groups for p in g["params"])
     held = tuple(id(v) for s in o.state.values() if isinstance(s, dict) for v in s.values() if isinstance(v, Tensor))
-    return groups, held
+    return groups, held, o._looks()

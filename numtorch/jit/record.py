@@ -71,11 +71,11 @@ class Guard(NamedTuple):
 
 
 class RangeCheck(NamedTuple):
-    """Instead of a value: a pair (minimum, maximum) in memory must lie in [low, high], else ``make_error(lo, hi)`` is raised."""
+    """Instead of a value: a pair (minimum, maximum) in memory must lie in [low, high], else ``make_error(value)`` is raised."""
 
     low: int
     high: int
-    make_error: Callable[[int, int], Exception]
+    make_error: Callable[[int], Exception]
 
 
 class Untraceable(Exception):

@@ -371,3 +371,24 @@ def test_hidden_python_state_is_reported():
 
     with pytest.raises(RuntimeError, match="hidden state"):
         jit.trace(f, torch.ones(2))
+
+
+def test_step_traced_after_eager_steps_keeps_one_path():
+    """Gradients left by earlier steps are looked at by zero_grad, but don't make each replay another way through."""
+    w = torch.ones(3, 2, requires_grad=True)
+    step = step_of(w, torch.optim.SGD([w], lr=0.1))
+    x = torch.ones(4, 3)
+    step(x)
+    traced = jit.trace(step, x)
+    for _ in range(4):
+        traced(x)
+    assert len(traced.paths()) == 1
+
+
+def test_index_out_of_range_is_found_at_each_replay():
+    table = torch.arange(12.0).reshape(4, 3)
+    traced = jit.trace(lambda i: table[i] * 2, torch.tensor([0, 1]))
+    assert traced(torch.tensor([3, -1])).tolist() == [[18, 20, 22], [18, 20, 22]]
+    with pytest.raises(IndexError, match="out of bounds"):
+        traced(torch.tensor([1, 4]))
+    assert len(traced.paths()) == 1
