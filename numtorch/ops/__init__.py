@@ -7,17 +7,21 @@ from . import (
     elementwise,
     index,
     joining,
-    random,
     loss,
+    masked,
     places,
     pool,
+    random,
     reduce,
+    scatter,
+    slices,
     softmax,
     view,
 )
 from .conv import convolution
 from .declare import TABLE
 from .loss import cross_entropy, nll_loss
+from .masked import embedding
 from .matmul import linear
 from .updates import live, update
 
@@ -29,15 +33,20 @@ __all__ = [
     "copying",
     "cross_entropy",
     "elementwise",
+    "embedding",
     "index",
     "joining",
     "linear",
-    "live", "random",
+    "live",
     "loss",
+    "masked",
     "nll_loss",
     "places",
     "pool",
+    "random",
     "reduce",
+    "scatter",
+    "slices",
     "softmax",
     "update",
     "view",

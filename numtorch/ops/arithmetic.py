@@ -89,7 +89,7 @@ def remainder(input: Any, other: Any, *, out: _Out = None) -> Tensor:
 
 def fmod(input: Any, other: Any, *, out: _Out = None) -> Tensor:
     """The remainder with the sign of ``input``; RuntimeError for an integer division by zero."""
-    return _no_zero_division(E.fmod, input, other, out)
+    return _no_zero_division(E.fmod, input, other, out, E.fmod_integers)
 
 
 def _no_zero_division(op: Any, input: Any, other: Any, out: _Out, integers: Any = None) -> Tensor:

@@ -727,7 +727,7 @@ def fmod_grad(g, input, other):
 @elementwise(ref=np.remainder)
 def remainder(input, other):
     """The remainder with the sign of ``other``, as Python's ``%``."""
-    return remainder(input, other)
+    return input % other
 
 
 @remainder.grad
@@ -738,7 +738,7 @@ def remainder_grad(g, input, other):
 @elementwise(ref=np.floor_divide)
 def floor_divide(input, other):
     """The quotient rounded down."""
-    return floor_divide(input, other)
+    return input // other
 
 
 @floor_divide.grad
@@ -760,7 +760,15 @@ def div_trunc_grad(g):
 @elementwise()
 def div_trunc_integers(input, other):
     """The quotient of integers rounded towards zero."""
-    return floor_divide(input - fmod(input, other), other)
+    quotient = abs(input) // abs(other)
+    return where((input < 0) != (other < 0), -quotient, quotient)
+
+
+@elementwise()
+def fmod_integers(input, other):
+    """The remainder of integers with the sign of ``input``."""
+    left = abs(input) % abs(other)
+    return where(input < 0, -left, left)
 
 
 # -- bits

@@ -12,7 +12,7 @@ from numtorch.ops import TABLE
 from numtorch.ops.pointwise import Elementwise
 
 # Ops that work on integers or bits only.
-INTEGER = {"div_trunc_integers", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift"}
+INTEGER = {"div_trunc_integers", "fmod_integers", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift"}
 # Ops whose inputs need more than independent numbers, tested beside their public functions.
 ELSEWHERE = {"where", "copy", "fill"}
 OPS = sorted(n for n, op in TABLE.items() if isinstance(op, Elementwise) and n not in INTEGER | ELSEWHERE)
