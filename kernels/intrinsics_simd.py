@@ -363,6 +363,35 @@ def tile_load(typingctx, cols, stride, rows):
     return tile(cols, types.int64, rows), gen
 
 
+def _turned(builder, vs, vec):
+    """Transpose a square of vectors: exchange blocks of half the size, then quarters, and so on."""
+    size = vec.lanes // 2
+    while size:
+        low = [lane + (vec.lanes - size if lane & size else 0) for lane in range(vec.lanes)]
+        masks = [ir.Constant(ir.VectorType(I32, vec.lanes), [lane + by for lane in low]) for by in (0, size)]
+        for i in range(vec.lanes):
+            if not i & size:
+                pair = vs[i], vs[i + size]
+                vs[i], vs[i + size] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        size //= 2
+    return vs
+
+
+@intrinsic
+def tile_turned(typingctx, rows, k, n):
+    vec = _vec_of_pointer(rows.pointer)
+    tile = TileType(vec, vec.lanes, 1)
+    if rows.count != vec.lanes:
+        raise TypingError(f"tile_turned needs {vec.lanes} pointers, got {rows.count}")
+
+    def gen(context, builder, sig, args):
+        mask = _first_lanes(builder, args[2], vec.lanes)
+        vs = [_loadn(builder, p, args[1], mask, vec) for p in _split(builder, args[0])]
+        return _join(builder, tile.llvm, _turned(builder, vs, vec))
+
+    return tile(rows, types.int64, types.int64), gen
+
+
 @intrinsic
 def tile_store(typingctx, cols, stride, tile):
     def gen(context, builder, sig, args):

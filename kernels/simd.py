@@ -170,6 +170,12 @@ def tile_load(cols: Any, stride: int, rows: int) -> Any:
 
 
 @_numba
+def tile_turned(rows: Any, k: int, n: int) -> Any:
+    """The VL x 1 tile whose vector k' holds element k + k' of each of the VL pointers `rows`; zeros for k' >= n."""
+    return np.array([vloadn.py(p, k, n) for p in rows]).T[:, None]
+
+
+@_numba
 def tile_store(cols: Any, stride: int, tile: Any) -> None:
     """Store vector (i, j) at `cols[j][i * stride]`."""
     for i, row in enumerate(tile):

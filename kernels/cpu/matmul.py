@@ -20,10 +20,10 @@ from functools import lru_cache
 from typing import Any
 
 from ..jit import VL, T, T_ptr, device, i64, kernel, real
-from ..memory import offset, split, stack
+from ..memory import offset, select, split, stack
 from ..simd import (
-    spread, tile_dot, tile_dotn, tile_fma, tile_load, tile_max, tile_store, tile_sums, tile_zero, vadd, vfma, vload, vloadn,
-    vmaxn, vmul, vsplat, vstore, vstoren,
+    spread, tile_dot, tile_dotn, tile_fma, tile_load, tile_max, tile_splat, tile_store, tile_sums, tile_turned,
+    tile_zero, vadd, vfma, vload, vloadn, vmaxn, vmul, vsplat, vstore, vstoren,
 )  # fmt: skip
 from ..target import target
 from . import tiles
@@ -60,23 +60,32 @@ def finish(c, ldc, m, n, vectors, acc, alpha, beta, bias, brs, bcs, low, flags):
 
 
 @device
-def pack(panel, width, b, bks, bns, kc, n):
-    """panel[k, :width] = B[k, :n] padded with zeros."""
-    if bns == 1:
-        for k in range(kc):
-            for p in range(width // VL):
-                j = p * VL
-                if j + VL <= n:
-                    vstore(panel, k * width + j, vload(b, k * bks + j))
-                else:
-                    vstore(panel, k * width + j, vloadn(b, k * bks + j, n - j))
+def pack(to, pitch, panel, source, row_step, col_step, rows, cols):
+    """to[i * pitch + j] = source[i * row_step + j * col_step] for a rows x cols matrix, fast where one step is 1.
+
+    With col_step 1 more than `pitch` columns go to panels of `pitch` columns, `panel` elements apart. Spoils the rest of
+    the lines up to `pitch`, and up to VL - 1 lines behind the last.
+    """
+    if col_step == 1:
+        for i in range(rows):
+            for q in range((cols + pitch - 1) // pitch):
+                line, left = offset(to, q * panel + i * pitch), cols - q * pitch
+                first = i * row_step + q * pitch
+                for p in range((min(left, pitch) + VL - 1) // VL):
+                    if p * VL + VL <= left:
+                        vstore(line, p * VL, vload(source, first + p * VL))
+                    else:
+                        vstore(line, p * VL, vloadn(source, first + p * VL, left - p * VL))
+    elif row_step == 1:
+        for p in range((cols + VL - 1) // VL):
+            lines = spread(offset(source, p * VL * col_step), col_step, cols - p * VL, VL)
+            for q in range((rows + VL - 1) // VL):
+                square = spread(offset(to, q * VL * pitch + p * VL), 0, 1, 1)
+                tile_store(square, pitch, tile_turned(lines, q * VL, rows - q * VL))
     else:
-        for j in range(n):
-            for k in range(kc):
-                panel[k * width + j] = b[k * bks + j * bns]
-        for j in range(n, width):
-            for k in range(kc):
-                panel[k * width + j] = T(0)
+        for i in range(rows):
+            for j in range(cols):
+                to[i * pitch + j] = source[i * row_step + j * col_step]
 
 
 @lru_cache(maxsize=None)
@@ -90,69 +99,74 @@ def gemm(rows: int, vectors: int) -> Any:
         c: T_ptr, a: T_ptr, b: T_ptr, bias: T_ptr, scratch: T_ptr, M: i64, N: i64, K: i64, ldc: i64,
         ars: i64, aks: i64, bks: i64, bns: i64, batch: i64, inner: i64, cbs: i64, abs0: i64, abs1: i64, bbs0: i64,
         bbs1: i64, brs: i64, bcs: i64, alpha: real, beta: real, low: real, flags: i64, plain: i64, MB: i64, NB: i64,
-        KC: i64, copy_a: i64, pack_b: i64, kept: i64, chunk_words: i64, chunk: i64, nchunks: i64,
+        KC: i64, copy_a: i64, pack_b: i64, kept: i64, most: i64, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """`batch` matrices; number t takes A at (t // inner) * abs0 + (t % inner) * abs1, B alike, C at t * cbs."""
+        """`batch` matrices; number t takes A at (t // inner) * abs0 + (t % inner) * abs1, B alike, C at t * cbs.
+
+        A unit is a block of MB x NB of one C; up to `most` of them side by side share the packed A. `kept` B panels stay in
+        scratch for the other blocks of rows.
+        """
         width = vectors * VL
+        together = select(bns == 1, min(kept, 8), 1)  # panels packed in one pass over the rows of B
         acc = stack(room, T)
         sums = spread(acc, VL, vectors, vectors)
         panels = offset(scratch, chunk * chunk_words)
-        copied = offset(panels, kept * KC * width)
+        copied = offset(panels, kept * KC * width + 16 * width)
         mblocks, nblocks = (M + MB - 1) // MB, (N + NB - 1) // NB
         unit, end = split(batch * mblocks * nblocks, chunk, nchunks)
         while unit < end:
             mb = unit % mblocks
             nb = unit // mblocks % nblocks
             t = unit // mblocks // nblocks
-            run = min(mblocks - mb, end - unit)
-            unit += run
+            run, wide = min(mblocks - mb, end - unit), 1
+            if run == mblocks:  # whole columns of blocks: as many at once as scratch can keep
+                wide = max(1, min((end - unit) // mblocks, min(nblocks - nb, most)))
+            unit += run * wide
             ap = offset(a, t // inner * abs0 + t % inner * abs1)
             bp = offset(b, t // inner * bbs0 + t % inner * bbs1)
             cp = offset(c, t * cbs)
-            i_end, j_end = min(M, (mb + run) * MB), min(N, (nb + 1) * NB)
+            i_end, j_end = min(M, (mb + run) * MB), min(N, (nb + wide) * NB)
             k0 = 0
             while True:
                 kc = min(KC, K - k0)
                 lower = low if k0 + kc >= K else T(LOWEST)
                 does = flags if k0 == 0 else READ
                 factor = beta if k0 == 0 else T(1)
-                begin = 1 if k0 > 0 or (flags != 0 and plain != 0) else 0
                 for block in range(mb, mb + run):
                     i0 = block * MB
                     i1 = min(i_end, i0 + MB)
                     ablock, ar, ak = offset(ap, i0 * ars + k0 * aks), ars, aks
                     if copy_a != 0:
-                        ar, ak, lines, pitch, stride, bit, length = KC + 16, 1, i1 - i0, KC + 16, ars, aks, kc
-                        if aks != 1:
-                            ar, ak, lines, pitch, stride, bit, length = 1, MB + 16, kc, MB + 16, aks, ars, i1 - i0
-                        pack(copied, pitch, ablock, stride, bit, lines, length)
-                        ablock = copied
+                        pack(copied, KC + 16, 0, ablock, ars, aks, i1 - i0, kc)
+                        ablock, ar, ak = copied, KC + 16, 1
                     for p in range((j_end - nb * NB + width - 1) // width):
                         j = nb * NB + p * width
                         n = min(width, j_end - j)
                         panel, bk = offset(bp, k0 * bks + j), bks
                         if pack_b != 0 or n < width:
-                            panel, bk = panels, width
-                            if kept > 1:
-                                panel = offset(panels, p * KC * width)
-                            if block == mb:
-                                pack(panel, width, offset(bp, k0 * bks + j * bns), bks, bns, kc, n)
+                            panel, bk = offset(panels, p % kept * KC * width), width
+                            if block == mb and (p % together == 0 or pack_b == 0):
+                                ahead = min(j_end - j, width * together)
+                                pack(panel, width, KC * width, offset(bp, k0 * bks + j * bns), bks, bns, kc, ahead)
                         for q in range((i1 - i0 + rows - 1) // rows):
                             i = i0 + q * rows
                             m = min(rows, i1 - i)
                             ct, at = offset(cp, i * ldc + j), offset(ablock, (i - i0) * ar)
-                            start, srs = ct, ldc
-                            if k0 == 0 and flags & 2 != 0:
-                                start, srs = offset(bias, j), 0
                             vs = spread(panel, VL, vectors, vectors)
                             fast = plain != 0 and m == rows and n == width
+                            begin = 0
+                            if fast:
+                                begin = select(k0 > 0, READ, plain - 1)
                             ka, kb = 0, 0
                             if m > half or half == rows:
                                 xs = spread(at, ar, m, rows)
-                                if fast and begin != 0:
-                                    tile = tile_load(spread(start, VL, vectors, vectors), srs, rows)
-                                else:
-                                    tile = tile_zero(T, rows, vectors)
+                                tile = tile_zero(T, rows, vectors)
+                                if begin == READ:
+                                    tile = tile_load(spread(ct, VL, vectors, vectors), ldc, rows)
+                                elif begin == 2:
+                                    tile = tile_load(spread(offset(bias, j), VL, vectors, vectors), 0, rows)
+                                elif begin == 3:
+                                    tile = tile_splat(offset(bias, i), 1, m, rows, vectors)
                                 for _ in range(kc):
                                     tile = tile_fma(tile, xs, ka, vs, kb)
                                     ka += ak
@@ -294,11 +308,15 @@ def matmul_plan(
     width, itemsize = vectors * lanes, target().vector_bytes // lanes
     mb, nb, kc = _blocks(M, N, K, count, rows, width, itemsize)
     units = count * -(-M // mb) * -(-N // nb)
-    pack_b = b[1] != 1 or (M > 2 * rows and K > 256 and b[0] * itemsize >= 4096) or M > 256
-    copy_a = (a[0] == 1 or a[1] == 1) and N >= 256 and M * K * itemsize >= 1 << 18
-    panels = -(-nb // width) if pack_b and M > mb else 1
-    chunk_words = panels * kc * width + ((kc + 16) * (mb + 16) if copy_a else 0)
+    pack_b = b[1] != 1 or M >= 8 * rows
+    unit_step = 1 if a[1] == 1 else 2 if a[0] == 1 else 0
+    copy_a = M > rows and (N >= 64 if unit_step == 2 else unit_step == 1 and N >= 256 and M * K * itemsize >= 1 << 18)
+    most = max(1, 2048 // nb)
+    kept = -(-min(most * nb, N) // width) if pack_b else 1
+    kept = kept if M > mb else min(kept, 8)
+    chunk_words = (kept * kc + 16) * width + ((kc + 16) * (mb + 16) if copy_a else 0)
     chunk_words += -chunk_words % 16
-    plain = alpha == 1 and (flags == 0 or (flags == READ and beta == 1) or (flags == BIAS and (brs, bcs) == (0, 1)))
-    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, int(plain), mb, nb, kc, int(copy_a), int(pack_b), panels, chunk_words)
+    begin = {0: 0, READ: 1, BIAS: 3 if (brs, bcs) == (1, 0) else 2}.get(flags)
+    plain = 0 if alpha != 1 or begin is None or (begin == 1 and beta != 1) else begin + 1
+    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, plain, mb, nb, kc, int(copy_a), int(pack_b), kept, most, chunk_words)
     return Launch(gemm(rows, vectors), T, names, words, slots(units), chunk_words * itemsize, cost)

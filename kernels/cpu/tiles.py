@@ -19,5 +19,5 @@ def shape(use: str, dtype: str) -> tuple[int, int]:
     if use == "row":
         return (1, 8)
     if use == "dot":
-        return (2, 8) if wide else (3, min(4, lanes))
+        return (2, 8) if wide else (2, min(4, lanes))
     return (1, min(8, lanes))
