@@ -11,7 +11,9 @@ from itertools import chain
 from typing import Any
 
 from ..autograd.hooks import RemovableHandle
+from ..autograd.mode import state as mode
 from ..tensor import Tensor, replaced
+from .group import Group
 
 _HOOK_TABLES = (
     "_optimizer_step_pre_hooks",
@@ -60,6 +62,9 @@ class Optimizer:
             options.
         defaults: the options that groups don't set themselves.
 
+    ``param_groups`` holds copies of the groups; change an option there, between steps. ``state`` holds a dict
+    per parameter.
+
     Example:
         >>> import numtorch
         >>> class Plain(numtorch.optim.Optimizer):
@@ -78,7 +83,8 @@ class Optimizer:
     """
 
     state: defaultdict[Any, Any]
-    param_groups: list[dict[str, Any]]
+    param_groups: list[Any]
+    _reads_live = False  # whether a trace of a step reads the options' numbers at each replay
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
@@ -137,6 +143,8 @@ class Optimizer:
 
         @functools.wraps(func)
         def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            if mode.recorder is not None:
+                mode.recorder.optimizer(self)
             if not (
                 self._optimizer_step_pre_hooks
                 or self._optimizer_step_post_hooks
@@ -268,10 +276,15 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.param_groups = [g if type(g) is Group else Group(g, self._reads_live) for g in self.param_groups]
         for table in _HOOK_TABLES:
             self.__dict__.setdefault(table, OrderedDict())
         self._patch_step_function()
         self.defaults.setdefault("differentiable", False)
+
+    def _looks(self) -> tuple:
+        """What of the options a trace of a step depends on."""
+        return tuple([g.look() for g in self.param_groups if type(g) is Group])
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -316,7 +329,7 @@ class Optimizer:
                 raise ValueError(
                     "some parameters appear in more than one parameter group; put each into one group only"
                 )
-        self.param_groups.append(param_group)
+        self.param_groups.append(Group(param_group, self._reads_live))
 
     def _check_param(self, p: Any) -> None:
         if not isinstance(p, Tensor):

@@ -23,6 +23,7 @@ import numtorch
 from ..autograd.mode import state as mode
 from ..ops.elementwise import where
 from ..tensor import Tensor
+from .group import Group
 from .optimizer import Optimizer
 
 _LABELS = {"lr": "learning rate", "eps": "epsilon value"}
@@ -105,18 +106,47 @@ def _names(rule: Callable) -> tuple[str, ...]:
 
 
 class Numbers:
-    """The numbers of a group's rules, by name: computed once per step, or at each replay while a trace is
-    recorded."""
+    """The numbers of a group's rules, by name, computed again when one of the group's options has changed."""
 
-    def __init__(self, compute: Callable[[], dict[str, Any]]):
-        self.compute = compute
-        self.values = compute() if mode.recorder is None else None
+    def __init__(self, group: Any, compute: Callable[[Any], dict[str, Any]]):
+        self.group, self.compute = group, compute
+        self.live: dict[str, Any] = {}  # while a trace is recorded: one live number per name
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Compute them; what is read from a tensor here is not something that a trace must hold for."""
+        recorder, mode.recorder = mode.recorder, None
+        try:
+            self.values = self.compute(self.group)
+        finally:
+            mode.recorder = recorder
+        volatile = any(isinstance(v, Tensor) for k, v in self.group.items() if k != "params")
+        self.version = None if volatile else getattr(self.group, "version", None)
+
+    def current(self, name: str) -> Any:
+        """One of them now."""
+        if self.version is None or self.version != self.group.version:
+            self._refresh()
+        return self.values[name]
 
     def get(self, name: str) -> Any:
-        """One of them: a number, or the live reading of one."""
-        if self.values is not None:
+        """One of them: a number, or what gives it at each replay of the trace that is being recorded."""
+        if mode.recorder is None:
             return self.values[name]
-        return numtorch.ops.live(lambda: self.compute()[name])
+        found = self.live.get(name)
+        if found is None:
+            found = self.live[name] = numtorch.ops.live(functools.partial(self.current, name))
+        return found
+
+
+def numbers_of(group: Any, compute: Callable[[Any], dict[str, Any]]) -> Numbers:
+    """The numbers of a group, from the step before if no option has changed since."""
+    if type(group) is not Group or mode.recorder is not None:
+        return Numbers(group, compute)
+    found = group.numbers
+    if found is None or found.version is None or found.version != group.version:
+        found = group.numbers = Numbers(group, compute)
+    return found
 
 
 def apply(rule: Callable, tensors: Sequence[Tensor], reads: Sequence[Any], numbers: Numbers) -> None:
@@ -142,6 +172,7 @@ class RuleOptimizer(Optimizer):
     a group's rules) and ``_update`` (which rules to apply to a parameter).
     """
 
+    _reads_live = True
     # State that is a 0-d tensor now and was a plain number in old state dicts.
     _counts: tuple[str, ...] = ("step",)
     # Options that older state dicts lack.
@@ -164,8 +195,6 @@ class RuleOptimizer(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns the closure's loss, or None without a
         closure."""
-        if mode.recorder is not None:
-            mode.recorder.optimizer(self)
         with numtorch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             loss = None
             if closure is not None:
@@ -176,7 +205,7 @@ class RuleOptimizer(Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        numbers = Numbers(functools.partial(self._numbers, group))
+        numbers = numbers_of(group, self._numbers)
         for p in group["params"]:
             g = p.grad
             if g is None:

@@ -7,8 +7,19 @@ from typing import Any, ClassVar
 
 import numtorch
 
+from ..ops.elementwise import where
 from ..tensor import Tensor
-from .rule import Numbers, RuleOptimizer, apply, check_flags, check_nonnegative, descent, option, sign_of
+from .rule import (
+    Numbers,
+    RuleOptimizer,
+    apply,
+    check_flags,
+    check_nonnegative,
+    count,
+    descent,
+    option,
+    sign_of,
+)
 
 
 def sgd(p: Any, g: Any, sign: Any, decay: Any, lr: Any) -> Any:
@@ -24,10 +35,18 @@ def sgd_momentum(p: Any, buf: Any, g: Any, sign: Any, decay: Any, momentum: Any,
     return p - lr * buf, buf
 
 
-def sgd_first(p: Any, buf: Any, g: Any, sign: Any, decay: Any, lr: Any) -> Any:
-    """The first step with momentum: the buffer becomes the gradient, not dampened."""
+def sgd_dampened(
+    p: Any, buf: Any, g: Any, fresh: Any, sign: Any, decay: Any, momentum: Any, weight: Any, lr: Any
+) -> Any:
+    """The same where the first gradient (``fresh`` is 1) goes into the buffer in full."""
     g = descent(p, g, sign, decay)
-    return p - lr * g, g
+    buf = where(fresh > 0.0, g, buf * momentum + weight * g)
+    return p - lr * buf, buf
+
+
+def used(fresh: Any) -> Any:
+    """The buffer is filled."""
+    return fresh * 0.0
 
 
 def sgd_nesterov(p: Any, buf: Any, g: Any, sign: Any, decay: Any, momentum: Any, weight: Any, lr: Any) -> Any:
@@ -105,6 +124,7 @@ class SGD(RuleOptimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
+        self._fresh: dict[Tensor, Tensor] = {}  # whose buffers were made here and wait for the first gradient
 
     def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -124,8 +144,16 @@ class SGD(RuleOptimizer):
         if buffer is None:
             buffer = state["momentum_buffer"] = numtorch.zeros_like(p)
             if group["dampening"] != 0:
-                apply(sgd_first, [p, buffer], [g], numbers)
-                return
-        # Without dampening, the first step from a buffer of zeros is like any other: a trace recorded then
-        # stays valid.
-        apply(sgd_nesterov if group["nesterov"] else sgd_momentum, [p, buffer], [g], numbers)
+                # In memory, not in Python, so that a trace of the first step is right for those that follow.
+                self._fresh[p] = count(p, 1.0)
+        fresh = self._fresh.get(p)
+        if fresh is not None:
+            apply(sgd_dampened, [p, buffer], [g, fresh], numbers)
+            apply(used, [fresh], [], numbers)
+        else:
+            # Without dampening the first step, from a buffer of zeros, is like any other.
+            apply(sgd_nesterov if group["nesterov"] else sgd_momentum, [p, buffer], [g], numbers)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._fresh = {}  # buffers that come with a state are filled
