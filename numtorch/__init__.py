@@ -87,6 +87,7 @@ from .ops.arithmetic import (
     sub,
     where,
 )
+from .ops.compare import allclose, equal, isclose
 from .ops.copying import clone
 from .ops.elementwise import (
     abs,
@@ -147,6 +148,7 @@ from .ops.elementwise import (
     tanh,
     trunc,
 )
+from .ops.index import gather
 from .ops.joining import (
     atleast_1d,
     atleast_2d,
@@ -162,6 +164,7 @@ from .ops.joining import (
     tile,
     vstack,
 )
+from .ops.masked import embedding, masked_fill, masked_scatter, masked_select, put, take, take_along_dim
 from .ops.matmul import (
     addbmm,
     addmm,
@@ -176,6 +179,7 @@ from .ops.matmul import (
     outer,
     vdot,
 )
+from .ops.places import argwhere, nonzero
 from .ops.random import (
     bernoulli,
     multinomial,
@@ -208,6 +212,9 @@ from .ops.reduce import (
     var,
     var_mean,
 )
+from .ops.scatter import scatter, scatter_add, scatter_reduce
+from .ops.slices import index_add, index_copy, index_fill, index_put, index_put_, index_reduce, index_select
+from .ops.softmax import log_softmax, softmax
 from .ops.view import (
     as_strided,
     as_strided_scatter,

@@ -8,7 +8,7 @@ from . import indexing
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
 from .ops import arithmetic as A
-from .ops import copying, inplace, joining, view
+from .ops import compare, copying, index, inplace, joining, masked, places, scatter, slices, softmax, view
 from .ops import matmul as M
 from .ops import random
 from .ops import reduce as R
@@ -268,6 +268,17 @@ REDUCTIONS = """sum mean prod any all count_nonzero amax amin aminmax argmax arg
 JOINING = "tile repeat".split()
 PRODUCTS = "matmul mm bmm mv dot vdot outer addmm addmv addr baddbmm addbmm".split()
 
+# Methods that are the functions of a module of ops/ as they are, in-place forms included.
+PLAIN = (
+    (softmax, "softmax log_softmax"),
+    (index, "gather"),
+    (places, "nonzero argwhere"),
+    (scatter, "scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_"),
+    (slices, """index_select index_add index_add_ index_copy index_copy_ index_fill index_fill_ index_reduce index_reduce_
+        index_put index_put_"""),
+    (masked, """masked_fill masked_fill_ masked_select masked_scatter masked_scatter_ take put put_ take_along_dim"""),
+)  # fmt: skip
+
 
 def bind() -> None:
     """Put all of it on the class; called once by the package."""
@@ -283,6 +294,8 @@ def bind() -> None:
     for name in ELEMENTWISE:
         op = getattr(E, name)
         bind_method(name, op)
+    for name in ("equal", "isclose", "allclose"):
+        setattr(Tensor, name, getattr(compare, name))
     for name in REDUCTIONS:
         setattr(Tensor, name, getattr(R, name))
     for name in PRODUCTS:
@@ -291,6 +304,9 @@ def bind() -> None:
             setattr(Tensor, name + "_", in_place(getattr(M, name), name))
     for name in JOINING:
         setattr(Tensor, name, getattr(joining, name))
+    for module, names in PLAIN:
+        for name in names.split():
+            setattr(Tensor, name, getattr(module, name))
     fast = {"add": (E.add, A.add), "sub": (E.sub, A.sub), "mul": (E.mul, A.mul), "div": (E.true_divide, A.div)}
     for name, (op, slow) in fast.items():
         setattr(Tensor, name + "_", _arith_inplace(op, slow, name))

@@ -10,10 +10,11 @@ import math
 from typing import Any, Callable
 
 from ..autograd.mode import state
-from ..dtype import dtype, int32, int64
+from ..dtype import bool_, dtype, int32, int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
 from ..tensor import Tensor
+from . import elementwise as E
 from . import view
 from .copying import write
 from .declare import Context, KernelOp, OpNode, Saved, kernel_op
@@ -326,7 +327,7 @@ def _(outputs: Any, x: Tensor | None, index: Tensor, src: Tensor, dim: int, shap
 
 @index_copy_values.backward
 def _(ctx: Context, g: Tensor) -> Any:
-    from ..creation import zeros
+    from ..creation import ones, zeros
 
     dim, index = ctx.attrs["dim"], ctx.index
     dx = ds = None
@@ -334,7 +335,11 @@ def _(ctx: Context, g: Tensor) -> Any:
         nothing = zeros((), dtype=g.dtype, device=g.device)
         dx = index_copy_values(g, index, nothing, dim=dim, shape=tuple(g._layout.shape))
     if ctx.needs(2):
-        ds = index_select_values(g, index, dim=dim)  # the engine sums it for a 0-d src
+        if ctx.meta(2).ndim:
+            ds = index_select_values(g, index, dim=dim)
+        else:  # one number: the engine sums over all places, each once however often it is named
+            one = ones((), dtype=bool_, device=g.device)
+            ds = E.where(index_copy_values(None, index, one, dim=dim, shape=tuple(g._layout.shape)), g, 0.0)
     return dx, None, ds
 
 
