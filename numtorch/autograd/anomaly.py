@@ -27,6 +27,7 @@ class Settings:
         self.check_nan, self.check_inf, self.check_forward = check_nan, check_inf, check_forward
         self.modules: list[Any] = []
         self.busy = False
+        self.node: Any = None  # whose backward runs: its ops are not looked at one by one
 
     # -- where we are
 
@@ -58,7 +59,7 @@ class Settings:
 
     def on_forward(self, name: str, outputs: Sequence[Any], inputs: Sequence[Any]) -> None:
         """An op has run: raise if it made a NaN or inf out of inputs that had none."""
-        if not self.check_forward or self.busy or name in _MAY_HOLD_ANYTHING:
+        if not self.check_forward or self.busy or self.node is not None or name in _MAY_HOLD_ANYTHING:
             return
         self.busy = True
         try:
@@ -68,6 +69,16 @@ class Settings:
                     raise AnomalyError(self._forward_message(name, what, out, inputs))
         finally:
             self.busy = False
+
+    def run_backward(self, node: Any, grads: Any) -> Any:
+        """Run a node's backward and look at what it gives."""
+        outer, self.node = self.node, node
+        try:
+            results = node.run(grads)
+        finally:
+            self.node = outer
+        self.on_backward(node, results)
+        return results
 
     def on_backward(self, node: Any, results: Sequence[Any]) -> None:
         """A backward function has run: raise if a result holds a NaN or inf."""

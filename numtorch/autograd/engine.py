@@ -251,9 +251,10 @@ class _Pass:
         if grads.count(None) == len(grads):
             results: Grads = (None,) * len(node.edges)
         else:
-            results = node.run(grads)
             if state.watched and state.anomaly is not None:
-                state.anomaly.on_backward(node, results)
+                results = state.anomaly.run_backward(node, grads)
+            else:
+                results = node.run(grads)
             if node.hooks:
                 results = _call_hooks(node, results, grads)
         if not self.retain:

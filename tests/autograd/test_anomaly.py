@@ -69,3 +69,11 @@ def test_clean_training_passes():
     with torch.autograd.detect_anomaly():
         (w * 2).exp().sum().backward()
     assert w.grad is not None
+
+
+def test_backward_functions_are_named_with_forward_checks_on_too():
+    x = torch.ones(3, requires_grad=True)
+    with torch.autograd.detect_anomaly(), pytest.warns(UserWarning, match="Traceback of forward call"):
+        y = (x - x.detach()).pow(2).sum().sqrt()
+        with pytest.raises(RuntimeError, match="Backward0' returned nan values in its 0th output"):
+            y.backward()
