@@ -18,27 +18,9 @@ import numtorch
 
 from .. import autograd
 from ..ops import recurrent as R
-from ..ops.matmul import gemm
-from ..shape import layout
 from ..tensor import Tensor
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
-
-
-def _part(x: Tensor, t: int, column: int, width: int) -> Tensor:
-    """Columns of step ``t`` of a contiguous (T, N, C) buffer, as a plain alias without history."""
-    _, n, c = x._layout.shape
-    la = layout((n, width), (c, 1), x._layout.dtype, x._layout.device)
-    part = Tensor._make(x._storage, x._offset + t * n * c + column, la)
-    if autograd.mode.state.recorder is not None:
-        autograd.mode.state.recorder.alias(x, part)
-    return part
-
-
-def _parts(x: Tensor, t: int, count: int) -> list[Tensor]:
-    """Step ``t`` of a buffer in ``count`` parts of equal width."""
-    width = x._layout.shape[2] // count
-    return [_part(x, t, k * width, width) for k in range(count)]
 
 
 def _empty(like: Tensor, *shape: int) -> Tensor:
@@ -46,108 +28,114 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
 
 
 class _Sequence:
-    """The buffers of one layer in one direction, each (T, N, *); states have a place more, for the initial
-    one.
+    """The buffers of one layer in one direction, each (T, N, *).
+
+    The states have a place more, for the initial one: before the first step, or with ``reverse`` after the
+    last.
     """
 
     def __init__(self, kind: str, reverse: bool, x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, c0: Any):
-        self.kind, self.reverse, self.w, self.b = kind, reverse, w, b
+        self.kind, self.reverse, self.w, self.b = kind, reverse, w.detach(), b
         self.steps, self.n, _ = x.shape
         self.size = w.shape[1]
         self.x = x.contiguous()
-        self.order = range(self.steps - 1, -1, -1) if reverse else range(self.steps)
         self.h = self._with_initial(h0)
         self.c = self._with_initial(c0) if c0 is not None else None
-        self.gates = (
-            _empty(x, self.steps, self.n, GATES[kind] * self.size) if kind in ("LSTM", "GRU") else None
-        )
-        self.hn = _empty(x, self.steps, self.n, self.size) if kind == "GRU" else None
+        # What the backward needs of each step: the gates (LSTM), or the gates and the state's part (GRU).
+        kept = {"LSTM": 4, "GRU": 4}.get(kind)
+        self.kept = None if kept is None else _empty(x, self.steps, self.n, kept * self.size)
 
     def _with_initial(self, initial: Tensor) -> Tensor:
         states = _empty(initial, self.steps + 1, self.n, self.size)
         states.select(0, self.steps if self.reverse else 0).copy_(initial)
         return states
 
-    def old(self, states: Tensor, t: int) -> Tensor:
-        """The state before step ``t``."""
-        return _part(states, t + 1 if self.reverse else t, 0, self.size)
+    def _parts(self, buffer: Any, count: int, back: bool = False, shift: int = 0) -> list[R.Part]:
+        """A buffer's columns in ``count`` parts, in the order of the steps or ``back`` from the last one."""
+        descending = self.reverse != back
+        first, way = (self.steps - 1, -1) if descending else (0, 1)
+        width = buffer._layout.shape[2] // count
+        return [R.Part(buffer, first + shift, way, k * width, width) for k in range(count)]
 
-    def new(self, states: Tensor, t: int) -> Tensor:
-        """The state after step ``t``."""
-        return _part(states, t if self.reverse else t + 1, 0, self.size)
+    def _old(self, states: Any, back: bool = False) -> R.Part:
+        """The states before each step."""
+        return self._parts(states, 1, back, 1 if self.reverse else 0)[0]
+
+    def _new(self, states: Any, back: bool = False) -> R.Part:
+        """The states after each step."""
+        return self._parts(states, 1, back, 0 if self.reverse else 1)[0]
 
     def results(self, states: Tensor) -> Tensor:
         """The states after all steps, (T, N, H)."""
         return states.narrow(0, 0 if self.reverse else 1, self.steps)
 
+    def before(self, states: Tensor) -> Tensor:
+        """The states before all steps, (T, N, H)."""
+        return states.narrow(0, 1 if self.reverse else 0, self.steps)
+
     def last(self, states: Tensor) -> Tensor:
+        """The state after the last step, (N, H)."""
         return states.select(0, 0 if self.reverse else self.steps)
 
     def forward(self) -> None:
         """All steps, in the order of the direction."""
-        w = self.w.detach().t()
+        gates = GATES[self.kind]
+        own = _empty(self.x, 1, self.n, gates * self.size)  # the gates from the state, of one step
+        step = R.Step()
         b = None if self.b is None else self.b.detach()
-        from_state = _empty(self.x, 1, self.n, self.w.shape[0])
-        whole = from_state.select(0, 0)
-        for t in self.order:
-            gemm.run([whole], (self.old(self.h, t), w, b), {})
-            self._step(t, from_state)
-
-    def _step(self, t: int, from_state: Tensor) -> None:
-        h = self.new(self.h, t)
+        step.product(_still(own), self._old(self.h), self.w.t(), b)
+        inputs = [*self._parts(self.x, gates), *_still_parts(own, gates)]
+        h = self._new(self.h)
         if self.kind == "LSTM":
-            x, g = _parts(self.x, t, 4), _parts(from_state, 0, 4)
-            outputs = [*_parts(self.gates, t, 4), self.new(self.c, t), h]
-            R.run_into(R.lstm_step, outputs, [*x, *g, self.old(self.c, t)])
+            outputs = [*self._parts(self.kept, 4), self._new(self.c), h]
+            step.elementwise(R.lstm_step, outputs, [*inputs, self._old(self.c)])
         elif self.kind == "GRU":
-            x, g = _parts(self.x, t, 3), _parts(from_state, 0, 3)
-            R.run_into(R.gru_step, [*_parts(self.gates, t, 3), h], [*x, *g, self.old(self.h, t)])
-            _part(self.hn, t, 0, self.size).copy_(g[2])
+            step.elementwise(R.gru_step, [*self._parts(self.kept, 4), h], [*inputs, self._old(self.h)])
         else:
-            op = R.tanh_step if self.kind == "RNN_TANH" else R.relu_step
-            R.run_into(op, [h], [_part(self.x, t, 0, self.size), _part(from_state, 0, 0, self.size)])
+            step.elementwise(R.tanh_step if self.kind == "RNN_TANH" else R.relu_step, [h], inputs)
+        step.run(self.steps)
 
     def backward(self, dout: Tensor, dh: Tensor, dc: Any) -> tuple[Tensor, Tensor, Tensor, Any]:
         """Gradients of the gates from the input and from the state, of the initial state and cell."""
         width = GATES[self.kind] * self.size
         dx = _empty(self.x, self.steps, self.n, width)
         dg = _empty(self.x, self.steps, self.n, width) if self.kind == "GRU" else dx
-        carry = [_empty(dh, 1, self.n, self.size) for _ in range(2)]
-        carry[0].select(0, 0).copy_(dh)
-        cell = None
-        if dc is not None:
-            cell = _empty(dh, 1, self.n, self.size)
-            cell.select(0, 0).copy_(dc)
-        dnext = carry[0].select(0, 0)
-        through = carry[1].select(0, 0)
-        w = self.w.detach()
-        for t in reversed(self.order):
-            g = _part(dout, t, 0, self.size)
-            self._step_back(t, g, dnext, through, cell, dx, dg)
-            gemm.run([dnext], (_part(dg, t, 0, width), w, None), {})
-            if self.kind == "GRU":
-                dnext.add_(through)
-        return dx, dg, dnext, None if cell is None else cell.select(0, 0)
-
-    def _step_back(
-        self, t: int, g: Tensor, dnext: Tensor, through: Tensor, cell: Any, dx: Tensor, dg: Tensor
-    ) -> None:
+        dnext = dh.detach().clone().unsqueeze(0)
+        also = numtorch.zeros_like(dnext) if dc is None else dc.detach().clone().unsqueeze(0)
+        g = self._parts(dout, 1, True)[0]
+        step = R.Step()
         if self.kind == "LSTM":
-            d = cell.select(0, 0)
-            inputs = [*_parts(self.gates, t, 4), self.old(self.c, t), self.new(self.c, t), g, dnext, d]
-            R.run_into(R.lstm_step_back, [*_parts(dx, t, 4), d], inputs)
+            states = [self._old(self.c, True), self._new(self.c, True)]
+            inputs = [*self._parts(self.kept, 4, True), *states, g, _still(dnext), _still(also)]
+            step.elementwise(R.lstm_step_back, [*self._parts(dx, 4, True), _still(also)], inputs)
         elif self.kind == "GRU":
             inputs = [
-                *_parts(self.gates, t, 3),
-                _part(self.hn, t, 0, self.size),
-                self.old(self.h, t),
+                *self._parts(self.kept, 4, True),
+                self._old(self.h, True),
                 g,
-                dnext,
+                _still(dnext),
+                _still(also),
             ]
-            R.run_into(R.gru_step_back, [*_parts(dx, t, 3), *_parts(dg, t, 3), through], inputs)
+            outputs = [*self._parts(dx, 3, True), *self._parts(dg, 3, True), _still(also)]
+            step.elementwise(R.gru_step_back, outputs, inputs)
         else:
             op = R.tanh_step_back if self.kind == "RNN_TANH" else R.relu_step_back
-            R.run_into(op, [_part(dx, t, 0, self.size)], [self.new(self.h, t), g, dnext])
+            step.elementwise(op, self._parts(dx, 1, True), [self._new(self.h, True), g, _still(dnext)])
+        step.product(_still(dnext), self._parts(dg, 1, True)[0], self.w, None)
+        step.run(self.steps)
+        if self.kind == "GRU":
+            dnext = dnext + also
+        return dx, dg, dnext.squeeze(0), also.squeeze(0) if self.kind == "LSTM" else None
+
+
+def _still_parts(buffer: Tensor, count: int) -> list[R.Part]:
+    """Columns of a (1, N, C) buffer that every step uses."""
+    width = buffer._layout.shape[2] // count
+    return [R.Part(buffer, 0, 0, k * width, width) for k in range(count)]
+
+
+def _still(buffer: Tensor) -> R.Part:
+    return _still_parts(buffer, 1)[0]
 
 
 class _Scan(autograd.Function):
@@ -180,7 +168,7 @@ class _Scan(autograd.Function):
         dc = numtorch.zeros_like(c0) if dc is None and has_c else dc
         dx, dg, dh0, dc0 = run.backward(dout, dh, dc)
         flat = dg.reshape(-1, dg.shape[2])
-        old = run.h.narrow(0, 1 if run.reverse else 0, run.steps).reshape(-1, run.size)
+        old = run.before(run.h).reshape(-1, run.size)
         dw = flat.t() @ old if ctx.needs_input_grad[3] else None
         db = flat.sum(0) if has_b and ctx.needs_input_grad[4] else None
         return None, None, dx, dw, db, dh0, dc0

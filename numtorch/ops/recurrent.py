@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..autograd.mode import state
+from ..shape import layout
+from ..storage import Storage
+from ..tensor import Tensor
+from . import launch as launching
 from .elementwise import maximum, sigmoid, tanh, where
+from .matmul import gemm
 from .pointwise import Elementwise, elementwise
 
 
@@ -41,21 +47,22 @@ def lstm_step_back(i, f, u, o, c, cell, dh, dnext, dcell):
     )
 
 
-@elementwise(outputs=4, int_ok=False)
+@elementwise(outputs=5, int_ok=False)
 def gru_step(xr, xz, xn, hr, hz, hn, h):
-    """Reset gate, update gate and candidate, then the new hidden state."""
+    """Reset gate, update gate, candidate and its part from the state, then the new hidden state."""
     r = sigmoid(xr + hr)
     z = sigmoid(xz + hz)
     n = tanh(xn + r * hn)
-    return r, z, n, n + z * (h - n)
+    return r, z, n, hn, n + z * (h - n)
 
 
 @elementwise(outputs=7, int_ok=False)
-def gru_step_back(r, z, n, hn, h, dh, dnext):
-    """Gradients of the three gates from the input, of the three from the state, and of the old state
-    itself.
+def gru_step_back(r, z, n, hn, h, dh, dnext, kept):
+    """Gradients of the three gates from the input, of the three from the state, and of the old state itself.
+
+    ``kept`` is the last of these from the step after, ``dnext`` what came back through its gates.
     """
-    g = dh + dnext
+    g = dh + dnext + kept
     dn = g * ((1.0 - z) * (1.0 - n * n))
     dz = g * ((h - n) * (z * (1.0 - z)))
     dr = dn * (hn * (r * (1.0 - r)))
@@ -86,12 +93,120 @@ def relu_step_back(y, dh, dnext):
     return where(y > 0.0, dh + dnext, 0.0)
 
 
-def run_into(op: Elementwise, outputs: Sequence[Any], args: Sequence[Any]) -> None:
-    """Run an elementwise op into given tensors of one shape, without history."""
+# -- a step that is run many times
+
+
+class Part:
+    """Columns of step ``first``, ``first + way``, ... of a contiguous (T, N, C) buffer; ``way`` 0 stays
+    where it is.
+    """
+
+    __slots__ = ("buffer", "column", "first", "way", "width")
+
+    def __init__(self, buffer: Tensor, first: int, way: int, column: int, width: int):
+        self.buffer, self.first, self.way, self.column, self.width = buffer, first, way, column, width
+
+    def at(self, k: int) -> Tensor:
+        """The tensor of repetition ``k``: an alias of the buffer, without history."""
+        buffer = self.buffer
+        _, n, c = buffer._layout.shape
+        la = layout((n, self.width), (c, 1), buffer._layout.dtype, buffer._layout.device)
+        offset = buffer._offset + (self.first + k * self.way) * n * c + self.column
+        part = Tensor._make(buffer._storage, offset, la)
+        if state.recorder is not None:
+            state.recorder.alias(buffer, part)
+        return part
+
+    def step(self) -> int:
+        """By how many bytes its address moves with each repetition."""
+        _, n, c = self.buffer._layout.shape
+        return self.way * n * c * self.buffer._layout.itemsize
+
+
+class Step:
+    """Launches that are repeated with moving operands: matrix products and elementwise ops, without history.
+
+    On the CPU the plans are made once and the addresses counted on; while a trace records, or elsewhere,
+    each repetition
+    goes the common way.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Any, list[Part], list[Any]]] = []
+
+    def product(self, out: Part, a: Part, b: Tensor, bias: Tensor | None) -> None:
+        """``out = a @ b + bias``."""
+        self._calls.append((None, [out], [a, b, bias]))
+
+    def elementwise(self, op: Elementwise, outputs: Sequence[Part], inputs: Sequence[Part]) -> None:
+        """``outputs = op(inputs)``; an output may be an input."""
+        self._calls.append((op, list(outputs), list(inputs)))
+
+    def run(self, times: int) -> None:
+        """All launches, ``times`` times."""
+        first = self._calls[0][1][0].buffer
+        if not times or not first._layout.numel:
+            return
+        if state.recorder is None and state.anomaly is None and first._layout.device == "cpu":
+            self._count_on(times)
+        else:
+            for k in range(times):
+                for op, outputs, inputs in self._calls:
+                    found = [x.at(k) if type(x) is Part else x for x in inputs]
+                    if op is None:
+                        gemm.run([outputs[0].at(k)], tuple(found), {})
+                    else:
+                        _run_into(op, [o.at(k) for o in outputs], found)
+        for _, outputs, _ in self._calls:
+            for o in outputs:
+                o.buffer._storage.version += 1
+
+    def _count_on(self, times: int) -> None:
+        call = launching.driver()
+        planned = [
+            _planned_product(*outputs, *inputs) if op is None else _planned(op, outputs, inputs)
+            for op, outputs, inputs in self._calls
+        ]
+        for k in range(times):
+            for address, chunks, pointers, words, _ in planned:
+                call(address, chunks, *[start + k * step for start, step in pointers], *words)
+
+
+def _planned(op: Elementwise, outputs: list[Part], inputs: list[Any]) -> tuple:
+    """(address, chunks, [(first address, step)], words, what must stay alive) of an elementwise launch."""
+    outs, args = [o.at(0) for o in outputs], [x.at(0) for x in inputs]
+    plan = _plan_into(op, outs, args)
+    parts = [*outputs, *(inputs[i] for i in plan.tensors)]
+    tensors = [*outs, *(args[i] for i in plan.tensors)]
+    pointers = [(t._address(), p.step()) for t, p in zip(tensors, parts)]
+    return plan.address, plan.chunks, pointers, plan.words, tensors
+
+
+def _planned_product(out: Part, a: Part, b: Tensor, bias: Tensor | None) -> tuple:
+    """The same of a matrix product."""
+    tensors = [out.at(0), a.at(0)]
+    steps = {t._address(): p.step() for t, p in zip(tensors, (out, a))}
+    assert gemm._plan is not None
+    (launch,) = gemm._plan(tensors[:1], tensors[1], b, bias)
+    pointers, keep = [], [tensors, launch.pointers]
+    for p in launch.pointers:
+        if isinstance(p, launching.Scratch):
+            memory = Storage(p.nbytes)
+            keep.append(memory)
+            p = memory.ptr
+        address = p if type(p) is int else p._address()
+        pointers.append((address, steps.get(address, 0)))
+    return launch.address(), launch.chunks(), pointers, launch.words, keep
+
+
+def _plan_into(op: Elementwise, outputs: Sequence[Tensor], args: Sequence[Tensor]) -> Any:
     key = ("into", *[t._layout for t in outputs], *[a._layout for a in args])
     plan = op._plans.get(key)
     if plan is None:
         plan, _ = op.plan(key, tuple(args), out=[t._layout for t in outputs])
-    op.execute(plan, outputs, args)
-    for t in outputs:
-        t._storage.version += 1
+    return plan
+
+
+def _run_into(op: Elementwise, outputs: Sequence[Tensor], args: Sequence[Tensor]) -> None:
+    """Run an elementwise op into given tensors of one shape, without history."""
+    op.execute(_plan_into(op, outputs, args), outputs, args)
