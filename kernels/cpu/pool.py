@@ -6,10 +6,14 @@ input plane of each maximum (int64), as PyTorch: the first of equal values, the 
 rows of the output (planes * yd * yh) where those are independent.
 """
 
+from numpy import int64
+
 from ..jit import T, T_ptr, device, i64, i64_ptr, kernel
-from ..memory import offset, split
+from ..memory import offset, select, split, stack
 
 REASSOC = frozenset({"contract", "reassoc"})
+WIDTH = 512  # input columns worked on at a time
+HALVES = 2 * WIDTH
 
 
 def shape_words(input, output, kernel=None, stride=None, padding=0, dilation=None) -> tuple[int, ...]:
@@ -33,9 +37,43 @@ def shape_words(input, output, kernel=None, stride=None, padding=0, dilation=Non
 @device
 def taps_inside(start, taps, step, size):
     """(first, end): the k in 0..taps with 0 <= start + k * step < size."""
+    if start >= 0 and start + (taps - 1) * step < size:
+        return 0, taps
     first = 0 if start >= 0 else (step - 1 - start) // step
     end = 0 if start >= size else (size - start + step - 1) // step
     return first, (end if end < taps else taps)
+
+
+@device
+def outputs_touching(begin, end, padding, taps, stride, step, outputs):
+    """(first, end) of the outputs whose windows may hold one of the columns begin..end."""
+    first = (begin + padding - (taps - 1) * step + stride - 1) // stride
+    last = (end - 1 + padding) // stride + 1
+    return (0 if first < 0 else first), (last if last < outputs else outputs)
+
+
+@device
+def column_maxima(best, line, p, first, count, xh, xw, z, z0, z1, ld, v, v0, v1, lh):
+    """For columns first..first + count: the largest over the window's rows and the start of its row.
+
+    Results alternate between the halves of the buffers (so that no store depends on a load of its own place);
+    returns where the last half begins.
+    """
+    half = 0
+    for kz in range(z0, z1):
+        for kv in range(v0, v1):
+            row = ((z + kz * ld) * xh + v + kv * lh) * xw
+            x = offset(p, row + first)
+            if kz == z0 and kv == v0:
+                for i in range(count):
+                    best[i], line[i] = x[i], row
+            else:
+                for i in range(count):
+                    better = (x[i] > best[half + i]) | (x[i] != x[i])
+                    best[WIDTH - half + i] = select(better, x[i], best[half + i])
+                    line[WIDTH - half + i] = select(better, row, line[half + i])
+                half = WIDTH - half
+    return half
 
 
 @kernel
@@ -44,7 +82,11 @@ def max_pool(
     kd: i64, kh: i64, kw: i64, sd: i64, sh: i64, sw: i64, pd: i64, ph: i64, pw: i64,
     ld: i64, lh: i64, lw: i64, chunk: i64, nchunks: i64,
 ):  # fmt: skip
-    """y, index [planes, output] = the largest of each window of x, and where it is; units: output rows."""
+    """y, index [planes, output] = the largest of each window of x, and where it is; units: output rows.
+
+    Down the columns first (vectorised, in pieces of WIDTH columns), then along each window's row of maxima.
+    """
+    top, line = stack(HALVES, T), stack(HALVES, int64)
     lo, hi = split(planes * yd * yh, chunk, nchunks)
     for row in range(lo, hi):
         plane = row // (yd * yh)
@@ -53,21 +95,28 @@ def max_pool(
         v = (row - row // yh * yh) * sh - ph
         z0, z1 = taps_inside(z, kd, ld, xd)
         v0, v1 = taps_inside(v, kh, lh, xh)
-        for o in range(yw):
-            u = o * sw - pw
-            u0, u1 = taps_inside(u, kw, lw, xw)
-            at = ((z + z0 * ld) * xh + v + v0 * lh) * xw + u + u0 * lw
-            best = p[at]
-            for kz in range(z0, z1):
-                for kv in range(v0, v1):
-                    line = ((z + kz * ld) * xh + v + kv * lh) * xw + u
-                    for ku in range(u0, u1):
-                        value = p[line + ku * lw]
-                        better = value > best or value != value
-                        best = value if better else best
-                        at = line + ku * lw if better else at
-            y[row * yw + o] = best
-            index[row * yw + o] = at
+        begin = 0
+        while begin < xw:
+            end = xw if xw - begin < WIDTH else begin + WIDTH
+            half = column_maxima(top, line, p, begin, end - begin, xh, xw, z, z0, z1, ld, v, v0, v1, lh)
+            first, last = outputs_touching(begin, end, pw, kw, sw, lw, yw)
+            for o in range(first, last):
+                u = o * sw - pw
+                u0, u1 = taps_inside(u - begin, kw, lw, end - begin)
+                if u0 < u1:
+                    i = half + u - begin + u0 * lw
+                    best, at = top[i], line[i] + u + u0 * lw
+                    if begin > 0 and u + (u0 - 1) * lw >= 0 and u0 > 0:
+                        best, at = y[row * yw + o], index[row * yw + o]
+                    for k in range(u0, u1):
+                        value = top[half + u - begin + k * lw]
+                        here = line[half + u - begin + k * lw] + u + k * lw
+                        # of equal values the first in the plane counts, of several NaN the last
+                        better = (value > best) | ((value == best) & (here < at))
+                        better = better | ((value != value) & ((best == best) | (here > at)))
+                        best, at = select(better, value, best), select(better, here, at)
+                    y[row * yw + o], index[row * yw + o] = best, at
+            begin = end
 
 
 @kernel
@@ -129,7 +178,7 @@ def average_window(start, taps, size, padding):
     return (0 if start < 0 else start), (end if end < size else size), end - start
 
 
-@kernel(fastmath=REASSOC)
+@kernel
 def avg_pool(
     y: T_ptr, x: T_ptr, planes: i64, xd: i64, xh: i64, xw: i64, yd: i64, yh: i64, yw: i64,
     kd: i64, kh: i64, kw: i64, sd: i64, sh: i64, sw: i64, pd: i64, ph: i64, pw: i64,
@@ -137,23 +186,36 @@ def avg_pool(
 ):  # fmt: skip
     """y[planes, output] = sum of each window, divided by `divisor` or if that is 0 by the window's size.
 
-    That size counts the padding if `include`. Units: output rows.
+    That size counts the padding if `include`. Units: output rows. Columns first, as in max_pool.
     """
+    sums = stack(WIDTH, T)
     lo, hi = split(planes * yd * yh, chunk, nchunks)
     for row in range(lo, hi):
         plane = row // (yd * yh)
         p = offset(x, plane * xd * xh * xw)
         z0, z1, zn = average_window((row // yh - plane * yd) * sd - pd, kd, xd, pd)
         v0, v1, vn = average_window((row - row // yh * yh) * sh - ph, kh, xh, ph)
-        for o in range(yw):
-            u0, u1, un = average_window(o * sw - pw, kw, xw, pw)
-            size = zn * vn * un if include != 0 else (z1 - z0) * (v1 - v0) * (u1 - u0)
-            total = T(0)
+        begin = 0
+        while begin < xw:
+            end = xw if xw - begin < WIDTH else begin + WIDTH
+            for i in range(end - begin):
+                sums[i] = T(0)
             for z in range(z0, z1):
                 for v in range(v0, v1):
-                    for i in range((z * xh + v) * xw + u0, (z * xh + v) * xw + u1):
-                        total += p[i]
-            y[row * yw + o] = total / T(size if divisor == 0 else divisor)
+                    source = offset(p, (z * xh + v) * xw + begin)
+                    for i in range(end - begin):
+                        sums[i] += source[i]
+            first, last = outputs_touching(begin, end, pw, kw, sw, 1, yw)
+            for o in range(first, last):
+                u0, u1, un = average_window(o * sw - pw, kw, xw, pw)
+                total = T(0) if u0 >= begin else y[row * yw + o]
+                for u in range(u0 if u0 >= begin else begin, u1 if u1 <= end else end):
+                    total += sums[u - begin]
+                if u1 <= end:
+                    size = zn * vn * un if include != 0 else (z1 - z0) * (v1 - v0) * (u1 - u0)
+                    total /= T(size if divisor == 0 else divisor)
+                y[row * yw + o] = total
+            begin = end
 
 
 @kernel
@@ -162,7 +224,8 @@ def avg_pool_backward(
     kd: i64, kh: i64, kw: i64, sd: i64, sh: i64, sw: i64, pd: i64, ph: i64, pw: i64,
     include: i64, divisor: i64, chunk: i64, nchunks: i64,
 ):  # fmt: skip
-    """dx[planes, input], all of it written; units: planes."""
+    """dx[planes, input], all of it written; units: planes. Along the columns first, then to each row."""
+    share = stack(WIDTH, T)
     lo, hi = split(planes, chunk, nchunks)
     for plane in range(lo, hi):
         out = offset(dx, plane * xd * xh * xw)
@@ -171,14 +234,22 @@ def avg_pool_backward(
         for row in range(yd * yh):
             z0, z1, zn = average_window(row // yh * sd - pd, kd, xd, pd)
             v0, v1, vn = average_window((row - row // yh * yh) * sh - ph, kh, xh, ph)
-            for o in range(yw):
-                u0, u1, un = average_window(o * sw - pw, kw, xw, pw)
-                size = zn * vn * un if include != 0 else (z1 - z0) * (v1 - v0) * (u1 - u0)
-                share = g[(plane * yd * yh + row) * yw + o] / T(size if divisor == 0 else divisor)
+            for begin in range(0, xw, WIDTH):
+                end = xw if xw - begin < WIDTH else begin + WIDTH
+                for i in range(end - begin):
+                    share[i] = T(0)
+                first, last = outputs_touching(begin, end, pw, kw, sw, 1, yw)
+                for o in range(first, last):
+                    u0, u1, un = average_window(o * sw - pw, kw, xw, pw)
+                    size = zn * vn * un if include != 0 else (z1 - z0) * (v1 - v0) * (u1 - u0)
+                    part = g[(plane * yd * yh + row) * yw + o] / T(size if divisor == 0 else divisor)
+                    for u in range(u0 if u0 >= begin else begin, u1 if u1 <= end else end):
+                        share[u - begin] += part
                 for z in range(z0, z1):
                     for v in range(v0, v1):
-                        for i in range((z * xh + v) * xw + u0, (z * xh + v) * xw + u1):
-                            out[i] += share
+                        to = offset(out, (z * xh + v) * xw + begin)
+                        for i in range(end - begin):
+                            to[i] += share[i]
 
 
 @device

@@ -19,6 +19,9 @@ CASES = [
     ((5, 4, 6), (2, 3, 2), 2, (1, 1, 0), 1, True),
     ((1, 1), 1, 1, 0, 1, False),
     ((6, 6), 6, 6, 0, 1, False),
+    ((1200,), 3, 2, 1, 1, False),  # several pieces of columns
+    ((2, 1100), (2, 601), (1, 7), (0, 300), 1, False),
+    ((1500,), 5, 3, 2, 300, False),
 ]
 PLANES = 3
 
@@ -131,7 +134,7 @@ def test_average(sizes, include, divisor, dtype):
     matrix = np.zeros((outputs, x.shape[1]))
     for o, (place, padded) in enumerate(windows(shape, k, s, p, d, out)):
         matrix[o, place] = 1 / (divisor or (padded if include else len(place)))
-    np.testing.assert_allclose(y, x @ matrix.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(y, x @ matrix.T, rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(dx, g @ matrix, rtol=1e-5, atol=1e-6)
 
 
@@ -162,7 +165,7 @@ def test_adaptive(shape, out, dtype):
     g, dx = RNG.normal(size=(PLANES, outputs)).astype(dtype), np.empty_like(x)
     chunked(K.adaptive_avg_pool, [y], x, *words)
     chunked(K.adaptive_avg_pool_backward, [dx], g, *words)
-    np.testing.assert_allclose(y, x @ matrix.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(y, x @ matrix.T, rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(dx, g @ matrix, rtol=1e-5, atol=1e-6)
 
 
