@@ -14,6 +14,7 @@ import numpy as np
 from ..target import target
 from .conv import BIAS, READ, taps_kernel
 from .conv_weight import bias_grad, partials_kernel, weight_sum
+from .matmul import matmul_plan
 from .plan import LOWEST, Launch, slots
 
 Triple = tuple[int, int, int]
@@ -249,12 +250,32 @@ def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan
     return Plan((launch,), 0)
 
 
+def _is_product(conv: Conv) -> bool:
+    """Whether every output pixel sees one input pixel: then the planes are the rows of a matrix product."""
+    return conv.groups == 1 and max(conv.kernel) == 1 and max(conv.stride) == 1 and max(conv.padding) == 0
+
+
+@lru_cache(maxsize=1024)
+def _product(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
+    """A 1x1 convolution as out[n] = weight x[n] (+ bias), or its input gradient with the weight transposed."""
+    size, lay = conv.input, _layout(conv, grad)
+    pixels = size[0] * size[1] * size[2]
+    beta, bias = float(flags & READ != 0), (1, 0) if flags & BIAS else None
+    launch = matmul_plan(
+        lay.M, pixels, lay.Q, (lay.wm, lay.wq), (pixels, 1), T, batch=(1, conv.N), b_batch=(0, lay.Q * pixels),
+        beta=beta, bias=bias, relu=relu,
+    )  # fmt: skip
+    names = {"c": "out", "a": "weight", "b": "x", "bias": "bias", "scratch": "scratch"}
+    return Plan((launch._replace(pointers=tuple(names[name] for name in launch.pointers)),), 0)
+
+
 def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> Plan:
     """Plan out = conv(x, weight) + bias, then max(., 0) with `relu`: pointers out, weight, x, bias, table, scratch.
 
     Example: `forward_plan(Conv(64, 1, 10, (1, 28, 28), (1, 5, 5)), "float32", bias=True)`
     """
-    return _correlation(conv, T, False, BIAS if bias else 0, relu)
+    plan = _product if _is_product(conv) else _correlation
+    return plan(conv, T, False, BIAS if bias else 0, relu)
 
 
 def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = False, relu: bool = False) -> Plan:
@@ -262,7 +283,8 @@ def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = F
 
     With `bias` (one number per input channel) and `relu` it is the forward pass of a transposed convolution.
     """
-    return _correlation(conv, T, True, (READ if accumulate else 0) | (BIAS if bias else 0), relu)
+    plan = _product if _is_product(conv) else _correlation
+    return plan(conv, T, True, (READ if accumulate else 0) | (BIAS if bias else 0), relu)
 
 
 def _weight_tables(

@@ -254,10 +254,10 @@ def matmul_plain(
 
 
 def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize: int) -> tuple[int, int, int]:
-    """(MB, NB, KC): an A block for half of L2, a B panel for half of L1, and enough units for the threads."""
-    kc_most = 384
+    """(MB, NB, KC): a B panel of at most 32 KiB (L1), an A block of at most 192 KiB (L2), units for the threads."""
+    kc_most = 32768 // (width * itemsize)
     kc = K if K <= kc_most else -(-K // -(-K // kc_most))
-    most = 768 // itemsize  # 192 rows of float32
+    most = 196608 // (kc_most * itemsize)
     mblocks = max(1, -(-M // most))
     mb = -(-M // (mblocks * rows)) * rows
     wanted = max(1, min(16 // max(1, mblocks * batch), 2 * mb * N * K // 1_000_000))
