@@ -21,7 +21,9 @@ from typing import Any, ClassVar
 import numtorch
 
 from ..autograd.mode import state as mode
+from ..ops.declare import empty_like_layout
 from ..ops.elementwise import where
+from ..shape import contiguous
 from ..tensor import Tensor
 from .group import Group
 from .optimizer import Optimizer
@@ -69,7 +71,7 @@ def count(like: Tensor, value: float = 0.0) -> Tensor:
 def cell(like: Tensor) -> Tensor:
     """A new 0-d float64 tensor for a number that is computed once per step (a bias correction, a decayed
     rate)."""
-    return numtorch.empty((), dtype=numtorch.float64, device=like.device)
+    return empty_like_layout(contiguous((), numtorch.float64, like._layout.device))
 
 
 def option(group: dict[str, Any], name: str) -> Any:
@@ -100,17 +102,13 @@ def one_more(t: Any) -> Any:
     return t + 1.0
 
 
-@functools.cache
-def _names(rule: Callable) -> tuple[str, ...]:
-    return tuple(inspect.signature(rule).parameters)
-
-
 class Numbers:
     """The numbers of a group's rules, by name, computed again when one of the group's options has changed."""
 
     def __init__(self, group: Any, compute: Callable[[Any], dict[str, Any]]):
         self.group, self.compute = group, compute
-        self.live: dict[str, Any] = {}  # while a trace is recorded: one live number per name
+        self._live: dict[str, Any] = {}  # while a trace is recorded: one live number per name
+        self._by_rule: dict[Callable, dict[str, Any]] = {}
         self._refresh()
 
     def _refresh(self) -> None:
@@ -133,9 +131,17 @@ class Numbers:
         """One of them: a number, or what gives it at each replay of the trace that is being recorded."""
         if mode.recorder is None:
             return self.values[name]
-        found = self.live.get(name)
+        found = self._live.get(name)
         if found is None:
-            found = self.live[name] = numtorch.ops.live(functools.partial(self.current, name))
+            found = self._live[name] = numtorch.ops.live(functools.partial(self.current, name))
+        return found
+
+    def of(self, rule: Callable, skip: int) -> dict[str, Any]:
+        """Those that a rule takes after ``skip`` tensors."""
+        found = self._by_rule.get(rule)
+        if found is None:
+            names = tuple(inspect.signature(rule).parameters)[skip:]
+            found = self._by_rule[rule] = {name: self.get(name) for name in names}
         return found
 
 
@@ -144,7 +150,7 @@ def numbers_of(group: Any, compute: Callable[[Any], dict[str, Any]]) -> Numbers:
     if type(group) is not Group or mode.recorder is not None:
         return Numbers(group, compute)
     found = group.numbers
-    if found is None or found.version is None or found.version != group.version:
+    if found is None or found.version is None or found.version != group.version or found.compute != compute:
         found = group.numbers = Numbers(group, compute)
     return found
 
@@ -154,8 +160,7 @@ def apply(rule: Callable, tensors: Sequence[Tensor], reads: Sequence[Any], numbe
 
     Raises RuntimeError if a read tensor doesn't fit the shape of those that are written.
     """
-    names = _names(rule)[len(tensors) + len(reads) :]
-    scalars = {name: numbers.get(name) for name in names}
+    scalars = numbers.of(rule, len(tensors) + len(reads))
     if not mode.grad:
         numtorch.ops.update(rule, tensors=tensors, reads=reads, scalars=scalars)
         return
