@@ -65,10 +65,7 @@ def rms_norm(
     """x / sqrt(mean(x**2) + eps) * weight over the last dimensions; eps defaults to the dtype's."""
     shape = _shape(normalized_shape)
     _check_normalized("rms_norm", input, shape, weight=weight)
-    eps = numtorch.finfo(input.dtype).eps if eps is None else eps
-    dims = tuple(range(-len(shape), 0))
-    scaled = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
-    return scaled if weight is None else scaled * weight
+    return ops.rms_norm(input, shape, weight, eps)
 
 
 def group_norm(
