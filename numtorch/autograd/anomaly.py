@@ -11,8 +11,10 @@ import math
 import sys
 import traceback
 import warnings
-from typing import Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from .._source import is_internal
 from .mode import set_anomaly, state
 
 
@@ -94,7 +96,7 @@ class Settings:
             self.busy = False
 
     def _bad(self, t: Any) -> str:
-        """"nan", "inf" or nothing."""
+        """ "nan", "inf" or nothing."""
         la = t._layout
         if not la.dtype.is_floating_point or la.numel == 0 or la.device != "cpu":
             return ""
@@ -197,14 +199,11 @@ def _inputs_at(out: Any, inputs: Sequence[Any], what: str) -> list[str]:
 
 def _user_stack() -> list[str]:
     """The stack of the running call without this package's frames, as text."""
-    import os
-
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     frames = traceback.extract_stack(sys._getframe(2), limit=60)
-    return traceback.format_list([f for f in frames if not f.filename.startswith(package)])
+    return traceback.format_list([f for f in frames if not is_internal(f.filename)])
 
 
-class detect_anomaly:  # noqa: N801 - PyTorch's name
+class detect_anomaly:
     """Within the block, the first op or backward function that makes a NaN raises RuntimeError naming the place.
 
     ``check_inf``: infinities too; ``check_forward``: look at forward results as well (default).
@@ -230,10 +229,12 @@ class detect_anomaly:  # noqa: N801 - PyTorch's name
         set_anomaly(self._before.pop())
 
 
-class set_detect_anomaly(detect_anomaly):  # noqa: N801 - PyTorch's name
+class set_detect_anomaly(detect_anomaly):
     """Switch anomaly detection on or off at once; used with ``with``, the setting is restored afterwards."""
 
-    def __init__(self, mode: bool, check_nan: bool = True, check_inf: bool = False, check_forward: bool = True):
+    def __init__(
+        self, mode: bool, check_nan: bool = True, check_inf: bool = False, check_forward: bool = True
+    ):
         super().__init__(check_nan, check_inf, check_forward)
         self._previous = state.anomaly
         set_anomaly(self.settings if mode else None)

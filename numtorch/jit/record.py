@@ -8,16 +8,15 @@ their first change, so that a recording can be undone.
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
-from typing import Any, Callable, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from .._source import is_internal
 from ..autograd.mode import set_recorder, state
 from ..ops.launch import Launch
 from ..shape import Layout
 from ..storage import Storage
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Ref(NamedTuple):
@@ -47,7 +46,7 @@ class Live(float):
 class Entry:
     """One recorded op: its launches or its elementwise plan, what it wrote and read, and the user's source line."""
 
-    __slots__ = ("name", "op", "plan", "launches", "outputs", "inputs", "attrs", "line", "backward", "order")
+    __slots__ = ("attrs", "backward", "inputs", "launches", "line", "name", "op", "order", "outputs", "plan")
 
     def __init__(self, name: str, outputs: Sequence[Ref], inputs: Sequence[Any], line: str):
         self.name, self.outputs, self.inputs, self.line = name, list(outputs), list(inputs), line
@@ -90,7 +89,9 @@ class Recorder:
         self.guards: list[Guard] = []
         self.created: dict[int, Storage] = {}
         self.undo: dict[int, tuple[Storage, bytes]] = {}  # captured memory before its first change
-        self.first: dict[int, bytes | None] = {}  # internal memory after its first write, once it is written again
+        self.first: dict[
+            int, bytes | None
+        ] = {}  # internal memory after its first write, once it is written again
         self.written: set[int] = set()  # captured storages that were changed
         self.constants: list[Any] = []
         self.grads: dict[int, tuple[Any, Any]] = {}  # id(tensor) -> (tensor, its grad before)
@@ -133,7 +134,12 @@ class Recorder:
 
     def elementwise(self, op: Any, plan: Any, outputs: Sequence[Any], args: Sequence[Any]) -> None:
         """An elementwise op has run."""
-        e = Entry(op.name, [ref(t) for t in outputs], [ref(a) if hasattr(a, "_layout") else a for a in args], user_line())
+        e = Entry(
+            op.name,
+            [ref(t) for t in outputs],
+            [ref(a) if hasattr(a, "_layout") else a for a in args],
+            user_line(),
+        )
         e.op, e.plan, e.backward = op, plan, self.in_backward
         for a in args:
             if type(a) is Live:
@@ -142,15 +148,26 @@ class Recorder:
                 self.captured[id(a)] = a
         self.entries.append(e)
 
-    def launches(self, op: Any, launches: Sequence[Launch], outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict) -> None:
+    def launches(
+        self, op: Any, launches: Sequence[Launch], outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict
+    ) -> None:
         """A kernel op has run."""
-        e = Entry(op.name, [ref(t) for t in outputs], [ref(t) for t in inputs if hasattr(t, "_layout")], user_line())
+        e = Entry(
+            op.name, [ref(t) for t in outputs], [ref(t) for t in inputs if hasattr(t, "_layout")], user_line()
+        )
         e.op, e.attrs, e.backward = op, attrs, self.in_backward
         for t in inputs:
             if hasattr(t, "_layout"):
                 self.captured[id(t)] = t
         e.launches = [
-            Launch(la.kernel, la.env, [ref(p) if hasattr(p, "_layout") else p for p in la.pointers], la.words, la.units, la.cost)
+            Launch(
+                la.kernel,
+                la.env,
+                [ref(p) if hasattr(p, "_layout") else p for p in la.pointers],
+                la.words,
+                la.units,
+                la.cost,
+            )
             for la in launches
         ]
         self.entries.append(e)
@@ -175,7 +192,9 @@ class Recorder:
 
     def read(self, t: Any, what: str) -> None:
         """All values were read (``numpy()``, ``tolist()``, printing)."""
-        self._guard(t, ctypes.string_at(t._storage.ptr, t._storage.nbytes) if t._storage.nbytes <= 1 << 16 else None)
+        self._guard(
+            t, ctypes.string_at(t._storage.ptr, t._storage.nbytes) if t._storage.nbytes <= 1 << 16 else None
+        )
 
     def _guard(self, t: Any, value: Any) -> None:
         if value is None:
@@ -214,11 +233,11 @@ class Recorder:
 
 
 def user_line() -> str:
-    """"file:line" of the innermost frame outside of this package, or the outermost one."""
+    """ "file:line" of the innermost frame outside of this package, or the outermost one."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and not name.startswith("<frozen"):
+        if not is_internal(name):
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
