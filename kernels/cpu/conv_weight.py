@@ -17,24 +17,10 @@ from functools import cache
 from typing import Any
 
 from ..jit import VL, T, T_ptr, device, i64, i64_ptr, kernel
-from ..memory import offset, split
+from ..memory import offset, select, split
 from ..simd import spread, spread_at, tile_fma, tile_load, tile_store, tile_zero, vadd, vload, vloadn, vsum, vzero
 from .conv import copy_planes
-
-
-@device
-def transpose_pixels(to, width, room, dy, channel_step, row_step, channels, rows, cols):
-    """Panels of `width` channels, `room` pixels each: to[j // width, y * cols + x, j % width] = dy[j, y, x], zeros at the end."""
-    for line in range((channels + width - 1) // width * width * rows):
-        j, y = line // rows, line % rows
-        panel = offset(to, (j // width * room + y * cols) * width + j % width)
-        source = offset(dy, j * channel_step + y * row_step)
-        if j < channels:
-            for x in range(cols):
-                panel[x * width] = source[x]
-        else:
-            for x in range(cols):
-                panel[x * width] = T(0)
+from .matmul import pack
 
 
 @cache
@@ -55,6 +41,7 @@ def partials_kernel(rows: int, vectors: int) -> Any:
         `one` is 1, at run time so that copy_planes is not compiled once more for a constant.
         """
         width = vectors * VL
+        panel = (IB * YB * XB + VL) * width  # pack spoils up to VL - 1 lines behind the pixels
         pixels, area = offset(table, block_rows), OD * OH * OW
         planes = offset(scratch, chunk * chunk_words)
         turned = offset(planes, IB * CB * KD * height * pitch + VL)
@@ -74,11 +61,16 @@ def partials_kernel(rows: int, vectors: int) -> Any:
                         offset(planes, i * CB * KD * height * pitch), offset(x, (ng * Q + c0) * ID * IH * IW), channels, KD,
                         oz * SD - PD, LD, ID, IH, IW, one, one, height, one, y0 * SH - PH, pitch, one, x0 * SW - PW,
                     )  # fmt: skip
-                    first = offset(dy, ng * M * area + (oz * OH + y0) * OW + x0)
-                    transpose_pixels(offset(turned, i * ny * nx * width), width, IB * YB * XB, first, area, OW, M, ny, nx)
+                    # dy turned: pixels x output channels, in panels; rows of pixels that follow each other are one
+                    lines, length = select(nx == OW, one, ny), select(nx == OW, ny * nx, nx)
+                    for t in range((M + width - 1) // width * lines):
+                        p, y = t // lines, t % lines
+                        source = offset(dy, (ng * M + p * width) * area + (oz * OH + y0 + y) * OW + x0)
+                        to = offset(turned, p * panel + (i * ny * nx + y * nx) * width)
+                        pack(to, width, area, source, one, area, length, min(width, M - p * width))
                 places = offset(pixels, x0 // max(OW - XB, 1) * IB * YB * XB)
                 for p in range((M + width - 1) // width):
-                    vs = spread(offset(turned, p * IB * YB * XB * width), VL, vectors, vectors)
+                    vs = spread(offset(turned, p * panel), VL, vectors, vectors)
                     for q in range(block_rows // rows):
                         os = spread(offset(result, q * rows * block_cols + p * width), VL, vectors, vectors)
                         ws = spread_at(planes, table, q * rows, rows)
