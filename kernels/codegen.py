@@ -2,14 +2,15 @@
 
     program = Program(
         inputs=["float32", "float32"], scalars=[("alpha", "real")], outputs=["float32"],
-        steps=[Step(scaled_add, ("x0", "x1", "alpha"), ("t",), "float32"), Step(tanh, ("t",), ("y0",), "float32")],
+        steps=[Step(scaled_add, ("x0", "x1", "alpha"), ("t",), "float32"), Step(tanh, ("t",), ("y0",),
+        "float32")],
     )
     layout, words = program.words(shape, strides)               # strides: outputs, then inputs
     launch(program.kernel(layout).address(), nchunks, *output_pointers, *input_pointers, *words, *scalars)
 
-Inputs are called x0, x1, ..., outputs y0, y1, ...; a step reads inputs, scalars, outputs of earlier steps, numbers, and
-`index` (the element's number in the broadcast shape). Steps are rounded one by one: no operation of one step is
-contracted with one of another, so a fused program gives the same bits as its steps alone.
+Inputs are called x0, x1, ..., outputs y0, y1, ...; a step reads inputs, scalars, outputs of earlier steps,
+numbers, and `index` (the element's number in the broadcast shape). Steps are rounded one by one: no operation
+of one step is contracted with one of another, so a fused program gives the same bits as its steps alone.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from typing import Any
 from . import jit, scalar
 from .bodies import Body, BodyError, body_of
 from .cpu import elementwise
-from .expressions import FLOATS, Value, Writer, name_of
+from .expressions import Writer
 from .geometry import Walk, intern, walk_of
+from .values import FLOATS, Value, name_of
 
 __all__ = ["Body", "BodyError", "Bound", "Program", "Step", "Walk", "body_of", "walk_of"]
 
@@ -41,32 +43,17 @@ _POINTERS = {
     "uint8": "u8_ptr",
     "bool": "u8_ptr",
 }
-_RESERVED = {
-    "n",
-    "i",
-    "lo",
-    "hi",
-    "chunk",
-    "nchunks",
-    "grid",
-    "tile",
-    "width",
-    "height",
-    "where",
-    "T",
-    "S",
-    "index",
-    "inf",
-    "nan",
-}
-
-
+# Names that the text uses itself; a scalar of such a name gets an underscore.
+_RESERVED = frozenset(
+    "n i chunk nchunks index first step T S inf nan select start independent kernel device pointer real i64 f64 "
+    "range min max abs bool int64 int32 int16 int8 uint8 float32 float64".split()
+)
 _IMPORTS = {
     "math": ("inf", "nan"),
     "numpy": ("float32", "float64", "int16", "int32", "int64", "int8", "uint8"),
     "jit": (
-        "S", "S_ptr", "T", "T_ptr", "device", "f32_ptr", "f64", "f64_ptr", "i32_ptr", "i64", "i64_ptr", "kernel", "pointer",
-        "real", "u8_ptr",
+        "S", "S_ptr", "T", "T_ptr", "device", "f32_ptr", "f64", "f64_ptr", "i32_ptr", "i64", "i64_ptr",
+        "kernel", "pointer", "real", "u8_ptr",
     ),
     "loops": ("independent", "start"),
     "memory": ("select",),
@@ -75,7 +62,8 @@ _IMPORTS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One op of a program: `outs = body(args)` computed in `compute_dtype`; only result number `component` if given."""
+    """One op of a program: `outs = body(args)` computed in `compute_dtype`; only result number `component` if
+    given."""
 
     body: Callable[..., Any]
     args: tuple[Any, ...]
@@ -85,7 +73,8 @@ class Step:
 
 
 class Bound:
-    """A kernel with the dtypes of its program: `address()`, `kernel` (the door's object), `env` (T and S), `text`.
+    """A kernel with the dtypes of its program: `address()`, `kernel` (the door's object), `env` (T and S),
+    `text`.
 
     Strided programs share one walker (cpu/elementwise.py): their `address()` is its entry, and the table that
     `Program.words` names leads to this kernel.
@@ -109,7 +98,8 @@ class Bound:
 class Program:
     """A fused elementwise computation; see the module's docstring. Equal programs share their kernels.
 
-    Raises TypeError for unknown dtypes and (as BodyError, when the kernel is written) for bodies that no kernel can hold.
+    Raises TypeError for unknown dtypes and (as BodyError, when the kernel is written) for bodies that no
+    kernel can hold.
     """
 
     def __init__(
@@ -159,27 +149,32 @@ class Program:
     ) -> tuple[str, tuple[int, ...]]:
         """The layout, and the words that stand between a call's pointers and its scalars.
 
-        `shape`: the broadcast shape; `strides`: for each operand, outputs first, its element strides in that shape (0
-        where it is broadcast). The word of a strided layout is the address of a table that lives as long as the process,
-        and means nothing in another one. Memoised. Raises ValueError for strides of another rank.
+        `shape`: the broadcast shape; `strides`: for each operand, outputs first, its element strides in that
+        shape (0 where it is broadcast). The word of a strided layout is the address of a table that lives as
+        long as the process, and means nothing in another one. Memoised. Raises ValueError for strides of
+        another rank.
         """
         key = (shape, strides)
         found = self._words.get(key)
         if found is None:
             if len(self._words) >= 16384:
                 self._words.clear()
-            found = self._words[key] = self._lay_out(walk_of(shape, strides, self.uses_index))
+            found = self._words[key] = self._lay_out(walk_of(shape, strides, self.uses_index, self.is_copy))
         return found
 
     def _lay_out(self, walk: Walk) -> tuple[str, tuple[int, ...]]:
         if walk.layout == "contiguous":
             return "contiguous", (walk.sizes[0], 0, 1) if self.uses_index else (walk.sizes[0],)
         sizes = [ITEMSIZES[d] for d in (*self.outputs, *self.inputs)]
-        head = elementwise.head(
-            self.kernel().address, len(self.outputs), len(sizes), self.uses_index, len(self.scalars)
-        )
+        kernel = 0 if self.is_copy else self.kernel().address()
+        head = elementwise.head(kernel, len(self.outputs), len(sizes), self.uses_index, len(self.scalars))
         movers = [elementwise.mover(size) for size in sizes]
         return "strided", (intern((*head, *walk.geometry(movers, sizes))),)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the program copies its only input to its only output, dtype and all."""
+        return self.inputs == self.outputs and len(self.inputs) == 1 and self.written.is_copy
 
     @property
     def text(self) -> str:
@@ -204,14 +199,12 @@ _KERNELS: dict[Any, Bound] = {}
 
 
 def _main_types(program: Program) -> dict[str, str]:
-    """How each dtype is written: the main one T, a second one S, others by NumPy's name; bool is stored as uint8."""
+    """How each dtype is written: the main one T, a second one S, others by NumPy's name; bool is stored as
+    uint8."""
     order = [s.compute_dtype for s in program.steps if s.compute_dtype in FLOATS]
     order += [*program.outputs, *program.inputs, *(s.compute_dtype for s in program.steps)]
     distinct = [d for d in dict.fromkeys(order) if d != "bool"]
-    types = {d: d for d in DTYPES}
-    for short, dtype in zip("TS", distinct):
-        types[dtype] = short
-    return types
+    return {d: d for d in DTYPES} | {dtype: short for short, dtype in zip("TS", distinct)}
 
 
 class _Written:
@@ -235,6 +228,7 @@ class _Written:
         read = {n.id for line in self.lines for n in ast.walk(line.value) if isinstance(n, ast.Name)}
         read |= {n.id for s in self.stores for n in ast.walk(s) if isinstance(n, ast.Name)}
         self.used = [k for k in range(len(program.inputs)) if f"x{k}" in read]
+        self.is_copy = [str(line) for line in self.lines] == ["y0 = x0"]
         self.title = _title(program, self.writer.taken)
 
     def _declare(self) -> None:
@@ -285,9 +279,8 @@ class _Written:
         ):
             wanted = [n for n in names if n in words]
             if wanted:
-                rows.append(
-                    f"from {module if module in ('math', 'numpy') else f'{__package__}.{module}'} import {', '.join(wanted)}"
-                )
+                package = "" if module in ("math", "numpy") else f"{__package__}."
+                rows.append(f"from {package}{module} import {', '.join(wanted)}")
         return "\n".join(rows)
 
     def _pointer(self, dtype: str) -> str:
@@ -307,10 +300,9 @@ class _Written:
         return f"@kernel(fastmath=())\ndef {self.title}({', '.join(params)}, chunk: i64, nchunks: i64):"
 
     def element(self, load: str, store: str) -> list[str]:
-        """Loads, statements and stores of one element; `load` and `store` say how, such as "in{k}[i]" and "out{k}[i]"."""
-        rows = []
-        for k in self.used:
-            rows.append(f"x{k} = {load.format(k=k)}" + (" != 0" if self.program.inputs[k] == "bool" else ""))
+        """Loads, statements and stores of one element. `load`, `store`: how, as "in{k}[i]", "out{k}[i]"."""
+        test = [" != 0" if dtype == "bool" else "" for dtype in self.program.inputs]
+        rows = [f"x{k} = {load.format(k=k)}{test[k]}" for k in self.used]
         step = None
         for line in self.lines:
             if line.step != step:

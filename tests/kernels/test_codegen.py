@@ -139,8 +139,7 @@ def test_chain_is_rounded_step_by_step():
 
 def test_nested_bodies_and_lambdas():
     def double(x):
-        y = x + x
-        return y
+        return x + x
 
     outer = lambda x: double(double(x)) + SLOPE  # noqa: E731
     x = floats(100)
@@ -248,7 +247,8 @@ def test_integers_wrap_around(dtype):
     with np.errstate(all="ignore"):
         for body, reference in [
             (add, np.add), (lambda p, q: p * q, np.multiply), (lambda p, q: p - q, np.subtract),
-            (lambda p, q: p & q, np.bitwise_and), (lambda p, q: p | q, np.bitwise_or), (lambda p, q: p ^ q, np.bitwise_xor),
+            (lambda p, q: p & q, np.bitwise_and), (lambda p, q: p | q, np.bitwise_or),
+            (lambda p, q: p ^ q, np.bitwise_xor),
             (lambda p, q: p // q, np.floor_divide), (lambda p, q: p % q, np.remainder),
             (lambda p, q: max(p, q), np.maximum), (lambda p, q: min(p, q), np.minimum),
         ]:  # fmt: skip
@@ -321,6 +321,13 @@ def test_scalars():
     )
     wide = one(add, ["int64"], ["float64"], "float64", scalars=[("chunk", "real")])
     assert_array_equal(result(wide, [n], 0.1, dtype="f8"), n + 0.1)
+
+
+def test_scalars_may_have_any_name():
+    x = floats(60)
+    for name in ("n", "i", "step", "first", "select", "start", "T", "y0", "in0", "exp", "tanh"):
+        program = one(add, ["float32"], ["float32"], scalars=[(name, "real")], args=("x0", name))
+        assert_array_equal(result(program, [x], 0.5), x + np.float32(0.5))
 
 
 def test_special_values_survive():
@@ -568,16 +575,17 @@ def _object(x):
 
 def _late(x):
     y = z + x  # noqa: F821
-    z = y
-    return z
+    z = y * 2.0
+    return y + z
 
 
 @pytest.mark.parametrize(
     "body, message",
     [
         (_unknown, "frobnicate"), (_string, "not a number"), (_tuple_in_expression, "gives 2 values"),
-        (_subscript, "cannot be written into a kernel"), (_try, "no place in a kernel"), (_uneven, "different numbers"),
-        (_no_return, "no return"), (_import, "do not know the function np.linalg.norm"), (_object, "not a number"),
+        (_subscript, "cannot be written into a kernel"), (_try, "no place in a kernel"),
+        (_uneven, "different numbers"), (_no_return, "no return"),
+        (_import, "do not know the function np.linalg.norm"), (_object, "not a number"),
         (_late, "before it is assigned"),
     ],
 )  # fmt: skip
@@ -605,7 +613,7 @@ def test_bad_programs():
         one(lambda a: a / 2, ["int64"], ["int64"]).kernel()
     with pytest.raises(BodyError, match="exp in the dtype int64"):
         one(lambda a: math.exp(a), ["int64"], ["int64"]).kernel()
-    with pytest.raises(BodyError, match="0.5 does not fit"):
+    with pytest.raises(BodyError, match=r"0\.5 does not fit"):
         one(lambda a: a + 0.5, ["int64"], ["int64"]).kernel()
     with pytest.raises(BodyError, match="source of body"):
         body_of(eval("lambda x: x"))
