@@ -138,9 +138,11 @@ def _bounded(x: Tensor, size: int, padding_mode: str, align: bool) -> Tensor:
     """A coordinate brought into the image as the padding mode says; zeros leave it outside."""
     if padding_mode == "reflection":
         x = _reflected(x, 0.0, size - 1.0) if align else _reflected(x, -0.5, size - 0.5)
-    if padding_mode != "zeros":
-        x = x.clamp(0, size - 1)
-    return x
+    if padding_mode == "zeros":
+        return x
+    # As in PyTorch, a coordinate that is on the border or beyond it has no gradient.
+    inside = (x > 0) & (x < size - 1)
+    return numtorch.where(inside, x, x.detach().clamp(0, size - 1))
 
 
 def _reflected(x: Tensor, low: float, high: float) -> Tensor:
