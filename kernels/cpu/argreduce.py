@@ -4,16 +4,16 @@ As in PyTorch the first of equal elements counts, and the first NaN beats every 
 is first reduced to its best value by a vectorised pass; only the best piece is searched for the position.
 """
 
-from numpy import int64
+from numpy import int32
 
 from ..jit import T, T_ptr, device, i64, i64_ptr, kernel
 from ..memory import offset, select, split, stack
 from .reduce import bind
 
 LANES = 64
-PIECE = 1024  # elements of a row
-TILE = 64  # columns of a tile
-ROWS = 16  # rows of a tile in a piece
+PIECE = 256  # elements of a row
+TILE = 128  # columns of a tile
+HALVES = 2 * TILE
 
 
 @device
@@ -30,17 +30,17 @@ def smaller(p, q):
 @device
 def above(value, best):
     """Does a later `value` replace `best`?"""
-    return value > best or (value != value and best == best)
+    return (value > best) | ((value != value) & (best == best))
 
 
 @device
 def below(value, best):
-    return value < best or (value != value and best == best)
+    return (value < best) | ((value != value) & (best == best))
 
 
 @device
 def same(value, best):
-    return value == best or value != value  # only reached with a NaN `value` if best is NaN
+    return (value == best) | (value != value)  # only reached with a NaN `value` if best is NaN
 
 
 take, beats = larger, above  # bound for each of the kernels below
@@ -83,9 +83,16 @@ def rows_loop(
         begin = (unit - row * blocks) * block
         end = n if n - begin < block else begin + block
         p = offset(x, row * n)
-        at = begin
-        best = row_best(acc, offset(p, begin), end - begin if end - begin < PIECE else PIECE)
-        begin += PIECE
+        at, best = begin, p[begin]
+        if end - begin < LANES:
+            for i in range(begin + 1, end):
+                best = take(best, p[i])
+            for i in range(end - begin):  # from the back, without a branch
+                at = select(same(p[end - 1 - i], best), end - 1 - i, at)
+            begin = end
+        else:
+            best = row_best(acc, offset(p, begin), end - begin if end - begin < PIECE else PIECE)
+            begin += PIECE
         while begin < end:
             value = row_best(acc, offset(p, begin), end - begin if end - begin < PIECE else PIECE)
             if beats(value, best):
@@ -103,8 +110,12 @@ def cols_loop(
     values: T_ptr, index: i64_ptr, x: T_ptr, outer: i64, n: i64, inner: i64, block: i64, blocks: i64,
     keep: i64, chunk: i64, nchunks: i64,
 ):  # fmt: skip
-    """The same down the middle axis of x[outer, n, inner]; units: outer * blocks * tiles of TILE columns."""
-    best, value, at = stack(TILE, T), stack(TILE, T), stack(TILE, int64)
+    """The same down the middle axis of x[outer, n, inner]; units: outer * blocks * tiles of TILE columns.
+
+    Best values and places alternate between the halves of their buffers: a choice between a new value and one
+    loaded from the place it goes to would become a masked store, which is slow on AMD.
+    """
+    best, at = stack(HALVES, T), stack(HALVES, int32)
     tiles = (inner + TILE - 1) // TILE
     lo, hi = split(outer * blocks * tiles, chunk, nchunks)
     for unit in range(lo, hi):
@@ -113,28 +124,24 @@ def cols_loop(
         width = inner - c0 if inner - c0 < TILE else TILE
         row = part // blocks
         begin = (part - row * blocks) * block
-        end = n if n - begin < block else begin + block
-        p = offset(x, row * n * inner + c0)
+        count = n - begin if n - begin < block else block
+        p = offset(x, (row * n + begin) * inner + c0)
         for c in range(width):
-            best[c], at[c] = p[begin * inner + c], begin
-        while begin < end:
-            stop = end if end - begin < ROWS else begin + ROWS
+            best[c], at[c] = p[c], int32(0)
+        half = 0
+        for r in range(1, count):
             for c in range(width):
-                value[c] = p[begin * inner + c]
-            for r in range(begin + 1, stop):
-                for c in range(width):
-                    value[c] = take(value[c], p[r * inner + c])
-            for c in range(width):
-                if beats(value[c], best[c]):
-                    best[c], at[c] = value[c], begin
-            begin = stop
+                value, old = p[r * inner + c], best[half + c]
+                better = beats(value, old)
+                best[TILE - half + c] = select(better, value, old)
+                at[TILE - half + c] = select(better, int32(r), at[half + c])
+            half = TILE - half
+        out = part * inner + c0
         for c in range(width):
-            r = at[c]
-            while not same(p[r * inner + c], best[c]):
-                r += 1
-            index[part * inner + c0 + c] = r
-            if keep != 0:
-                values[part * inner + c0 + c] = p[r * inner + c]
+            index[out + c] = begin + at[half + c]
+        if keep != 0:
+            for c in range(width):
+                values[out + c] = best[half + c]
 
 
 def merge_loop(
@@ -158,7 +165,7 @@ def merge_loop(
 
 def _kernels(name, take, beats):
     best = device(bind(row_best.py, f"{name}_best", take=take))
-    rows = kernel(bind(rows_loop, f"{name}_rows", row_best=best, beats=beats))
+    rows = kernel(bind(rows_loop, f"{name}_rows", row_best=best, take=take, beats=beats))
     cols = kernel(bind(cols_loop, f"{name}_cols", take=take, beats=beats))
     return rows, cols, kernel(bind(merge_loop, f"{name}_merge", beats=beats))
 
