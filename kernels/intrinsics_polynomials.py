@@ -1,8 +1,9 @@
 """Polynomials of scalar.py, as numba intrinsics that write their Horner scheme straight into the kernel.
 
-The coefficients were fitted for this project by the Remez exchange (E. Remez, 1934) in 160-bit arithmetic, to the least
-relative error of the function that uses them, then rounded: for each polynomial those of float32 and of float64, lowest
-power first. The comment gives what is approximated, where, and the relative error left for float32 and float64.
+The coefficients were fitted for this project by the Remez exchange (E. Remez, 1934) in 160-bit arithmetic, to
+the least relative error of the function that uses them, then rounded: for each polynomial those of float32
+and of float64, lowest power first. The comment gives what is approximated, where, and the relative error left
+for float32 and float64.
 """
 
 from __future__ import annotations
@@ -60,16 +61,16 @@ POLYNOMIALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         -1.4925593507576856e-05, 1.6460972828273588e-06, -1.635002534225694e-07,
         1.4657880637331397e-08, -1.1365668963035672e-09, 5.945266656530703e-11,
     )),
-    # -log(erfc(x)), 0.9 <= x <= 4 (float64: 6), weighted by erfc(x) (2^-29, 2^-59)
+    # -log2(erfc(x)), 0.9 <= x <= 4 (float64: 6), weighted by erfc(x) (2^-29, 2^-59)
     "erf_tail": ((
-        0.00017749742, 1.1277496, 0.63705975, 0.10403734, -0.022277076, 0.0030556046, -0.0001971814,
+        0.00025607465, 1.6269987, 0.919083, 0.15009415, -0.032139026, 0.0044083055, -0.00028447263,
     ), (
-        1.1765787187575766e-07, 1.1283779395772553, 0.6366256874756564, 0.10275521294690974,
-        -0.019093845991204568, -0.00025771360136354475, 0.0017437736211207593,
-        -0.0006193729154003601, 2.9925600302305073e-05, 7.847601835574555e-05,
-        -4.856213922305958e-05, 1.7734249104599795e-05, -4.661053981234125e-06,
-        9.218714475581117e-07, -1.3731266824081982e-07, 1.501757152940645e-08,
-        -1.1412086098527482e-09, 5.3893628215000954e-11, -1.1915032368757512e-12,
+        1.6974442827670463e-07, 1.6279052576766126, 0.9184567222236565, 0.1482444361439961,
+        -0.027546596923008447, -0.0003718021346568212, 0.0025157335556239098, -0.000893566233509039,
+        4.317351515176079e-05, 0.00011321696251054538, -7.006035743206748e-05,
+        2.5585113237095664e-05, -6.724479464042231e-06, 1.3299793657292178e-06,
+        -1.9810030552226225e-07, 2.166577597166997e-08, -1.6464160020543477e-09,
+        7.77520701612954e-11, -1.718975811043794e-12,
     )),
     # (1 + 2*x) * exp(x**2) * erfc(x) in (x-k) / (x+k), k = 2 (float64: 4), x >= 0.4 (2^-30, 2^-60)
     "erfc_poly": ((

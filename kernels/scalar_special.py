@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from math import cos as _cos
-from math import gamma as _gamma
 from math import inf, nan
 from math import lgamma as _lgamma
 from math import sin as _sin
@@ -14,7 +13,17 @@ import numpy as np
 
 from .jit import T
 from .memory import fma, roundeven, select
-from .scalar_base import below_product, copysign, fabs, function, pick, polynomial, root
+from .scalar_base import (
+    below_product,
+    copysign,
+    fabs,
+    function,
+    nearest_int,
+    pick,
+    polynomial,
+    power_of_two,
+    root,
+)
 from .scalar_exp import exp, log
 
 erf_poly = polynomial("erf_poly")
@@ -22,6 +31,7 @@ erf_tail = polynomial("erf_tail")
 erfc_poly = polynomial("erfc_poly")
 asin_poly = polynomial("asin_poly")
 atan_poly = polynomial("atan_poly")
+exp2_poly = polynomial("exp2_poly")
 erfinv_center = polynomial("erfinv_center")
 erfinv_tail = polynomial("erfinv_tail")
 i0_near = polynomial("i0_near")
@@ -52,12 +62,6 @@ def tan(x):
 def lgamma(x):
     """log(|gamma(x)|), by the C library."""
     return _lgamma(x)
-
-
-@function(math.gamma)
-def gamma(x):
-    """The gamma function, by the C library."""
-    return _gamma(x)
 
 
 # ---- inverse trigonometric functions -----------------------------------------------------------------------
@@ -119,12 +123,15 @@ def acos(x):
 
 @function(math.erf)
 def erf(x):
-    """The error function, within 2 ulp: x + x P(x**2) for small |x|, else 1 - exp(-Q(|x|))."""
+    """The error function, within 2 ulp: x + x P(x**2) for small |x|, else 1 - 2**-Q(|x|)."""
     a = fabs(x)
     a = select(a > pick(x, 4.0, 6.0), pick(x, 4.0, 6.0), a)
     near = a < pick(x, 0.921875, 0.96875)
     z = select(near, a * a, T(0.0))
-    tail = T(1.0) - exp(-erf_tail(select(near, T(1.0), a)))
+    q = erf_tail(select(near, T(1.0), a))  # 2**-q = erfc(a), never so small that exp2's care were needed
+    t = pick(x, 12582912.0, 6755399441055744.0) - q
+    r = (pick(x, 12582912.0, 6755399441055744.0) - t) - q
+    tail = fma(-fma(r, exp2_poly(r), T(1.0)), power_of_two(x, nearest_int(t)), T(1.0))
     return select(x == x, copysign(select(near, fma(a, erf_poly(z), a), tail), x), x)
 
 
@@ -132,8 +139,8 @@ def erf(x):
 def erfc(x):
     """1 - erf(x), within 4 ulp also where it is tiny.
 
-    (1 + 2 x) exp(x**2) erfc(x) is a polynomial in (x - k) / (x + k) (M. Shepherd and J. Laframboise, Mathematics of
-    Computation 36, 1981).
+    (1 + 2 x) exp(x**2) erfc(x) is a polynomial in (x - k) / (x + k) (M. Shepherd and J. Laframboise,
+    Mathematics of Computation 36, 1981).
     """
     a = fabs(x)
     near = a < T(0.5)
@@ -160,8 +167,8 @@ def _erfinv(x: float) -> float:
 def erfinv(x):
     """The inverse of erf, within 4 ulp; infinite at -1 and 1, NaN outside.
 
-    A first guess in w = -log(1 - x**2) (the variable is M. Giles's, Approximating the erfinv function, 2010), then one step
-    of Halley's method on erf or, in the tails, on erfc.
+    A first guess in w = -log(1 - x**2) (the variable is M. Giles's, Approximating the erfinv function, 2010),
+    then one step of Halley's method on erf or, in the tails, on erfc.
     """
     a = fabs(x)
     v = select(a < T(1.0), a, T(0.5))
@@ -193,7 +200,8 @@ def _digamma(x: float) -> float:
 
 @function(_digamma)
 def digamma(x):
-    """The derivative of lgamma, within a few ulp of max(1, |result|): recurrence, then the asymptotic series."""
+    """The derivative of lgamma, within a few ulp of max(1, |result|): recurrence, then the asymptotic
+    series."""
     left = x < T(0.5)
     v = select(left, T(1.0) - x, x)
     total = T(0.0)
