@@ -1,9 +1,9 @@
 """numtorch: PyTorch's API on Numba kernels.
 
-    import numtorch as torch
+import numtorch as torch
 
-    x = torch.randn(3, requires_grad=True)
-    (x * x).sum().backward()
+x = torch.randn(3, requires_grad=True)
+(x * x).sum().backward()
 """
 
 # Names are PyTorch's, some of them Python's own as well (abs, all, any, max, min, pow, round, sum).
@@ -26,8 +26,6 @@ from .autograd.mode import (
 )
 from .creation import (
     arange,
-    as_tensor,
-    asarray,
     empty,
     empty_like,
     empty_strided,
@@ -42,7 +40,6 @@ from .creation import (
     ones_like,
     result_type,
     scalar_tensor,
-    tensor,
     zeros,
     zeros_like,
 )
@@ -65,6 +62,7 @@ from .dtype import (
     set_default_dtype,
     uint8,
 )
+from .from_data import as_tensor, asarray, tensor
 from .kernels.threads import get_num_threads, set_num_threads
 from .methods import bind as _bind
 from .ops.arithmetic import (
@@ -148,6 +146,7 @@ from .ops.elementwise import (
     tanh,
     trunc,
 )
+from .ops.extremes import amax, amin, aminmax, argmax, argmin, max, min
 from .ops.index import gather
 from .ops.joining import (
     atleast_1d,
@@ -192,29 +191,11 @@ from .ops.random import (
     randn_like,
     randperm,
 )
-from .ops.reduce import (
-    all,
-    amax,
-    amin,
-    aminmax,
-    any,
-    argmax,
-    argmin,
-    count_nonzero,
-    logsumexp,
-    max,
-    mean,
-    min,
-    prod,
-    std,
-    std_mean,
-    sum,
-    var,
-    var_mean,
-)
+from .ops.reduce import all, any, count_nonzero, logsumexp, mean, prod, sum
 from .ops.scatter import scatter, scatter_add, scatter_reduce
 from .ops.slices import index_add, index_copy, index_fill, index_put, index_put_, index_reduce, index_select
 from .ops.softmax import log_softmax, softmax
+from .ops.variance import std, std_mean, var, var_mean
 from .ops.view import (
     as_strided,
     as_strided_scatter,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,9 @@ def _options(size: tuple, kwargs: dict, op: str) -> tuple[tuple[int, ...], dtype
 
 def _dtype(d: Any, op: str) -> dtype | None:
     if d is not None and not isinstance(d, dtype):
-        builtin = {float: get_default_dtype(), int: int64, bool: bool_}.get(d) if isinstance(d, type) else None
+        builtin = (
+            {float: get_default_dtype(), int: int64, bool: bool_}.get(d) if isinstance(d, type) else None
+        )
         if builtin is None:
             raise TypeError(f"{op}(): argument 'dtype' must be numtorch.dtype, not {type(d).__name__}")
         return builtin if d is not float else float64
@@ -85,115 +88,6 @@ def from_array(array: np.ndarray, d: dtype | None = None, device: str = "cpu") -
     return t if device == "cpu" else t.to(device)
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """A tensor with a copy of ``data``: numbers, nested sequences, a NumPy array or a tensor.
-
-    Example:
-        >>> import numtorch
-        >>> numtorch.tensor([[1, 2], [3, 4]]).dtype
-        numtorch.int64
-    """
-    d = _dtype(dtype, "tensor")
-    if isinstance(data, Tensor):
-        if state.recorder is None:
-            import warnings
-
-            warnings.warn(
-                "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or"
-                " sourceTensor.detach().clone().requires_grad_(True), rather than numtorch.tensor(sourceTensor).",
-                stacklevel=2,
-            )
-        t = data.detach().clone()
-        t = t.to(d) if d else t
-        return _finish(t if device is None else t.to(device), requires_grad)
-    return _finish(from_array(*_as_array(data, d), device=canonical(device)), requires_grad)
-
-
-def _as_array(data: Any, d: dtype | None) -> tuple[np.ndarray, dtype]:
-    if isinstance(data, (np.ndarray, np.generic)):
-        array = np.asarray(data)
-        return array, d or from_numpy_dtype(array.dtype)
-    if isinstance(data, (bool, int, float)):
-        found = d or of_number(data)
-        assert found is not None
-        _check_range(data, found)
-        return np.asarray(data, dtype=found.numpy), found
-    data = _plain(data)
-    try:
-        array = np.asarray(data) if data != [] else np.empty((0,), np.float32)
-    except ValueError:
-        raise ValueError(_ragged(data)) from None
-    if array.dtype == object or array.dtype.kind not in "biuf":
-        raise _bad_element(data, array)
-    if d is None:
-        d = get_default_dtype() if array.dtype.kind == "f" or array.size == 0 else from_numpy_dtype(array.dtype)
-        if _holds_numpy(data):
-            d = from_numpy_dtype(array.dtype)
-    return array, d
-
-
-def _holds_numpy(data: Any) -> bool:
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return isinstance(data, (np.ndarray, np.generic))
-
-
-def _plain(data: Any) -> Any:
-    """Nested lists in which tensors are replaced by their values."""
-    if isinstance(data, Tensor):
-        return data.item() if data._layout.numel == 1 and data._layout.ndim == 0 else data.detach().tolist()
-    if isinstance(data, (list, tuple, range)):
-        return [_plain(x) for x in data] if any(not isinstance(x, (int, float)) for x in data) else list(data)
-    if hasattr(data, "__array__") or isinstance(data, (bool, int, float, np.generic)):
-        return np.asarray(data) if hasattr(data, "__array__") and not np.isscalar(data) else data
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, dict, bytes)):
-        return [_plain(data[i]) for i in range(len(data))]
-    return data
-
-
-def _check_range(value: Any, d: dtype) -> None:
-    if d.category == 1 and isinstance(value, int):
-        info = np.iinfo(d.numpy)
-        if not info.min <= value <= info.max:
-            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
-
-
-def _ragged(data: Any, dim: int = 0) -> str:
-    lengths = [len(x) if isinstance(x, (list, tuple)) else -1 for x in data]
-    for i, n in enumerate(lengths):
-        if n != lengths[0]:
-            return f"expected sequence of length {lengths[0]} at dim {dim + 1} (got {n})"
-    for x in data:
-        if isinstance(x, list):
-            found = _ragged(x, dim + 1)
-            if found:
-                return found
-    return "" if dim else "tensor(): could not determine the shape of the data; make all inner sequences of one length"
-
-
-def _bad_element(data: Any, array: np.ndarray) -> Exception:
-    while isinstance(data, (list, tuple)) and data:
-        data = next((x for x in data if not isinstance(x, (bool, int, float))), data[0])
-    if isinstance(data, str):
-        return TypeError("new(): invalid data type 'str'; give numbers")
-    if isinstance(data, complex):
-        return TypeError("tensor(): numtorch has no complex numbers; keep real and imaginary part in two tensors")
-    return RuntimeError(f"Could not infer dtype of {type(data).__name__}; give numbers, sequences of numbers or an array")
-
-
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """A tensor that shares memory with ``data`` where dtype and device allow it."""
-    if isinstance(data, Tensor):
-        return data.to(*([device] if device is not None else []), *([dtype] if dtype is not None else []))
-    if isinstance(data, np.ndarray) and (dtype is None or dtype.numpy == data.dtype) and canonical(device) == "cpu":
-        if data.flags.writeable and all(s >= 0 for s in data.strides):
-            return from_numpy(data)
-    return tensor(data, dtype=dtype, device=device)
-
-
-asarray = as_tensor
-
-
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor over a NumPy array's memory; TypeError for anything else or an unknown dtype."""
     if not isinstance(array, np.ndarray):
@@ -206,7 +100,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
             " supported. (You can probably work around this by making a copy of your array with array.copy().)"
         )
     if any(s % n for s in array.strides) or not array.dtype.isnative:
-        raise ValueError("given numpy array strides or byte order not supported; make a copy with array.astype(...)")
+        raise ValueError(
+            "given numpy array strides or byte order not supported; make a copy with array.astype(...)"
+        )
     if not array.flags.writeable:
         import warnings
 
@@ -228,11 +124,15 @@ def _storage_of(array: np.ndarray) -> Storage:
     from .shape import extent
 
     storage = of_array(array)
-    storage.nbytes = (extent(array.shape, [s // array.itemsize for s in array.strides])[1] + 1) * array.itemsize
+    storage.nbytes = (
+        extent(array.shape, [s // array.itemsize for s in array.strides])[1] + 1
+    ) * array.itemsize
     return storage
 
 
-def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
     """A 1-d tensor over the memory of an object with the buffer protocol."""
     array = np.frombuffer(buffer, dtype.numpy, count, offset)
     return _finish(from_numpy(array), requires_grad)
@@ -243,7 +143,11 @@ def legacy_tensor(cls: type, *args: Any, **kwargs: Any) -> Tensor:
     d = get_default_dtype()
     if len(args) == 1 and isinstance(args[0], Tensor):
         t = args[0].detach().to(d) if args[0].dtype is not d else args[0].detach()
-    elif len(args) == 1 and not isinstance(args[0], (int, tuple)) or len(args) == 1 and type(args[0]) is tuple:
+    elif (
+        (len(args) == 1 and not isinstance(args[0], (int, tuple))) or (len(args) == 1 and type(args[0]) is tuple)
+    ):
+        from .from_data import tensor
+
         t = tensor(args[0], dtype=d) if not hasattr(args[0], "numel") else empty(args[0])
     else:
         t = empty(*args) if args else empty(0)
@@ -285,7 +189,12 @@ def full(size: Any, fill_value: Any, *, out: Any = None, dtype: Any = None, devi
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     d = dtype or of_number(fill_value)
-    return _filled("full", fill_value, (as_shape(size, "full"),), dict(dtype=d, device=device, requires_grad=requires_grad, out=out))
+    return _filled(
+        "full",
+        fill_value,
+        (as_shape(size, "full"),),
+        {"dtype": d, "device": device, "requires_grad": requires_grad, "out": out},
+    )
 
 
 def _like(x: Tensor, kwargs: dict) -> Any:
@@ -314,7 +223,9 @@ def ones_like(input: Tensor, **kwargs: Any) -> Tensor:
 def full_like(input: Tensor, fill_value: Any, **kwargs: Any) -> Tensor:
     """One value like another tensor."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return _finish(fill_into(empty_like_layout(_like(input, kwargs)), value), kwargs.get("requires_grad", False))
+    return _finish(
+        fill_into(empty_like_layout(_like(input, kwargs)), value), kwargs.get("requires_grad", False)
+    )
 
 
 def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, dtype: Any = None, device: Any = None,
@@ -328,7 +239,9 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, d
     if not all(math.isfinite(x) for x in (start, end)):
         raise RuntimeError(f"arange: unsupported range: {start} -> {end}; the bounds must be finite")
     if (end - start) * step < 0:
-        raise RuntimeError(f"arange: upper bound and lower bound inconsistent with step sign: {start} -> {end}, step {step}")
+        raise RuntimeError(
+            f"arange: upper bound and lower bound inconsistent with step sign: {start} -> {end}, step {step}"
+        )
     floating = any(isinstance(x, float) for x in (start, end, step))
     d = dtype or (get_default_dtype() if floating else int64)
     n = max(0, math.ceil((end - start) / step)) if floating else max(0, -(-(end - start) // step))
@@ -355,7 +268,11 @@ def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = 
     start, end = (x.detach().numpy() if isinstance(x, Tensor) else x for x in (start, end))
     values = np.linspace(start, end, steps, dtype=np.float64)
     if not d.is_floating_point:
-        values = np.trunc(values) if float(np.min(step := (np.asarray(end) - start) / max(steps - 1, 1))) == step else values
+        values = (
+            np.trunc(values)
+            if float(np.min(step := (np.asarray(end) - start) / max(steps - 1, 1))) == step
+            else values
+        )
     return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
 
 
@@ -380,8 +297,12 @@ def eye(n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, dev
     return _finish(_out(from_array(np.eye(n, m, dtype=d.numpy), d, canonical(device)), out), requires_grad)
 
 
-def scalar_tensor(value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def scalar_tensor(
+    value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A 0-d tensor of a number."""
+    from .from_data import tensor
+
     return tensor(value, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
@@ -394,7 +315,9 @@ def empty_strided(size: Any, stride: Any, *, dtype: Any = None, device: Any = No
 
     shape, strides = as_shape(size, "empty_strided"), as_shape(stride, "empty_strided")
     if len(shape) != len(strides):
-        raise RuntimeError(f"empty_strided: mismatch in length of strides and shape: {list(strides)} and {list(shape)}")
+        raise RuntimeError(
+            f"empty_strided: mismatch in length of strides and shape: {list(strides)} and {list(shape)}"
+        )
     check_sizes(shape, "empty_strided")
     la = make_layout(shape, strides, dtype or get_default_dtype(), canonical(device))
     storage = allocate((extent(shape, strides)[1] + 1) * la.itemsize, la.device)
@@ -421,5 +344,7 @@ def sequence_of_tensors(tensors: Any, op: str) -> Sequence[Tensor]:
         raise TypeError(f"{op}(): argument 'tensors' must be tuple of Tensors, not {type(tensors).__name__}")
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
-            raise TypeError(f"{op}(): expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+            raise TypeError(
+                f"{op}(): expected Tensor as element {i} in argument 0, but got {type(t).__name__}"
+            )
     return tensors

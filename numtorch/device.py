@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class device:  # noqa: N801 - PyTorch's name
+class device:
     """Where a tensor's memory is: ``device("cpu")``, ``device("cuda:0")``, ``device("cuda", 0)``.
 
     Example:
@@ -14,7 +14,7 @@ class device:  # noqa: N801 - PyTorch's name
         1
     """
 
-    __slots__ = ("type", "index", "_before")
+    __slots__ = ("_before", "index", "type")
 
     def __new__(cls, type: Any = "cpu", index: int | None = None) -> Any:
         if isinstance(type, device):
@@ -29,7 +29,7 @@ class device:  # noqa: N801 - PyTorch's name
         if not isinstance(type, str):
             raise TypeError(f"device(): argument 'type' must be str, not {type.__class__.__name__}")
         name, colon, number = type.partition(":")
-        if name not in ("cpu", "cuda") or colon and not number.isdigit() or colon and index is not None:
+        if name not in ("cpu", "cuda") or (colon and not number.isdigit()) or (colon and index is not None):
             raise RuntimeError(
                 f"Expected one of cpu, cuda device type at start of device string: {type}; write 'cpu', 'cuda' or 'cuda:0'"
             )

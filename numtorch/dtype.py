@@ -14,7 +14,7 @@ import numpy as np
 BOOL, INTEGER, FLOATING = 0, 1, 2
 
 
-class dtype:  # noqa: N801 - PyTorch's name
+class dtype:
     """A data type: ``numtorch.float32`` and its like; there is one object for each, so compare with ``is``.
 
     Example:
@@ -23,7 +23,16 @@ class dtype:  # noqa: N801 - PyTorch's name
         (4, False)
     """
 
-    __slots__ = ("name", "numpy", "itemsize", "is_floating_point", "is_signed", "category", "is_complex", "index")
+    __slots__ = (
+        "category",
+        "index",
+        "is_complex",
+        "is_floating_point",
+        "is_signed",
+        "itemsize",
+        "name",
+        "numpy",
+    )
 
     def __init__(self, name: str, numpy_name: str, category: int, index: int):
         self.name = name
@@ -47,7 +56,9 @@ class dtype:  # noqa: N801 - PyTorch's name
         return self.name
 
     def to_complex(self) -> dtype:
-        raise NotImplementedError(f"{self!r}.to_complex(): numtorch has no complex numbers; keep two real tensors")
+        raise NotImplementedError(
+            f"{self!r}.to_complex(): numtorch has no complex numbers; keep two real tensors"
+        )
 
     def to_real(self) -> dtype:
         """The real dtype of the same precision: itself."""
@@ -93,7 +104,9 @@ def get_default_dtype() -> dtype:
 def set_default_dtype(d: dtype) -> None:
     """Make ``d`` (a floating dtype) the default; TypeError otherwise."""
     if not isinstance(d, dtype) or not d.is_floating_point:
-        raise TypeError(f"set_default_dtype: only floating-point types are supported as the default type, got {d!r}")
+        raise TypeError(
+            f"set_default_dtype: only floating-point types are supported as the default type, got {d!r}"
+        )
     _default[0] = d
 
 
@@ -163,7 +176,7 @@ def can_cast(source: dtype, target: dtype) -> bool:
     return source.category <= target.category
 
 
-class finfo:  # noqa: N801 - PyTorch's name
+class finfo:
     """Limits of a floating dtype (default: the default dtype): eps, max, min, tiny, smallest_normal, bits.
 
     Example:
@@ -175,7 +188,9 @@ class finfo:  # noqa: N801 - PyTorch's name
     def __init__(self, type: dtype | None = None):
         d = _default[0] if type is None else type
         if not d.is_floating_point:
-            raise TypeError(f"numtorch.finfo() requires a floating point input type, got {d!r}. Use numtorch.iinfo")
+            raise TypeError(
+                f"numtorch.finfo() requires a floating point input type, got {d!r}. Use numtorch.iinfo"
+            )
         info = np.finfo(d.numpy)
         self.dtype, self.bits = d.name, d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
@@ -183,7 +198,7 @@ class finfo:  # noqa: N801 - PyTorch's name
         self.resolution = float(info.resolution)
 
 
-class iinfo:  # noqa: N801 - PyTorch's name
+class iinfo:
     """Limits of an integer dtype: max, min, bits.
 
     Example:
@@ -194,7 +209,9 @@ class iinfo:  # noqa: N801 - PyTorch's name
 
     def __init__(self, type: dtype):
         if type.category != INTEGER:
-            raise TypeError(f"numtorch.iinfo() requires an integer input type, got {type!r}. Use numtorch.finfo")
+            raise TypeError(
+                f"numtorch.iinfo() requires an integer input type, got {type!r}. Use numtorch.finfo"
+            )
         info = np.iinfo(type.numpy)
         self.dtype, self.bits = type.name, type.itemsize * 8
         self.max, self.min = int(info.max), int(info.min)

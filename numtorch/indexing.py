@@ -18,7 +18,7 @@ def _is_advanced(i: Any) -> bool:
 
 
 def _as_index_tensor(i: Any) -> Tensor:
-    from .creation import as_tensor, tensor
+    from .from_data import as_tensor, tensor
 
     if isinstance(i, Tensor):
         t = i
@@ -87,15 +87,19 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
             rest.append(None)
             d += 1
         elif isinstance(i, bool):
-            from .creation import tensor
+            from .from_data import tensor
 
             x = view.unsqueeze(x, d)
             rest.append(tensor([i], dtype=bool_))
             d += 1
         elif _is_advanced(i):
             t = _as_index_tensor(i)
-            if t.ndim == 0 and t.dtype.category == INTEGER and t.dtype.name != "uint8" and not t.requires_grad and (
-                state.recorder is None
+            if (
+                t.ndim == 0
+                and t.dtype.category == INTEGER
+                and t.dtype.name != "uint8"
+                and not t.requires_grad
+                and (state.recorder is None)
             ):
                 x = view.select(x, d, int(t.item()))
                 continue
@@ -127,7 +131,9 @@ def _slice(x: Tensor, d: int, s: slice) -> Tensor:
     step = 1 if s.step is None else s.step.__index__()
     if step <= 0:
         raise ValueError(f"step must be greater than zero, got {step}; use flip for a reversed order")
-    start, stop, step = slice(*(None if v is None else v.__index__() for v in (s.start, s.stop)), step).indices(n)
+    start, stop, step = slice(
+        *(None if v is None else v.__index__() for v in (s.start, s.stop)), step
+    ).indices(n)
     return view.slice_dim(x, d, start, max(start, stop), step)
 
 
@@ -184,7 +190,9 @@ class Plan:
             self.shape = broadcast(*[t._layout.shape for t in given])
         except RuntimeError:
             shapes = ", ".join(str(list(t.shape)) for t in given)
-            raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+            raise IndexError(
+                f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+            ) from None
         sizes = [shape[d] for d in self.dims]
         self.count = math.prod(sizes)
         self.rest = [d for d in range(len(shape)) if d not in self.dims]
@@ -218,12 +226,14 @@ def take(x: Tensor, indices: list[Any]) -> Tensor:
     moved = view.permute(x, plan.dims + plan.rest)
     after = tuple(shape[d] for d in plan.rest)
     flat = view.reshape(moved, (plan.count, *after))
-    return view.reshape(index_select_checked(flat, 0, view.reshape(plan.linear, (-1,))), (*plan.shape, *after))
+    return view.reshape(
+        index_select_checked(flat, 0, view.reshape(plan.linear, (-1,))), (*plan.shape, *after)
+    )
 
 
 def setitem(x: Tensor, index: Any, value: Any) -> None:
     """``x[index] = value``."""
-    from .creation import tensor
+    from .from_data import tensor
     from .methods import fill_
 
     view_, rest = basic(x, _items(index, x._layout.ndim))
@@ -231,7 +241,9 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         if isinstance(value, (bool, int, float)) and all(i is None for i in rest):
             fill_(view_, value)
             return
-        value = tensor(value, dtype=x.dtype if isinstance(value, (bool, int, float)) else None, device=x.device)
+        value = tensor(
+            value, dtype=x.dtype if isinstance(value, (bool, int, float)) else None, device=x.device
+        )
     if all(i is None for i in rest):
         view_.copy_(_squeezed(value, view_._layout.ndim))  # type: ignore[attr-defined]
         return

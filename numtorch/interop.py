@@ -42,7 +42,11 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
     array = np.from_dlpack(ext_tensor)
     if not array.flags.writeable:
         # NumPy marks what it imports read-only; the exporter handed the memory out for writing.
-        view = np.ndarray(array.shape, array.dtype, _Memory(array), 0, array.strides) if array.size else array.copy()
+        view = (
+            np.ndarray(array.shape, array.dtype, _Memory(array), 0, array.strides)
+            if array.size
+            else array.copy()
+        )
         return from_numpy(view)
     return from_numpy(array)
 
@@ -53,10 +57,9 @@ class _Memory(np.ndarray):
     def __new__(cls, array: np.ndarray) -> Any:
         from .shape import extent
 
-        low, high = extent(array.shape, array.strides)
+        _low, high = extent(array.shape, array.strides)
         holder = _Bytes(array, high + array.itemsize)
-        self = np.asarray(holder).view(cls)
-        return self
+        return np.asarray(holder).view(cls)
 
 
 class _Bytes:

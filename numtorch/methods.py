@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from . import indexing
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
 from .ops import arithmetic as A
-from .ops import compare, copying, index, inplace, joining, masked, places, scatter, slices, softmax, view
-from .ops import matmul as M
-from .ops import random
-from .ops import reduce as R
+from .ops import (
+    compare,
+    copying,
+    extremes,
+    index,
+    inplace,
+    joining,
+    masked,
+    places,
+    random,
+    random_fill,
+    scatter,
+    slices,
+    softmax,
+    variance,
+    view,
+)
 from .ops import elementwise as E
-from .ops.pointwise import Elementwise, binary
+from .ops import matmul as M
+from .ops import reduce as R
+from .ops.pointwise import Elementwise
+from .ops.quick import binary
 from .tensor import Tensor
 
 _NUMBERS = (int, float)
@@ -27,7 +44,7 @@ def _binary(op: Callable, bools: Callable | None = None, reverse: bool = False) 
         if not isinstance(other, Tensor) and not isinstance(other, _NUMBERS):
             if not hasattr(other, "__array__") or isinstance(other, (list, tuple)):
                 return NotImplemented
-            from .creation import as_tensor
+            from .from_data import as_tensor
 
             other = as_tensor(other) if getattr(other, "ndim", 0) else other.item()
         return op(other, self) if reverse else op(self, other)
@@ -227,11 +244,11 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 def _new(name: str) -> Callable:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        from . import creation
+        from . import creation, from_data
 
         kwargs.setdefault("dtype", self.dtype)
         kwargs.setdefault("device", self.device)
-        return getattr(creation, name)(*args, **kwargs)
+        return getattr(from_data if name == "tensor" else creation, name)(*args, **kwargs)
 
     method.__name__ = "new_" + name
     method.__doc__ = f"``{name}`` in this tensor's dtype and on its device."
@@ -247,7 +264,9 @@ def _transposed(name: str) -> property:
             raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {n}-D tensor.")
         if n < 2:
             if n == 1:
-                raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor.")
+                raise RuntimeError(
+                    f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor."
+                )
             return self
         return view.transpose(self, -2, -1)
 
@@ -255,7 +274,7 @@ def _transposed(name: str) -> property:
 
 
 VIEWS = """view reshape view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose t movedim expand
-    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter unbind split chunk tensor_split""".split()
+    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter unbind split chunk tensor_split"""
 ARITHMETIC = """add sub mul div floor_divide remainder fmod pow float_power clamp addcmul addcdiv where bitwise_not round positive
     neg""".split()
 ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_xor logical_not abs sign square reciprocal
@@ -263,13 +282,18 @@ ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or l
     atanh atan2 hypot erf erfc erfinv sigmoid floor ceil trunc frac bitwise_and bitwise_or bitwise_xor bitwise_left_shift
     bitwise_right_shift relu""".split()
 
-REDUCTIONS = """sum mean prod any all count_nonzero amax amin aminmax argmax argmin max min var std logsumexp
-    sum_to_size""".split()
-JOINING = "tile repeat".split()
-PRODUCTS = "matmul mm bmm mv dot vdot outer addmm addmv addr baddbmm addbmm".split()
-
 # Methods that are the functions of a module of ops/ as they are, in-place forms included.
 PLAIN = (
+    (view, VIEWS),
+    (compare, "equal isclose allclose"),
+    (R, "sum mean prod any all count_nonzero logsumexp sum_to_size"),
+    (extremes, "amax amin aminmax argmax argmin max min"),
+    (variance, "var std"),
+    (M, "matmul mm bmm mv dot vdot outer"),
+    (joining, "tile repeat"),
+    (random, "bernoulli multinomial"),
+    (random_fill, "uniform_ normal_ exponential_ bernoulli_ random_ cauchy_ log_normal_ geometric_"),
+    (copying, "clone contiguous copy_ to type_as"),
     (softmax, "softmax log_softmax"),
     (index, "gather"),
     (places, "nonzero argwhere"),
@@ -284,55 +308,52 @@ def bind() -> None:
     """Put all of it on the class; called once by the package."""
     for name, method in _operators().items():
         setattr(Tensor, name, method)
-    for name in VIEWS:
-        setattr(Tensor, name, getattr(view, name))
-    for name in ARITHMETIC:
-        op = getattr(A, name)
-        setattr(Tensor, name, op)
-        if name not in ("where", "positive"):
-            setattr(Tensor, name + "_", in_place(op, name))
-    for name in ELEMENTWISE:
-        op = getattr(E, name)
-        bind_method(name, op)
-    for name in ("equal", "isclose", "allclose"):
-        setattr(Tensor, name, getattr(compare, name))
-    for name in REDUCTIONS:
-        setattr(Tensor, name, getattr(R, name))
-    for name in PRODUCTS:
-        setattr(Tensor, name, getattr(M, name))
-        if name.startswith("add") or name == "baddbmm":
-            setattr(Tensor, name + "_", in_place(getattr(M, name), name))
-    for name in JOINING:
-        setattr(Tensor, name, getattr(joining, name))
     for module, names in PLAIN:
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))
-    fast = {"add": (E.add, A.add), "sub": (E.sub, A.sub), "mul": (E.mul, A.mul), "div": (E.true_divide, A.div)}
-    for name, (op, slow) in fast.items():
-        setattr(Tensor, name + "_", _arith_inplace(op, slow, name))
-    for op, name in {"__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ipow__": "pow_",
-                     "__ifloordiv__": "floor_divide_", "__imod__": "remainder_", "__iand__": "bitwise_and_",
-                     "__ior__": "bitwise_or_", "__ixor__": "bitwise_xor_", "__ilshift__": "bitwise_left_shift_",
-                     "__irshift__": "bitwise_right_shift_"}.items():  # fmt: skip
-        setattr(Tensor, op, _inplace_operator(name))
-    for name, d in {"float": D["float32"], "double": D["float64"], "half": D["float16"], "long": D["int64"], "int": D["int32"],
-                    "short": D["int16"], "char": D["int8"], "byte": D["uint8"], "bool": D["bool"]}.items():  # fmt: skip
-        setattr(Tensor, name, _cast_method(d, name))
-    for name in ("empty", "zeros", "ones", "full", "tensor"):
-        setattr(Tensor, "new_" + name, _new(name))
-    for name in ("uniform_", "normal_", "exponential_", "bernoulli_", "random_", "cauchy_", "log_normal_", "geometric_",
-                 "bernoulli", "multinomial"):  # fmt: skip
-        setattr(Tensor, name, getattr(random, name))
+    for name in ELEMENTWISE:
+        bind_method(name, getattr(E, name))
+    for name in ("addmm", "addmv", "addr", "baddbmm", "addbmm"):
+        bind_method(name, getattr(M, name))
+    _bind_arithmetic()
+    _bind_conversions()
     for name in ("T", "mT", "H", "mH"):
         setattr(Tensor, name, _transposed(name))
     for function in (fill_, zero_, resize_, set_, cpu, cuda):
         setattr(Tensor, function.__name__, function)
-    Tensor.type = type_  # type: ignore[attr-defined]
-    for name in ("clone", "contiguous", "copy_", "to", "type_as"):
-        setattr(Tensor, name, getattr(copying, name))
     for name in ("squeeze", "unsqueeze", "transpose", "t"):
         setattr(Tensor, name + "_", _geometry_method(name))
-    _aliases()
+    for name, target in ALIASES.items():
+        setattr(Tensor, name, getattr(Tensor, target))
+        if hasattr(Tensor, target + "_"):
+            setattr(Tensor, name + "_", getattr(Tensor, target + "_"))
+
+
+IN_PLACE_OPERATORS = {
+    "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ipow__": "pow_",
+    "__ifloordiv__": "floor_divide_", "__imod__": "remainder_", "__iand__": "bitwise_and_", "__ior__": "bitwise_or_",
+    "__ixor__": "bitwise_xor_", "__ilshift__": "bitwise_left_shift_", "__irshift__": "bitwise_right_shift_",
+}  # fmt: skip
+CASTS = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16",
+         "char": "int8", "byte": "uint8", "bool": "bool"}  # fmt: skip
+
+
+def _bind_arithmetic() -> None:
+    for name in ARITHMETIC:
+        bind_method(name, getattr(A, name), inplace_form=name not in ("where", "positive"))
+    fast = {"add": E.add, "sub": E.sub, "mul": E.mul, "div": E.true_divide}
+    for name, op in fast.items():
+        setattr(Tensor, name + "_", _arith_inplace(op, getattr(A, name), name))
+    for operator, name in IN_PLACE_OPERATORS.items():
+        setattr(Tensor, operator, _inplace_operator(name))
+
+
+def _bind_conversions() -> None:
+    for name, d in CASTS.items():
+        setattr(Tensor, name, _cast_method(D[d], name))
+    for name in ("empty", "zeros", "ones", "full", "tensor"):
+        setattr(Tensor, "new_" + name, _new(name))
+    Tensor.type = type_  # type: ignore[attr-defined]
 
 
 def _geometry_method(name: str) -> Callable:
@@ -367,11 +388,4 @@ ALIASES = {
 }  # fmt: skip
 
 
-def _aliases() -> None:
-    for name, target in ALIASES.items():
-        setattr(Tensor, name, getattr(Tensor, target))
-        if hasattr(Tensor, target + "_"):
-            setattr(Tensor, name + "_", getattr(Tensor, target + "_"))
-
-
-__all__ = ["ALIASES", "ARITHMETIC", "ELEMENTWISE", "VIEWS", "bind", "bind_method"]
+__all__ = ["ALIASES", "ARITHMETIC", "ELEMENTWISE", "PLAIN", "bind", "bind_method"]

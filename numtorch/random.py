@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,9 @@ class Generator:
     def set_state(self, new_state: Tensor) -> Generator:
         """Take over a state from ``get_state``; TypeError or RuntimeError for anything else."""
         if not isinstance(new_state, Tensor) or new_state.dtype is not uint8:
-            raise TypeError("expected a torch.ByteTensor, but got something else; use the result of get_state()")
+            raise TypeError(
+                "expected a torch.ByteTensor, but got something else; use the result of get_state()"
+            )
         if new_state.numel() != 16:
             raise RuntimeError(f"RNG state is wrong size: expected 16 bytes, got {new_state.numel()}")
         self._words()[:] = new_state.contiguous().numpy().view(np.int64)

@@ -7,7 +7,8 @@ equal ones are the same object and a whole plan for an operation is found by the
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from .dtype import dtype
 
@@ -44,7 +45,18 @@ class Size(tuple):
 class Layout:
     """Shape, strides (in elements), dtype and device; compare with ``is`` after ``layout()`` has interned it."""
 
-    __slots__ = ("shape", "strides", "dtype", "device", "numel", "ndim", "contiguous", "dense", "size", "itemsize")
+    __slots__ = (
+        "contiguous",
+        "dense",
+        "device",
+        "dtype",
+        "itemsize",
+        "ndim",
+        "numel",
+        "shape",
+        "size",
+        "strides",
+    )
 
     def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: dtype, device: str):
         self.shape, self.strides, self.dtype, self.device = shape, strides, dtype, device
@@ -171,7 +183,9 @@ def wrap_dims(dims: Any, ndim: int, op: str = "dim", all_if_empty: bool = True) 
     wrapped = [wrap_dim(d, ndim, op) for d in dims]
     if len(set(wrapped)) != len(wrapped):
         repeated = next(d for d in wrapped if wrapped.count(d) > 1)
-        raise RuntimeError(f"{op}: dim {repeated} appears multiple times in the list of dims {list(dims)}; name it once")
+        raise RuntimeError(
+            f"{op}: dim {repeated} appears multiple times in the list of dims {list(dims)}; name it once"
+        )
     if not wrapped and all_if_empty:
         return tuple(range(ndim))
     return tuple(sorted(wrapped)) if ndim else ()
@@ -187,21 +201,25 @@ def as_index(value: Any, op: str, name: str) -> int:
 
 def as_shape(sizes: Any, op: str = "size") -> tuple[int, ...]:
     """A tuple of ints from ``(2, 3)``, ``[2, 3]``, ``Size`` or an int."""
-    if isinstance(sizes, int) or hasattr(sizes, "__index__") and not isinstance(sizes, (tuple, list)):
+    if isinstance(sizes, int) or (hasattr(sizes, "__index__") and not isinstance(sizes, (tuple, list))):
         sizes = (sizes,)
     try:
         return tuple(n if type(n) is int else as_index(n, op, "size") for n in sizes)
     except TypeError as error:
         if "must be int" in str(error):
             raise
-        raise TypeError(f"{op}(): argument 'size' must be tuple of ints, not {type(sizes).__name__}") from None
+        raise TypeError(
+            f"{op}(): argument 'size' must be tuple of ints, not {type(sizes).__name__}"
+        ) from None
 
 
 def check_sizes(shape: Iterable[int], op: str) -> None:
     """RuntimeError if a size is negative."""
     for n in shape:
         if n < 0:
-            raise RuntimeError(f"{op}: Trying to create tensor with negative dimension {n}: {list(shape)}; sizes are >= 0")
+            raise RuntimeError(
+                f"{op}: Trying to create tensor with negative dimension {n}: {list(shape)}; sizes are >= 0"
+            )
 
 
 def infer_size(shape: Sequence[int], numel: int) -> tuple[int, ...]:
@@ -228,7 +246,9 @@ def infer_size(shape: Sequence[int], numel: int) -> tuple[int, ...]:
     raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
 
 
-def view_strides(shape: Sequence[int], strides: Sequence[int], target: Sequence[int]) -> tuple[int, ...] | None:
+def view_strides(
+    shape: Sequence[int], strides: Sequence[int], target: Sequence[int]
+) -> tuple[int, ...] | None:
     """Strides that show the same memory in another shape, or None if that needs a copy."""
     if math.prod(shape) == 0:
         return tuple(strides) if tuple(shape) == tuple(target) else contiguous_strides(target)

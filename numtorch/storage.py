@@ -90,10 +90,14 @@ class Storage:
             self.device = device
         return self
 
-    def array(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, offset: int) -> np.ndarray:
+    def array(
+        self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, offset: int
+    ) -> np.ndarray:
         """A NumPy array over this memory (offset and strides in elements), which it keeps alive."""
         n = dtype.itemsize
-        return np.asarray(_Exporter(self, self.ptr + offset * n, shape, tuple(s * n for s in strides), dtype.str))
+        return np.asarray(
+            _Exporter(self, self.ptr + offset * n, shape, tuple(s * n for s in strides), dtype.str)
+        )
 
     def bytes(self) -> memoryview:
         """All of the memory as writable bytes."""
@@ -110,7 +114,7 @@ class Storage:
 class _Exporter:
     """Hands memory to NumPy; the array's base is this object, which holds the storage."""
 
-    __slots__ = ("storage", "__array_interface__")
+    __slots__ = ("__array_interface__", "storage")
 
     def __init__(self, storage: Storage, ptr: int, shape: tuple, strides: tuple, typestr: str):
         self.storage = storage

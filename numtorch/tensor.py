@@ -5,7 +5,8 @@ Operators and most methods are ops from ``ops/`` and are bound in ``methods.py``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -151,7 +152,9 @@ class Tensor(TensorMethods):
     def grad(self, value: Any) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                )
             if value._layout.shape != self._layout.shape:
                 raise RuntimeError(
                     f"assigned grad has data of a different size: expected {list(self._layout.shape)}, got"
@@ -194,7 +197,9 @@ class Tensor(TensorMethods):
     def retain_grad(self) -> None:
         """Keep the gradient of a non-leaf tensor in ``.grad``; RuntimeError if it requires none."""
         if not self.requires_grad:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False; set requires_grad first")
+            raise RuntimeError(
+                "can't retain_grad on Tensor that has requires_grad=False; set requires_grad first"
+            )
         node = self._grad_fn()
         if node is not None:
             import weakref
@@ -208,7 +213,9 @@ class Tensor(TensorMethods):
         from .autograd.hooks import register
 
         if not self.requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient; set requires_grad first")
+            raise RuntimeError(
+                "cannot register a hook on a tensor that doesn't require gradient; set requires_grad first"
+            )
         node = self._grad_fn()
         if node is None:
             if self._hooks is None:
@@ -223,13 +230,19 @@ class Tensor(TensorMethods):
         from .autograd.hooks import register
 
         if not self._rg or self._grad_fn() is not None:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors; use register_hook")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors; use register_hook"
+            )
         if self._post_hooks is None:
             self._post_hooks = {}
         return register(self._post_hooks, hook)
 
     def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
     ) -> None:
         """Add the gradients of this tensor (a scalar, or with ``gradient`` given) to the leaves' ``.grad``."""
         from .autograd import backward
@@ -396,7 +409,9 @@ class Tensor(TensorMethods):
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """A NumPy array that shares this tensor's memory (``force``: a detached copy on the host where needed)."""
         if self.requires_grad and not force:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
         if force and self._layout.device != "cpu":
             return self.detach().cpu()._numpy()
         return self._numpy()
@@ -433,7 +448,9 @@ class Tensor(TensorMethods):
         if la.numel == 0:
             raise RuntimeError("Boolean value of Tensor with no values is ambiguous; use .numel() or .any()")
         if la.numel > 1:
-            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous; use .any() or .all()")
+            raise RuntimeError(
+                "Boolean value of Tensor with more than one value is ambiguous; use .any() or .all()"
+            )
         return bool(self.item())
 
     def __int__(self) -> int:
@@ -470,7 +487,9 @@ class Tensor(TensorMethods):
     def __contains__(self, element: Any) -> bool:
         if isinstance(element, (Tensor, bool, int, float)):
             return bool((element == self).any().item())  # type: ignore[union-attr]
-        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+        raise RuntimeError(
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+        )
 
     __hash__ = object.__hash__
 
@@ -480,9 +499,13 @@ class Tensor(TensorMethods):
         return tensor_repr(self)
 
     def __format__(self, spec: str) -> str:
-        return self.item().__format__(spec) if self._layout.ndim == 0 and spec else object.__format__(self, spec) if not (
-            spec
-        ) else format(str(self), spec)
+        return (
+            self.item().__format__(spec)
+            if self._layout.ndim == 0 and spec
+            else object.__format__(self, spec)
+            if not (spec)
+            else format(str(self), spec)
+        )
 
     def __dir__(self) -> list[str]:
         return sorted(n for n in object.__dir__(self) if not n.startswith("_rg"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from . import engine, graph
 from .anomaly import detect_anomaly, set_detect_anomaly
@@ -95,7 +96,9 @@ def grad(
     found, targets = _sequence(outputs), _sequence(inputs)
     grads = [None] * len(found) if grad_outputs is None else _sequence(grad_outputs)
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     for t in targets:
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -108,7 +111,9 @@ def grad(
         from ..ops.joining import stack
 
         return tuple(stack(list(column)) for column in zip(*each))
-    results = engine.backward(found, _initial(found, grads, create_graph), retain, create_graph, targets, accumulate=False)
+    results = engine.backward(
+        found, _initial(found, grads, create_graph), retain, create_graph, targets, accumulate=False
+    )
     for i, (g, t) in enumerate(zip(results, targets)):
         if g is None:
             if materialize_grads:

@@ -45,7 +45,17 @@ def reduce_tensor(self: Any) -> Any:
                            " before serializing.")  # fmt: skip
     la = self._layout
     shared = SharedBytes.of(self._storage)
-    return rebuild, (type(self), shared, self._offset, la.shape, la.strides, la.dtype, la.device, self._rg, self._grad)
+    return rebuild, (
+        type(self),
+        shared,
+        self._offset,
+        la.shape,
+        la.strides,
+        la.dtype,
+        la.device,
+        self._rg,
+        self._grad,
+    )
 
 
 class SharedBytes:

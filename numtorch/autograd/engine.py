@@ -11,7 +11,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..shape import Layout
 from .mode import state
@@ -366,7 +367,7 @@ def _is_ours_alone(grad: Tensor) -> bool:
 
 def _accumulate(tensor: Tensor, grad: Tensor, create: bool) -> None:
     """Add to ``tensor.grad``: in place where no graph of the gradient is wanted."""
-    from ..ops.pointwise import add_into
+    from ..ops.quick import add_into
 
     held = tensor._grad
     if state.watched and state.recorder is not None:

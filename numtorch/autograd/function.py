@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from ..errors import second_backward_error
 from .engine import Node
@@ -64,7 +65,9 @@ class FunctionNode(Node):
         places = {id(o): i for i, o in enumerate(outputs)}
         for t in self.to_save:
             if t is not None and not hasattr(t, "_layout"):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
+                )
         self._saved = tuple(None if t is None else Saved(t, places.get(id(t), -1)) for t in self.to_save)
 
     def release(self) -> None:
@@ -118,7 +121,9 @@ class Function:
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
-        raise RuntimeError(f"{type(self)} should not be instantiated. Methods on autograd functions are all static: use .apply")
+        raise RuntimeError(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static: use .apply"
+        )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -179,12 +184,17 @@ def _wrap(node: FunctionNode, inputs: tuple, outputs: tuple, needs: bool) -> lis
             with no_grad():
                 out = alias(out)
             out._base = None
-        if needs and id(outputs[i]) not in silent and out._layout.dtype.is_floating_point and id(out) not in dirty:
+        if (
+            needs
+            and id(outputs[i]) not in silent
+            and out._layout.dtype.is_floating_point
+            and id(out) not in dirty
+        ):
             out._set_history(node, i)
         found.append(out)
     if needs:
         node.keep(tuple(outputs))
-        for i, s in enumerate(node._saved):  # a saved output is tied to the node, not to the tensor (no cycle)
+        for s in node._saved:  # a saved output is tied to the node, not to the tensor (no cycle)
             if s is not None and s.output >= 0 and s.tensor is not None:
                 s.tensor = s.tensor._alias()
     return found
@@ -218,7 +228,9 @@ class _OnceNode(Node):
     name = "OnceDifferentiable"
 
     def run(self, grads: list[Any]) -> Any:
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
 
 
 class _VariableMeta(type):
@@ -232,7 +244,7 @@ class Variable(metaclass=_VariableMeta):
     """The old name of a tensor: ``Variable(data, requires_grad=...)`` gives the tensor itself."""
 
     def __new__(cls, data: Any = None, requires_grad: bool = False, volatile: bool | None = None) -> Any:
-        from ..creation import tensor
+        from ..from_data import tensor
         from ..tensor import Tensor
 
         t = data.detach() if isinstance(data, Tensor) else tensor([] if data is None else data)

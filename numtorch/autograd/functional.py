@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from . import grad
 from .mode import enable_grad
@@ -14,7 +15,9 @@ def _as_tuple(x: Any) -> tuple[bool, tuple]:
 
 def _fresh(inputs: tuple, create_graph: bool) -> tuple:
     """Inputs that the function can be differentiated at: views of the given ones when their graph is wanted."""
-    return tuple(x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_(True) for x in inputs)
+    return tuple(
+        x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_(True) for x in inputs
+    )
 
 
 def _finish(values: Any, many: bool, create_graph: bool) -> Any:
@@ -27,7 +30,9 @@ def _check(op: str, v: tuple, like: tuple, what: str) -> None:
         raise RuntimeError(f"{op}: v is a tuple of invalid length: should be {len(like)} but got {len(v)}.")
     for i, (a, b) in enumerate(zip(v, like)):
         if a.shape != b.shape:
-            raise RuntimeError(f"{op}: entry {i} of v has size {a.shape}, expected that of the {what}: {b.shape}")
+            raise RuntimeError(
+                f"{op}: entry {i} of v has size {a.shape}, expected that of the {what}: {b.shape}"
+            )
 
 
 def _grads(outputs: Any, inputs: Any, grad_outputs: Any, create_graph: bool, strict: bool) -> tuple:
@@ -38,7 +43,9 @@ def _grads(outputs: Any, inputs: Any, grad_outputs: Any, create_graph: bool, str
         found = grad([o for o, _ in used], inputs, [g for _, g in used], retain_graph=True, create_graph=create_graph,
                      allow_unused=True)  # fmt: skip
     if strict and any(g is None for g in found):
-        raise RuntimeError("The output of the user-provided function is independent of an input. This is not allowed in strict mode.")
+        raise RuntimeError(
+            "The output of the user-provided function is independent of an input. This is not allowed in strict mode."
+        )
     from ..creation import zeros_like
 
     return tuple(zeros_like(x) if g is None else g for g, x in zip(found, inputs))
@@ -54,7 +61,9 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         many_out, outs = _as_tuple(func(*x))
         if v is None:
             if len(outs) != 1 or outs[0].numel() != 1:
-                raise RuntimeError("The vector v can only be None if the user-provided function returns a single Tensor with a single element.")
+                raise RuntimeError(
+                    "The vector v can only be None if the user-provided function returns a single Tensor with a single element."
+                )
             weights: tuple = (ones_like(outs[0]),)
         else:
             weights = _as_tuple(v)[1]
@@ -72,7 +81,9 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         x = _fresh(given, create_graph)
         if v is None:
             if len(x) != 1 or x[0].numel() != 1:
-                raise RuntimeError("The vector v can only be None if the input to the user-provided function is a single Tensor with a single element.")
+                raise RuntimeError(
+                    "The vector v can only be None if the input to the user-provided function is a single Tensor with a single element."
+                )
             direction: tuple = (ones_like(x[0]),)
         else:
             direction = _as_tuple(v)[1]
@@ -107,7 +118,9 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
             for k in range(out.numel()):
                 seed = zeros_like(out).reshape(-1)
                 seed[k] = 1.0
-                for column, g in zip(columns, _grads([out], x, [seed.reshape(out.shape)], create_graph, strict)):
+                for column, g in zip(
+                    columns, _grads([out], x, [seed.reshape(out.shape)], create_graph, strict)
+                ):
                     column.append(g)
             rows.append(tuple(
                 (stack(c) if c else zeros_like(xi).expand((0, *xi.shape))).reshape(tuple(out.shape) + tuple(xi.shape))
@@ -128,12 +141,13 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: boo
         if not hasattr(out, "_layout"):
             raise RuntimeError("The function given to hessian should return a single Tensor")
         if out.numel() != 1:
-            raise RuntimeError("The Tensor returned by the function given to hessian should contain a single element")
+            raise RuntimeError(
+                "The Tensor returned by the function given to hessian should contain a single element"
+            )
         return out.squeeze() if out.ndim else out
 
     def gradient(*x: Any) -> Any:
-        found = jacobian(scalar, x if many else x[0], create_graph=True)
-        return found
+        return jacobian(scalar, x if many else x[0], create_graph=True)
 
     return jacobian(gradient, inputs, create_graph=create_graph, strict=strict)
 
@@ -147,7 +161,9 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         x = _fresh(given, create_graph)
         out = func(*x)
         if not hasattr(out, "_layout") or out.numel() != 1:
-            raise RuntimeError("The function given to vhp should return a single Tensor that contains a single element")
+            raise RuntimeError(
+                "The function given to vhp should return a single Tensor that contains a single element"
+            )
         weights = _as_tuple(v)[1] if v is not None else (ones_like(x[0]),)
         _check("vhp", weights, x, "input")
         first = _grads([out], x, [ones_like(out)], True, strict)

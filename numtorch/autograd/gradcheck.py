@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,9 @@ def numeric_jacobian(func: Callable, inputs: Sequence[Any], target: int, eps: fl
     return [np.array([c[k] for c in columns]).reshape(values.size, -1) for k in range(count)]
 
 
-def declared_jacobian(func: Callable, inputs: Sequence[Any], target: int, create_graph: bool = False) -> list[np.ndarray]:
+def declared_jacobian(
+    func: Callable, inputs: Sequence[Any], target: int, create_graph: bool = False
+) -> list[np.ndarray]:
     """The same matrices from the backward rules, one output element at a time."""
     from ..creation import zeros
 
@@ -87,7 +90,9 @@ def gradcheck(
     inputs = _tuple(inputs)
     targets = [i for i, x in enumerate(inputs) if _differentiable(x)]
     if not targets:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+        )
     for i in targets:
         want = numeric_jacobian(func, inputs, i, eps)
         have = declared_jacobian(func, inputs, i)
@@ -113,9 +118,11 @@ def gradgradcheck(
     outputs = _outputs(func, inputs)
     if grad_outputs is None:
         rng = np.random.default_rng(0)
-        from ..creation import tensor
+        from ..from_data import tensor
 
-        grad_outputs = [tensor(rng.standard_normal(tuple(o.shape)), dtype=o.dtype, requires_grad=True) for o in outputs]
+        grad_outputs = [
+            tensor(rng.standard_normal(tuple(o.shape)), dtype=o.dtype, requires_grad=True) for o in outputs
+        ]
     else:
         grad_outputs = list(_tuple(grad_outputs))
     targets = [i for i, x in enumerate(inputs) if _differentiable(x)]
@@ -134,7 +141,9 @@ def gradgradcheck(
         with enable_grad():
             return first(*args)
 
-    return gradcheck(with_grad, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
+    return gradcheck(
+        with_grad, (*inputs, *grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception
+    )
 
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 
 class _State(threading.local):
@@ -69,7 +70,7 @@ class _Switch(contextlib.ContextDecorator):
         return wrapper
 
 
-class no_grad(_Switch):  # noqa: N801 - PyTorch's name
+class no_grad(_Switch):
     """Operations inside record no gradients; a context manager and a decorator (with or without parentheses).
 
     Example:
@@ -94,13 +95,13 @@ class no_grad(_Switch):  # noqa: N801 - PyTorch's name
         super().__init__(self._value)
 
 
-class enable_grad(no_grad):  # noqa: N801 - PyTorch's name
+class enable_grad(no_grad):
     """Operations inside record gradients again, within a ``no_grad`` block; a context manager and a decorator."""
 
     _value = True
 
 
-class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
+class set_grad_enabled(_Switch):
     """Switch gradient recording at once; used with ``with``, it is restored at the end of the block.
 
     Example:
@@ -124,7 +125,7 @@ class set_grad_enabled(_Switch):  # noqa: N801 - PyTorch's name
         return super().__call__(func)
 
 
-class inference_mode(contextlib.ContextDecorator):  # noqa: N801 - PyTorch's name
+class inference_mode(contextlib.ContextDecorator):
     """No gradients and no version counting for tensors made inside; they can't take part in autograd later.
 
     Example:

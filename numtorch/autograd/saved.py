@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from .mode import set_saved_hooks, state
 
 
-class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
+class saved_tensors_hooks:
     """Within the block, ``pack(tensor)`` replaces every tensor saved for backward; ``unpack`` gives it back when needed.
 
     Example:
@@ -32,7 +33,7 @@ class saved_tensors_hooks:  # noqa: N801 - PyTorch's name
         set_saved_hooks(self._before)
 
 
-class save_on_cpu(saved_tensors_hooks):  # noqa: N801 - PyTorch's name
+class save_on_cpu(saved_tensors_hooks):
     """Keep tensors saved for backward in host memory."""
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda"):

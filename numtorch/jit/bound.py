@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.engine import Node
-from ..autograd.mode import state
-from ..errors import second_backward_error
 from ..storage import Storage
 from ..tensor import Tensor, replaced
+from .nodes import FreedNode, TracedNode
 from .passes import optimize, optimize_between
 from .passes import storages as storages_of
 from .path import Path, Virtual
@@ -23,53 +21,6 @@ from .record import RangeCheck, Ref
 
 class GuardFailed(Exception):
     """A value that Python had read when the path was recorded is another one now."""
-
-
-class TracedNode(Node):
-    """History of a traced forward: its backward is the traced backward program."""
-
-    __slots__ = ("again", "bound", "freed", "saved")
-    name = "TracedBackward0"
-
-    def __init__(self, bound: Bound, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any):
-        Node.__init__(self, inputs, outputs)
-        self.bound, self.saved, self.again = bound, saved, again
-        self.freed = False
-
-    def release(self) -> None:
-        self.saved, self.again = [], None
-        self.freed = True
-
-    def run(self, grads: list[Any]) -> Any:
-        if self.freed:
-            raise second_backward_error(self)
-        if state.grad:
-            return self._again(grads)
-        return self.bound.run_backward(grads, self.saved)
-
-    def _again(self, grads: list[Any]) -> Any:
-        """The gradient of the gradient is wanted: run the function itself again, recording everything."""
-        from ..autograd import grad
-        from . import tree
-
-        function, structure, leaves = self.again
-        args, kwargs = tree.unflatten(structure, leaves)
-        outputs: list[Any] = []
-        tree.flatten(function(*args, **kwargs), outputs)
-        chosen = [outputs[i] for i in self.bound.path.differentiable]
-        targets = self.bound.leaf_tensors(leaves)
-        pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
-        return grad([o for o, _ in pairs], targets, [g for _, g in pairs], create_graph=True, allow_unused=True)
-
-
-class FreedNode(Node):
-    """History of a result whose graph the traced function has already used up."""
-
-    __slots__ = ()
-    name = "TracedStepBackward0"
-
-    def run(self, grads: list[Any]) -> Any:
-        raise second_backward_error(self)
 
 
 class Slots:
@@ -115,7 +66,9 @@ class Bound:
                 slots.add(r.storage)
         ends = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
         backward = lower(optimize(path.backward, ends))
-        written = {id(r.storage): r.storage for e in path.forward for r in e.outputs if type(r.storage) is Virtual}
+        written = {
+            id(r.storage): r.storage for e in path.forward for r in e.outputs if type(r.storage) is Virtual
+        }
         saved = {k: v for k, v in _virtuals(backward).items() if k in written}
         for v in saved.values():
             slots.add(v)
@@ -202,7 +155,11 @@ class Bound:
             held = who._grad
             if (held is None) != (before is None):
                 return False
-            if before is not None and id(before._storage) in self.used and held._storage is not before._storage:
+            if (
+                before is not None
+                and id(before._storage) in self.used
+                and held._storage is not before._storage
+            ):
                 return False
         return True
 
@@ -220,7 +177,11 @@ class Bound:
             pointers[slot] = s.ptr
         for s, content in self.path.constants:
             ctypes.memmove(s.ptr, content, len(content))
-        undo = [(s, ctypes.string_at(s.ptr, s.nbytes)) for s in self._undo_storages(storages)] if self.undo else ()
+        undo = (
+            [(s, ctypes.string_at(s.ptr, s.nbytes)) for s in self._undo_storages(storages)]
+            if self.undo
+            else ()
+        )
         try:
             self.program.run(pointers, self._check if self.checks else None)
         except BaseException:
@@ -317,12 +278,12 @@ class Bound:
         pointers: list[int] = [0] * len(slots.storages)
         storages: list[Any] = [None] * len(pointers)
         keep = []
-        for r, i, g in zip(path.given, path.differentiable, grads):
+        for r, _i, g in zip(path.given, path.differentiable, grads):
             g = _in_layout(g, r.layout)
             keep.append(g)
             slot = slots.index[id(r.storage)]
             pointers[slot] = g._address()
-        for (slot, recorded), (s, address, _) in zip(self._backward_arguments(), args):
+        for (slot, recorded), (_, address, _) in zip(self._backward_arguments(), args):
             pointers[slot] = address - recorded
         first = len(path.given)
         for k, s in enumerate(saved):
@@ -341,7 +302,9 @@ class Bound:
         return results
 
     def _backward_arguments(self) -> list[tuple[int, int]]:
-        return [(slot, r.offset * r.layout.itemsize) for slot, r in zip(self.backward_inputs, self.path.inputs)]
+        return [
+            (slot, r.offset * r.layout.itemsize) for slot, r in zip(self.backward_inputs, self.path.inputs)
+        ]
 
 
 def _in_layout(g: Any, la: Any) -> Any:
@@ -370,7 +333,12 @@ def used_storages(path: Path) -> set[int]:
 
 
 def _virtuals(ops: Sequence[Op]) -> dict[int, Any]:
-    return {id(w.storage): w.storage for op in ops for w in op.words if hasattr(w, "storage") and type(w.storage) is Virtual}
+    return {
+        id(w.storage): w.storage
+        for op in ops
+        for w in op.words
+        if hasattr(w, "storage") and type(w.storage) is Virtual
+    }
 
 
 def _looks(m: Any) -> tuple:
@@ -386,5 +354,7 @@ _SIMPLE = (bool, int, float, str, type(None))
 def _state(o: Any) -> tuple:
     """Which tensors an optimizer works on, and what of its options a trace depends on."""
     groups = tuple(id(p) for g in o.param_groups for p in g["params"])
-    held = tuple(id(v) for s in o.state.values() if isinstance(s, dict) for v in s.values() if isinstance(v, Tensor))
+    held = tuple(
+        id(v) for s in o.state.values() if isinstance(s, dict) for v in s.values() if isinstance(v, Tensor)
+    )
     return groups, held, o._looks()

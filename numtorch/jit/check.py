@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import warnings
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,9 @@ def check(function: Callable, bound: Bound, structure: Any, leaves: Sequence[Any
     except GuardFailed:
         _report(function, "a value that the function reads in Python differs from run to run")
         return
-    replayed = [_values(t) for t in outputs] + [None if t._grad is None else _values(t._grad) for t, _ in grads]
+    replayed = [_values(t) for t in outputs] + [
+        None if t._grad is None else _values(t._grad) for t, _ in grads
+    ]
     for s, content in before:
         ctypes.memmove(s.ptr, content, len(content))
     for t, g in grads:
@@ -74,7 +77,11 @@ def _values(t: Any) -> np.ndarray:
 
 def _difference(a: Any, b: Any) -> str:
     if a is None or b is None:
-        return "" if a is b else f"{'nothing' if a is None else a.shape} in eager, {'nothing' if b is None else b.shape} in the replay"
+        return (
+            ""
+            if a is b
+            else f"{'nothing' if a is None else a.shape} in eager, {'nothing' if b is None else b.shape} in the replay"
+        )
     if a.shape != b.shape or a.dtype != b.dtype:
         return f"{a.dtype}{list(a.shape)} in eager, {b.dtype}{list(b.shape)} in the replay"
     if a.dtype.kind != "f":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import itertools
+from collections.abc import Sequence
+from typing import Any
 
 from ..ops.launch import PARALLEL_COST, threads
 from ..ops.pointwise import Plan
@@ -26,7 +28,7 @@ def optimize_between(entries: Sequence[Entry], needed: set[int], cuts: Sequence[
     result: list[Entry] = []
     later = set(needed)
     bounds = [0, *cuts, len(entries) + 1]
-    for a, b in reversed(list(zip(bounds, bounds[1:]))):
+    for a, b in reversed(list(itertools.pairwise(bounds))):
         part = [e for e in found if a <= e.order < b]
         result = fuse(part, later) + result
         for e in part:
@@ -111,7 +113,9 @@ def fusible(e: Entry) -> bool:
     step = e.plan.program.steps[0]
     result = e.outputs[0].layout.dtype.name
     same = all(r.layout.dtype.name == result for r in e.outputs)
-    return same and (result == step.compute_dtype or result == "bool" and getattr(e.op, "result", "") == "bool")
+    return same and (
+        result == step.compute_dtype or (result == "bool" and getattr(e.op, "result", "") == "bool")
+    )
 
 
 def fuse(entries: Sequence[Entry], needed: set[int]) -> list[Entry]:
@@ -187,7 +191,15 @@ def _fused(g: _Group, later: set[int]) -> Entry:
             if kept:
                 outputs.append(r)
             outs.append(name)
-        steps.append(Step(step.body, tuple(given.get(a, a) for a in step.args), tuple(outs), step.compute_dtype, step.component))
+        steps.append(
+            Step(
+                step.body,
+                tuple(given.get(a, a) for a in step.args),
+                tuple(outs),
+                step.compute_dtype,
+                step.component,
+            )
+        )
         for r, name in zip(e.outputs, outs):
             names.values[_key(r)] = name
     scalars = [(f"s{i}", kind) for i, (_, kind) in enumerate(names.scalars)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..autograd.engine import backward as run_backward
 from ..autograd.mode import state
@@ -31,7 +32,7 @@ class Virtual:
 class Output:
     """A result of the function: where its memory is, whether it requires grad; ``same``: an object that existed before."""
 
-    __slots__ = ("ref", "requires_grad", "same", "cls")
+    __slots__ = ("cls", "ref", "requires_grad", "same")
 
     def __init__(self, r: Ref, requires_grad: bool, same: Any, cls: type):
         self.ref, self.requires_grad, self.same, self.cls = r, requires_grad, same, cls
@@ -51,7 +52,9 @@ class Path:
         self.leaf_grads: list[Any] = []  # Ref or None
         self.given: list[Ref] = []  # the output gradients the backward starts from
         self.differentiable: list[int] = []  # which outputs they belong to
-        self.grads: list[tuple[Any, Any]] = []  # (tensor or input number, Ref, same object or None): effects on .grad
+        self.grads: list[
+            tuple[Any, Any]
+        ] = []  # (tensor or input number, Ref, same object or None): effects on .grad
         self.grad_reads: list[tuple[Any, Any]] = []
         self.written: dict[int, Storage] = {}
         self.constants: list[tuple[Storage, bytes]] = []
@@ -126,10 +129,14 @@ def _record_backward(path: Path, r: Recorder, outputs: list[Any], inner: list[An
     """Record the way from the outputs' gradients to those of the leaves."""
     if not state.grad:
         return
-    wanted = [i for i, t in enumerate(outputs) if t._rg and t._grad_fn() is not None and t._grad_fn().seq > start]
+    wanted = [
+        i for i, t in enumerate(outputs) if t._rg and t._grad_fn() is not None and t._grad_fn().seq > start
+    ]
     leaves, old = _leaves([outputs[i] for i in wanted], start)
     if old:
-        raise Untraceable(f"it uses a captured tensor that was computed from others with gradients ({old[0]!r})")
+        raise Untraceable(
+            f"it uses a captured tensor that was computed from others with gradients ({old[0]!r})"
+        )
     if not wanted or not leaves:
         return
     from ..creation import ones_like
@@ -187,10 +194,16 @@ def _note_effects(path: Path, r: Recorder, outputs: list[Any], inner: list[Any])
         after = t._grad
         who = ("input", numbers[id(t)]) if id(t) in numbers else t
         path.grads.append((who, None if after is None else ref(after), after if after is before else None))
-    path.grad_reads = [(("input", numbers[id(t)]) if id(t) in numbers else t, g) for t, g in r.grad_reads.values()]
+    path.grad_reads = [
+        (("input", numbers[id(t)]) if id(t) in numbers else t, g) for t, g in r.grad_reads.values()
+    ]
     path.written = {key: s for key, (s, _) in r.undo.items()}
-    path.constants = [(t._storage, r.undo[id(t._storage)][1]) for t in r.constants if id(t._storage) in r.undo]
-    path.captured = [(t, t._storage, t._offset, t._layout) for t in r.captured.values() if id(t._storage) not in r.created]
+    path.constants = [
+        (t._storage, r.undo[id(t._storage)][1]) for t in r.constants if id(t._storage) in r.undo
+    ]
+    path.captured = [
+        (t, t._storage, t._offset, t._layout) for t in r.captured.values() if id(t._storage) not in r.created
+    ]
 
 
 def _virtualise(path: Path, r: Recorder) -> None:
@@ -221,7 +234,8 @@ def _virtualise(path: Path, r: Recorder) -> None:
         e.inputs = [moved(x) for x in e.inputs]
         if e.launches is not None:
             e.launches = [
-                Launch(la.kernel, la.env, [moved(p) for p in la.pointers], la.words, la.units, la.cost) for la in e.launches
+                Launch(la.kernel, la.env, [moved(p) for p in la.pointers], la.words, la.units, la.cost)
+                for la in e.launches
             ]
             e.attrs = None
     kept = {id(v): real[key]() for key, v in stand.items()}
@@ -236,7 +250,9 @@ def _make_real(path: Path, survivors: dict[int, Storage]) -> None:
     def moved(x: Any) -> Any:
         return Ref(survivors.get(id(x.storage), x.storage), x.offset, x.layout) if isinstance(x, Ref) else x
 
-    outputs = {id(o.ref.storage) for o in path.outputs} | {id(g.storage) for _, g, _ in path.grads if g is not None}
+    outputs = {id(o.ref.storage) for o in path.outputs} | {
+        id(g.storage) for _, g, _ in path.grads if g is not None
+    }
     for key in [k for k in survivors if k in outputs]:
         del survivors[key]
     for e in (*path.forward, *path.backward):

@@ -6,8 +6,10 @@ each call), ``temp`` (planned into one arena by the time it is needed), and scra
 
 from __future__ import annotations
 
+import itertools
 import struct
-from typing import Any, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from .record import Entry, Live, Ref
 class Word:
     """Where a pointer word of a launch comes from: a storage and a byte offset."""
 
-    __slots__ = ("storage", "offset")
+    __slots__ = ("offset", "storage")
 
     def __init__(self, storage: Any, offset: int):
         self.storage, self.offset = storage, offset
@@ -28,9 +30,11 @@ class Word:
 class Op:
     """One kernel call of a program: kernel address, chunks, words, and the storages it reads and writes."""
 
-    __slots__ = ("address", "chunks", "words", "reads", "writes", "entry", "scratch")
+    __slots__ = ("address", "chunks", "entry", "reads", "scratch", "words", "writes")
 
-    def __init__(self, address: int, chunks: int, words: list[Any], reads: set[int], writes: set[int], entry: Entry):
+    def __init__(
+        self, address: int, chunks: int, words: list[Any], reads: set[int], writes: set[int], entry: Entry
+    ):
         self.address, self.chunks, self.words = address, chunks, words
         self.reads, self.writes, self.entry = reads, writes, entry
         self.scratch: list[Storage] = []
@@ -127,7 +131,14 @@ def _bits(word: Any) -> int:
 class Compiled:
     """A replayable program; ``run(words)`` with one word per patched storage and live number, in ``slots`` order."""
 
-    def __init__(self, ops: Sequence[Op], slots: Sequence[Any], temps: Iterable[Any], live: Sequence[Live], cuts: Sequence[int]):
+    def __init__(
+        self,
+        ops: Sequence[Op],
+        slots: Sequence[Any],
+        temps: Iterable[Any],
+        live: Sequence[Live],
+        cuts: Sequence[int],
+    ):
         from ..kernels.driver import MAX_WORDS, Program
 
         self.ops = list(ops)
@@ -173,14 +184,16 @@ class Compiled:
             table.append((op.address, base + 8 * start, op.chunks))
             at = (at + 7) & ~7
         patches += [(len(self.offsets) + k, cell) for k, cell in live_cells]
-        self.by_hand: list[tuple[int, int]] = []  # (word, place in the block) where the driver has no room for the words
+        self.by_hand: list[
+            tuple[int, int]
+        ] = []  # (word, place in the block) where the driver has no room for the words
         if len(self.offsets) + len(self.live) > MAX_WORDS:
             self.by_hand = [(i, (cell - base) // 8) for i, cell in patches]
             patches = []
         self.parallel = any(op.chunks > 1 for op in self.ops)
         bounds = [0, *cuts, len(table)]
         self.programs = [
-            Program(table[a:b], patches, self.keep) if b > a else None for a, b in zip(bounds, bounds[1:])
+            Program(table[a:b], patches, self.keep) if b > a else None for a, b in itertools.pairwise(bounds)
         ]
         self.peak = size
 
@@ -197,8 +210,7 @@ class Compiled:
         from ..kernels.driver import PARALLEL, SERIAL, replay
 
         words: list[Any] = [pointers[s] + offset for s, offset in self.offsets]
-        for v in self.live:
-            words.append(float(v.function()))
+        words += [float(v.function()) for v in self.live]
         if self.by_hand:
             for i, place in self.by_hand:
                 self.block[place] = _bits(words[i])

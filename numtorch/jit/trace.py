@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from ..autograd.mode import state
 from ..tensor import replaced
@@ -20,7 +21,7 @@ _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs 
 class _Kind:
     """The paths of one kind of call (same structure, layouts, flags), and why it runs eagerly if it does."""
 
-    __slots__ = ("paths", "eager", "structure")
+    __slots__ = ("eager", "paths", "structure")
 
     def __init__(self, structure: Any):
         self.structure = structure

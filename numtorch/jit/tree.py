@@ -59,8 +59,10 @@ def same(a: Any, b: Any) -> bool:
         x, y = a[1], b[1]
         return x is y or (type(x) is type(y) and _equal(x, y))
     if a[0] == "dict":
-        return a[1] is b[1] and len(a[2]) == len(b[2]) and all(
-            k == m and same(v, w) for (k, v), (m, w) in zip(a[2], b[2])
+        return (
+            a[1] is b[1]
+            and len(a[2]) == len(b[2])
+            and all(k == m and same(v, w) for (k, v), (m, w) in zip(a[2], b[2]))
         )
     x, y = (a[2], b[2]) if a[0] == "named" else (a[1], b[1])
     return len(x) == len(y) and all(same(v, w) for v, w in zip(x, y))

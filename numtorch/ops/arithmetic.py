@@ -21,7 +21,11 @@ def _is_bool(x: Any) -> bool:
 def add(input: Any, other: Any, *, alpha: Any = 1, out: _Out = None) -> Tensor:
     """``input + alpha * other``."""
     if alpha == 1:
-        return _add_bool(input, other, out) if _is_bool(input) and _is_bool(other) else E.add(input, other, out=out)
+        return (
+            _add_bool(input, other, out)
+            if _is_bool(input) and _is_bool(other)
+            else E.add(input, other, out=out)
+        )
     _check_alpha("add", alpha, input, other)
     return E.add_scaled(input, other, alpha, out=out)
 
@@ -31,7 +35,9 @@ def _add_bool(input: Any, other: Any, out: _Out) -> Tensor:
 
 
 def _check_alpha(op: str, alpha: Any, input: Any, other: Any) -> None:
-    floating = any(isinstance(x, float) or isinstance(x, Tensor) and x.is_floating_point() for x in (input, other))
+    floating = any(
+        isinstance(x, float) or (isinstance(x, Tensor) and x.is_floating_point()) for x in (input, other)
+    )
     if isinstance(alpha, float) and not floating:
         raise RuntimeError(
             f"For integral input tensors, argument alpha must not be a floating point number: {op} got alpha={alpha}"
@@ -61,7 +67,11 @@ def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 def mul(input: Any, other: Any, *, out: _Out = None) -> Tensor:
     """``input * other``."""
-    return E.logical_and(input, other, out=out) if _is_bool(input) and _is_bool(other) else E.mul(input, other, out=out)
+    return (
+        E.logical_and(input, other, out=out)
+        if _is_bool(input) and _is_bool(other)
+        else E.mul(input, other, out=out)
+    )
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: _Out = None) -> Tensor:
@@ -94,7 +104,7 @@ def fmod(input: Any, other: Any, *, out: _Out = None) -> Tensor:
 
 def _no_zero_division(op: Any, input: Any, other: Any, out: _Out, integers: Any = None) -> Tensor:
     for x in (input, other):
-        if isinstance(x, float) or isinstance(x, Tensor) and x.dtype.category == FLOATING:
+        if isinstance(x, float) or (isinstance(x, Tensor) and x.dtype.category == FLOATING):
             return op(input, other, out=out)
     zero = not other if not isinstance(other, Tensor) else bool((other.detach() == 0).any())
     if zero:
@@ -102,13 +112,15 @@ def _no_zero_division(op: Any, input: Any, other: Any, out: _Out, integers: Any 
     return (integers or op)(input, other, out=out)
 
 
-def pow(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:  # noqa: A001 - PyTorch's name
+def pow(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:
     """``input`` to the power of ``exponent``."""
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
         result = _pow_number(input, exponent)
         if result is not None:
             return result if out is None else write_out(result, out, "pow")
-    integers = not any(isinstance(x, float) or isinstance(x, Tensor) and x.is_floating_point() for x in (input, exponent))
+    integers = not any(
+        isinstance(x, float) or (isinstance(x, Tensor) and x.is_floating_point()) for x in (input, exponent)
+    )
     if integers and isinstance(exponent, int) and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     return E.pow_tensor(input, exponent, out=out)
@@ -117,7 +129,9 @@ def pow(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:  # noqa: A001
 def _pow_number(x: Tensor, exponent: Any) -> Tensor | None:
     """Cheap forms of common powers, exact as the general one."""
     if x.dtype.category != FLOATING:
-        return E.mul(x, x) if exponent == 2 and isinstance(exponent, int) and x.dtype.category != BOOL else None
+        return (
+            E.mul(x, x) if exponent == 2 and isinstance(exponent, int) and x.dtype.category != BOOL else None
+        )
     if exponent == 2:
         return E.square(x)
     if exponent == 1:
@@ -145,7 +159,7 @@ def float_power(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:
     return E.pow_tensor(a, b, out=out)
 
 
-def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: _Out = None) -> Tensor:  # noqa: A002
+def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: _Out = None) -> Tensor:
     """Limited to [min, max]; either may be None, not both."""
     require_tensor("clamp", "input", input)
     if min is None and max is None:
@@ -176,7 +190,11 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: _Out 
     if input is None and other is None:
         return tuple(condition.nonzero(as_tuple=True))
     require_tensor("where", "condition", condition)
-    if condition.dtype.category == FLOATING or condition.dtype.category == 1 and condition.dtype.name != "uint8":
+    if (
+        condition.dtype.category == FLOATING
+        or (condition.dtype.category == 1
+        and condition.dtype.name != "uint8")
+    ):
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype!r}; compare it"
             " with something"
@@ -187,16 +205,20 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: _Out 
 def bitwise_not(input: Tensor, *, out: _Out = None) -> Tensor:
     """Bits inverted; of bool the opposite."""
     if input.dtype.category == FLOATING:
-        raise RuntimeError(f'"bitwise_not" not implemented for {input.dtype.name!r}; use an integer or bool tensor')
+        raise RuntimeError(
+            f'"bitwise_not" not implemented for {input.dtype.name!r}; use an integer or bool tensor'
+        )
     return E.logical_not(input, out=out) if input.dtype.category == BOOL else E.bitwise_not(input, out=out)
 
 
-def round(input: Tensor, *, decimals: int = 0, out: _Out = None) -> Tensor:  # noqa: A001 - PyTorch's name
+def round(input: Tensor, *, decimals: int = 0, out: _Out = None) -> Tensor:
     """The nearest whole number (or multiple of ``10**-decimals``), halves to even."""
     if decimals == 0:
         return E.round_values(input, out=out)
     if input.dtype.category != FLOATING:
-        raise RuntimeError(f'"round_decimals" not implemented for {input.dtype.name!r}; use a floating point tensor')
+        raise RuntimeError(
+            f'"round_decimals" not implemented for {input.dtype.name!r}; use a floating point tensor'
+        )
     scale = math.pow(10.0, builtin_abs(decimals))
     result = E.round_values(input * scale) / scale if decimals > 0 else E.round_values(input / scale) * scale
     return result if out is None else write_out(result, out, "round")

@@ -53,7 +53,7 @@ def cast(input: Tensor, target: dtype) -> Tensor:
 class CopyNode(Node):
     """The gradient of a copy is the gradient; the engine brings it to the source's dtype, and this node to its device."""
 
-    __slots__ = ("label", "device")
+    __slots__ = ("device", "label")
 
     def __init__(self, source: Tensor, label: str):
         Node.__init__(self, [source])
@@ -104,7 +104,7 @@ def write(target: Tensor, source: Tensor) -> None:
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Write the values of ``src`` (broadcast, cast, from any device) into this tensor."""
     if not isinstance(src, Tensor):
-        from ..creation import tensor
+        from ..from_data import tensor
 
         src = tensor(src, dtype=self.dtype)
     needs = state.grad and (self._rg or src._rg)
@@ -187,7 +187,7 @@ def parse_to(args: tuple, kwargs: dict) -> tuple[str | None, dtype | None]:
             d = a
         elif isinstance(a, Tensor):
             where_to, d = a._layout.device, a._layout.dtype
-        elif isinstance(a, (str, device)) or isinstance(a, int) and not isinstance(a, bool):
+        elif isinstance(a, (str, device)) or (isinstance(a, int) and not isinstance(a, bool)):
             where_to = a
         elif a is not None and not isinstance(a, bool):
             raise TypeError(

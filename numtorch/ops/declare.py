@@ -13,7 +13,8 @@ An op is declared once, in a file of this folder:
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from ..autograd.engine import Node
 from ..autograd.mode import state
@@ -33,7 +34,7 @@ def camel(name: str) -> str:
 class Saved:
     """A tensor kept for the backward, with the version of its memory at that time."""
 
-    __slots__ = ("tensor", "version", "output", "packed")
+    __slots__ = ("output", "packed", "tensor", "version")
 
     def __init__(self, tensor: Any, output: int = -1):
         # An output is kept without its history (no cycle node -> output -> node); get() ties it to the node again.
@@ -221,13 +222,18 @@ class Context:
 
 
 def kernel_op(
-    inputs: Sequence[str], saves: Sequence[str] = (), nograd: Sequence[int] = (), name: str | None = None,
+    inputs: Sequence[str],
+    saves: Sequence[str] = (),
+    nograd: Sequence[int] = (),
+    name: str | None = None,
     mutates: Sequence[str] = (),
 ) -> Callable[[Callable], KernelOp]:
     """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``."""
 
     def declare(meta: Callable) -> KernelOp:
-        return KernelOp(name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd), tuple(mutates))
+        return KernelOp(
+            name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd), tuple(mutates)
+        )
 
     return declare
 
@@ -239,4 +245,15 @@ def empty_like_layout(la: Layout) -> Any:
     return Tensor._make(allocate(la.numel * la.itemsize, la.device), 0, la)
 
 
-__all__ = ["TABLE", "Context", "KernelOp", "Launch", "OpNode", "Saved", "attach", "camel", "empty_like_layout", "kernel_op"]
+__all__ = [
+    "TABLE",
+    "Context",
+    "KernelOp",
+    "Launch",
+    "OpNode",
+    "Saved",
+    "attach",
+    "camel",
+    "empty_like_layout",
+    "kernel_op",
+]

@@ -194,7 +194,7 @@ def clone_values_grad(g):
 
 
 @elementwise(ref=np.abs)
-def abs(input):  # noqa: A001 - PyTorch's name
+def abs(input):
     """The absolute value."""
     return abs(input)
 

@@ -53,7 +53,7 @@ def check_result(op: str, target: Layout, shape: tuple[int, ...], result: dtype)
 class AsStridedScatter(Node):
     """History of a base tensor after one of its views was changed in place: the base's old value with the view's new one."""
 
-    __slots__ = ("geometry", "base_meta")
+    __slots__ = ("base_meta", "geometry")
     name = "CopySlices"
 
     def __init__(self, base: Any, view: Any, view_edge: Any):
@@ -115,8 +115,10 @@ def write_out(result: Any, out: Any, op: str) -> Any:
     from ..tensor import Tensor
 
     if isinstance(result, tuple):
-        return type(result)(write_out(r, o, op) for r, o in zip(result, out)) if type(result) is tuple else type(result)(
-            *[write_out(r, o, op) for r, o in zip(result, out)]
+        return (
+            type(result)(write_out(r, o, op) for r, o in zip(result, out))
+            if type(result) is tuple
+            else type(result)(*[write_out(r, o, op) for r, o in zip(result, out)])
         )
     if not isinstance(out, Tensor):
         raise TypeError(f"{op}(): argument 'out' must be Tensor, not {type(out).__name__}")

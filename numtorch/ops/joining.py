@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from ..autograd.engine import Node
 from ..autograd.mode import state
@@ -67,7 +68,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     result = new_tensor(first.shape[:axis] + (total,) + first.shape[axis + 1 :], d, first.device)
     _write_parts(result, kept, axis)
     if state.grad and any(t._rg for t in tensors):
-        sizes = [-1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors]
+        sizes = [
+            -1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors
+        ]
         attach(CatNode(tensors, axis, sizes), (result,))
     return result if out is None else write_out(result, out, "cat")
 
@@ -119,7 +122,9 @@ def dstack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
 
 def column_stack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
     """Joined as columns."""
-    parts = [t.reshape(t.numel(), 1) if t.ndim <= 1 else t for t in sequence_of_tensors(tensors, "column_stack")]
+    parts = [
+        t.reshape(t.numel(), 1) if t.ndim <= 1 else t for t in sequence_of_tensors(tensors, "column_stack")
+    ]
     return cat(parts, 1, out=out)
 
 
@@ -201,7 +206,9 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     reps = as_shape(sizes[0] if len(sizes) == 1 else sizes, "repeat")
     lead = len(reps) - input.ndim
     if lead < 0:
-        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+        )
     if any(r < 0 for r in reps):
         raise RuntimeError(f"Trying to create tensor with negative dimension in repeat: {list(reps)}")
     shape = (1,) * lead + input._layout.shape

@@ -7,7 +7,8 @@ addresses lead its words, the remaining words, and into how many independent par
 from __future__ import annotations
 
 import importlib
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from ..storage import Storage
 
@@ -42,9 +43,17 @@ class Launch:
     about how many element operations it takes.
     """
 
-    __slots__ = ("kernel", "env", "pointers", "words", "units", "cost")
+    __slots__ = ("cost", "env", "kernel", "pointers", "units", "words")
 
-    def __init__(self, kernel: Any, env: dict, pointers: Sequence[Any], words: Sequence[Any] = (), units: int = 1, cost: int = 0):
+    def __init__(
+        self,
+        kernel: Any,
+        env: dict,
+        pointers: Sequence[Any],
+        words: Sequence[Any] = (),
+        units: int = 1,
+        cost: int = 0,
+    ):
         self.kernel, self.env, self.pointers, self.words = kernel, env, pointers, words
         self.units, self.cost = units, cost
 
@@ -78,7 +87,10 @@ def from_plan(plan: Any, **tensors: Any) -> list[Launch]:
     launches, scratch = plan
     if scratch:
         tensors["scratch"] = Scratch(scratch)
-    return [Launch(k, env, [tensors[n] for n in names], words, units, PARALLEL_COST) for k, env, names, words, units in launches]
+    return [
+        Launch(k, env, [tensors[n] for n in names], words, units, PARALLEL_COST)
+        for k, env, names, words, units in launches
+    ]
 
 
 _launch: Any = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from ..dtype import BOOL
 from ..errors import require_same_device, require_same_dtype, require_tensor
@@ -16,7 +17,9 @@ from .launch import Launch, Scratch
 from .reduce import planner
 
 
-def _levels(shape: Sequence[int], a: Sequence[int], b: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+def _levels(
+    shape: Sequence[int], a: Sequence[int], b: Sequence[int]
+) -> tuple[list[int], list[int], list[int]]:
     """Batch dimensions with those joined that both operands cross with an even step."""
     sizes: list[int] = []
     sa: list[int] = []
@@ -78,7 +81,21 @@ def _(outputs: Any, a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = Fals
     if bias is not None and has_bias != (0, 1):
         bias, has_bias = bias.contiguous(), (0, 1)
     found = planner("matmul_plan", "matmul")(
-        M, N, K, _strides(a), _strides(b), out.dtype.kind, None, tuple(sizes), tuple(sa), tuple(sb), None, 1.0, 0.0, has_bias, relu
+        M,
+        N,
+        K,
+        _strides(a),
+        _strides(b),
+        out.dtype.kind,
+        None,
+        tuple(sizes),
+        tuple(sa),
+        tuple(sb),
+        None,
+        1.0,
+        0.0,
+        has_bias,
+        relu,
     )
     return [bind(found, c=out, a=a, b=b, bias=bias if bias is not None else 0)]
 
@@ -104,7 +121,12 @@ def bind(found: Any, **tensors: Any) -> Launch:
 def _(ctx: Context, g: Tensor) -> Any:
     da = gemm(g, view.transpose(ctx.b, -1, -2), None) if ctx.needs(0) else None
     db = gemm(view.transpose(ctx.a, -1, -2), g, None) if ctx.needs(1) else None
-    if db is not None and db._layout.ndim > 2 and ctx.meta(1).ndim == 2 and ctx.meta(1).shape != db._layout.shape:
+    if (
+        db is not None
+        and db._layout.ndim > 2
+        and ctx.meta(1).ndim == 2
+        and ctx.meta(1).shape != db._layout.shape
+    ):
         db = _weight_gradient(ctx.a, g)
     return da, db, (g if ctx.needs(2) else None)
 
@@ -166,7 +188,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     w = view.transpose(weight, 0, 1)
     if len(shape) == 2:
         return gemm(input, w, bias)
-    rows = view.reshape(input, (-1, shape[-1])) if shape[-1] else view.reshape(input, (-(-input._layout.numel // 1), 0))
+    rows = (
+        view.reshape(input, (-1, shape[-1]))
+        if shape[-1]
+        else view.reshape(input, (-(-input._layout.numel // 1), 0))
+    )
     return view.reshape(gemm(rows, w, bias), shape[:-1] + weight._layout.shape[:1])
 
 
@@ -175,7 +201,9 @@ def _matrices(op: str, dims: int, **tensors: Tensor) -> None:
         require_tensor(op, name, t)
         if t._layout.ndim != dims:
             what = {1: "1D tensors", 2: "a matrix", 3: "a 3D tensor"}[dims]
-            raise RuntimeError(f"{op}: {name} must be {what}, got a {t._layout.ndim}D tensor of shape {list(t.shape)}")
+            raise RuntimeError(
+                f"{op}: {name} must be {what}, got a {t._layout.ndim}D tensor of shape {list(t.shape)}"
+            )
 
 
 def mm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
@@ -244,7 +272,9 @@ def _combined(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Any, o
     return result if out is None else write_out(result, out, op)
 
 
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)``."""
     _matrices("addmm", 2, mat1=mat1, mat2=mat2)
     row = input._layout.ndim == 1 and input._layout.shape[0] == mat2._layout.shape[1]
@@ -254,21 +284,29 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     return _combined(input, gemm(mat1, mat2, None), beta, alpha, out, "addmm")
 
 
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addmv(
+    input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
     return _combined(input, mv(mat, vec), beta, alpha, out, "addmv")
 
 
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addr(
+    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * outer(vec1, vec2)``."""
     return _combined(input, outer(vec1, vec2), beta, alpha, out, "addr")
 
 
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2)``."""
     return _combined(input, bmm(batch1, batch2), beta, alpha, out, "baddbmm")
 
 
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Tensor:
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2).sum(0)``."""
     return _combined(input, bmm(batch1, batch2).sum(0), beta, alpha, out, "addbmm")

@@ -8,7 +8,8 @@ parameter. A plan (output layout, kernel, size words) is found by the identity o
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..autograd.mode import state
 from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, result_of, uint8
@@ -26,7 +27,19 @@ _ONE = [None]
 class Plan:
     """What is known from the operands' layouts alone."""
 
-    __slots__ = ("outputs", "address", "chunks", "words", "tensors", "scalars", "program", "layout_kind", "sizes", "alone", "quick")
+    __slots__ = (
+        "address",
+        "alone",
+        "chunks",
+        "layout_kind",
+        "outputs",
+        "program",
+        "quick",
+        "scalars",
+        "sizes",
+        "tensors",
+        "words",
+    )
 
 
 class Elementwise:
@@ -41,7 +54,9 @@ class Elementwise:
         self.__doc__ = body.__doc__
         signature = inspect.signature(body)
         self.params = uses or tuple(signature.parameters)
-        self.defaults = {n: p.default for n, p in signature.parameters.items() if p.default is not inspect.Parameter.empty}
+        self.defaults = {
+            n: p.default for n, p in signature.parameters.items() if p.default is not inspect.Parameter.empty
+        }
         self.result = result
         self.promoted = tuple(self.params if promote is None else promote)
         self._promotes = tuple(n in self.promoted for n in self.params)
@@ -83,8 +98,10 @@ class Elementwise:
             plan, args = self.plan(key, args)
         if plan.alone is not None:
             la = plan.alone
-            result = _tensor(Storage(la.numel * la.itemsize), 0, la) if la.device == "cpu" and state.recorder is None else (
-                empty_like_layout(la)
+            result = (
+                _tensor(Storage(la.numel * la.itemsize), 0, la)
+                if la.device == "cpu" and state.recorder is None
+                else (empty_like_layout(la))
             )
             outputs: Any = (result,)
         else:
@@ -101,11 +118,15 @@ class Elementwise:
     def bind(self, args: tuple, kwargs: dict) -> tuple:
         """Arguments in the order of the body's parameters; TypeError as Python gives."""
         if len(args) > len(self.params):
-            raise TypeError(f"{self.name}() takes {len(self.params)} positional arguments but {len(args)} were given")
+            raise TypeError(
+                f"{self.name}() takes {len(self.params)} positional arguments but {len(args)} were given"
+            )
         values = dict(zip(self.params, args))
         for n, v in kwargs.items():
             if n not in self.params:
-                raise TypeError(f"{self.name}() got an unexpected keyword argument '{n}'; it takes {', '.join(self.params)}")
+                raise TypeError(
+                    f"{self.name}() got an unexpected keyword argument '{n}'; it takes {', '.join(self.params)}"
+                )
             if n in values:
                 raise TypeError(f"{self.name}() got multiple values for argument '{n}'")
             values[n] = v
@@ -157,7 +178,9 @@ class Elementwise:
         plan = Plan()
         plan.tensors = tuple(tensors)
         plan.scalars = tuple(i for i in range(len(args)) if i not in tensors)
-        plan.outputs = tuple(self._output_layouts(shape, layouts, compute, device)) if out is None else tuple(out)
+        plan.outputs = (
+            tuple(self._output_layouts(shape, layouts, compute, device)) if out is None else tuple(out)
+        )
         plan.alone = plan.outputs[0] if self.count == 1 and out is None else None
         self._bind_kernel(plan, args, layouts, shape, compute, device)
         if len(self._plans) > _MOST_PLANS:
@@ -178,15 +201,15 @@ class Elementwise:
         )
 
     def _device(self, tensors: list[Any]) -> str:
-        device = None
+        device, only_numbers = None, True  # a 0-d tensor on the CPU goes with tensors anywhere
         for t in tensors:
-            d = t._layout.device
-            if device is None or (device == "cpu" and lead_is_scalar):
-                device, lead_is_scalar = d, t._layout.ndim == 0
-            elif d != device and not (d == "cpu" and t._layout.ndim == 0):
+            d, number = t._layout.device, t._layout.ndim == 0
+            if device is None or (only_numbers and device == "cpu"):
+                device, only_numbers = d, number
+            elif d != device and not (d == "cpu" and number):
                 raise RuntimeError(
-                    f"{self.name}: Expected all tensors to be on the same device, but found at least two devices,"
-                    f" {device} and {d}! Move one of them with .to()"
+                    f"{self.name}: Expected all tensors to be on the same device, but found at least two"
+                    f" devices, {device} and {d}! Move one of them with .to()"
                 )
         return device or "cpu"
 
@@ -224,16 +247,25 @@ class Elementwise:
         """The dtype of the outputs."""
         return bool_ if self.result == "bool" else compute
 
-    def _output_layouts(self, shape: tuple, layouts: list[Layout], compute: dtype, device: str) -> list[Layout]:
+    def _output_layouts(
+        self, shape: tuple, layouts: list[Layout], compute: dtype, device: str
+    ) -> list[Layout]:
         d = self.result_dtype(compute)
         full = [la for la in layouts if la.shape == shape]
-        if full and not full[0].contiguous and full[0].dense and all(la.strides == full[0].strides for la in full):
+        if (
+            full
+            and not full[0].contiguous
+            and full[0].dense
+            and all(la.strides == full[0].strides for la in full)
+        ):
             one = layout(shape, full[0].strides, d, device)
         else:
             one = contiguous(shape, d, device)
         return [one] * self.count
 
-    def _bind_kernel(self, plan: Plan, args: tuple, layouts: list[Layout], shape: tuple, compute: dtype, device: str) -> None:
+    def _bind_kernel(
+        self, plan: Plan, args: tuple, layouts: list[Layout], shape: tuple, compute: dtype, device: str
+    ) -> None:
         plan.program = self.program(plan, args, compute)
         strides = [la.strides for la in plan.outputs]
         strides += [expand_strides(la.shape, la.strides, shape) for la in layouts]
@@ -317,7 +349,12 @@ class Elementwise:
         attach(node, outputs)
 
     def _make_node(self, args: Sequence[Any]) -> OpNode:
-        node = OpNode(self, [a if hasattr(a, "_layout") else None for a in args], _ONE if self.count == 1 else [None] * self.count, None)
+        node = OpNode(
+            self,
+            [a if hasattr(a, "_layout") else None for a in args],
+            _ONE if self.count == 1 else [None] * self.count,
+            None,
+        )
         mask = tuple([e is not None for e in node.edges])
         found = self._saves.get(mask)
         if found is None:
@@ -363,7 +400,9 @@ class Elementwise:
 
     def run_backward(self, node: OpNode, grads: list[Any]) -> Sequence[Any]:
         """Gradients of the inputs: one fused kernel each, or ops on tensors when they are differentiated again."""
-        given: dict[str, Any] = {"g": grads[0]} if self.count == 1 else {f"g{i}": g for i, g in enumerate(grads)}
+        given: dict[str, Any] = (
+            {"g": grads[0]} if self.count == 1 else {f"g{i}": g for i, g in enumerate(grads)}
+        )
         if self.count > 1:
             given = {n: g if g is not None else _zeros(node.out_metas[int(n[1:])]) for n, g in given.items()}
         if state.grad:
@@ -399,72 +438,6 @@ class Elementwise:
     @property
     def backward_name(self) -> str:
         return f"{camel(self.name)}Backward0"
-
-
-def binary(op: Elementwise, slow: Callable) -> Callable:
-    """An arithmetic operator of tensors: the short way for small floating tensors, else through the op, and through
-    ``slow`` (the signature's checks) for other dtypes and operands.
-    """
-    from ..storage import quick
-    from ..tensor import Tensor
-
-    plans: dict[tuple, tuple] = {}
-    new = object.__new__
-
-    def method(self: Any, other: Any) -> Any:
-        if type(other) is Tensor and not state.watched:
-            found = plans.get((self._layout, other._layout))
-            if found is not None:
-                la, nbytes, address, words, a, b = found
-                out = new(Tensor)
-                out._storage = storage = quick(nbytes)
-                out._offset = 0
-                out._layout = la
-                launching._launch(
-                    address, 1, storage.ptr, self._storage.ptr + self._offset * a, other._storage.ptr + other._offset * b, *words
-                )
-                if (self._rg or other._rg) and state.grad:
-                    op._record_node((self, other), (out,))
-                return out
-        if isinstance(other, Tensor) or type(other) is float or type(other) is int:
-            if self._layout.dtype.category == 2:
-                result = op(self, other)
-                if type(other) is Tensor:
-                    _learn(plans, op, self, other)
-                return result
-        return slow(self, other)
-
-    return method
-
-
-def _learn(plans: dict, op: Elementwise, a: Any, b: Any) -> None:
-    """Remember the short way for two layouts."""
-    plan = op._plans.get((a._layout, b._layout))
-    if plan is not None and plan.quick and plan.chunks == 1:
-        if len(plans) > _MOST_PLANS:
-            plans.clear()
-        la = plan.alone
-        plans[a._layout, b._layout] = (
-            la, la.numel * la.itemsize, plan.address, plan.words, a._layout.itemsize, b._layout.itemsize
-        )  # fmt: skip
-
-
-_into_plans: dict[tuple, tuple] = {}
-
-
-def add_into(held: Any, other: Any) -> None:
-    """``held += other`` on gradients: no history, the short way where it is known."""
-    if not state.watched:
-        found = _into_plans.get((held._layout, other._layout))
-        if found is not None:
-            address, words, chunks = found
-            launching._launch(address, chunks, held._address(), held._address(), other._address(), *words)
-            held._storage.version += 1
-            return
-    held.add_(other)
-    plan = TABLE["add"]._plans.get(("in", held._layout, other._layout))
-    if plan is not None and plan.address:
-        _into_plans[held._layout, other._layout] = (plan.address, plan.words, plan.chunks)
 
 
 class _Unneeded:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from ..creation import _like, _options
 from ..device import canonical
@@ -28,14 +28,17 @@ def state_of(generator: Any) -> Tensor:
 
 def _counters(n: int, per: int) -> int:
     """How many Philox counters n elements use, rounded up to whole kernel pieces of 256 counters."""
-    return -(-(-(-n // per)) // 256) * 256
+    counters = (n + per - 1) // per
+    return (counters + 255) // 256 * 256
 
 
 def _per_counter(d: dtype) -> int:
     return 2 if d.itemsize == 8 and d.is_floating_point else 4
 
 
-def _draw(kernel: str, env: dict, pointers: list[Any], words: tuple, n: int, per: int, state: Tensor) -> list[Launch]:
+def _draw(
+    kernel: str, env: dict, pointers: list[Any], words: tuple, n: int, per: int, state: Tensor
+) -> list[Launch]:
     """A launch that draws n elements, and the one that advances the state."""
     if n == 0:
         return []
@@ -122,7 +125,11 @@ def _floating(d: dtype, op: str) -> dtype:
 
 
 def _made(draw: Callable[[Layout, Any], Tensor], size: tuple, kwargs: dict, op: str) -> Tensor:
-    generator, requires_grad, out = kwargs.pop("generator", None), kwargs.pop("requires_grad", False), kwargs.pop("out", None)
+    generator, requires_grad, out = (
+        kwargs.pop("generator", None),
+        kwargs.pop("requires_grad", False),
+        kwargs.pop("out", None),
+    )
     kwargs.pop("names", None)
     shape, d, where = _options(size, kwargs, op)
     result = draw(contiguous(shape, _floating(d, op), where), state_of(generator))
@@ -188,7 +195,9 @@ def randint(*args: Any, dtype: Any = None, device: Any = None, generator: Any = 
     return result.requires_grad_(True) if requires_grad else result
 
 
-def randint_like(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, generator: Any = None, **kwargs: Any) -> Tensor:
+def randint_like(
+    input: Tensor, *args: Any, dtype: Any = None, device: Any = None, generator: Any = None, **kwargs: Any
+) -> Tensor:
     """Whole numbers in [low, high), like another tensor."""
     low, high = (0, args[0]) if len(args) == 1 else args if args else (kwargs.get("low", 0), kwargs["high"])
     where = input._layout.device if device is None else canonical(device)
@@ -209,7 +218,15 @@ def randperm(n: int, *, generator: Any = None, out: Any = None, dtype: Any = Non
     return result
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, out: Any = None, **kwargs: Any) -> Tensor:
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    out: Any = None,
+    **kwargs: Any,
+) -> Tensor:
     """Normal numbers with given means and standard deviations (tensors or numbers)."""
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if std < 0:
@@ -221,8 +238,14 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
         like = mean if isinstance(mean, Tensor) else std
         if isinstance(std, Tensor) and bool((std < 0).any()):
             raise RuntimeError("normal expects all elements of std >= 0.0")
-        shape = (mean + std)._layout.shape if isinstance(mean, Tensor) and isinstance(std, Tensor) else like._layout.shape
-        z = _normal(state_of(generator), layout=contiguous(shape, like.dtype, like._layout.device), params=(0.0, 1.0))
+        shape = (
+            (mean + std)._layout.shape
+            if isinstance(mean, Tensor) and isinstance(std, Tensor)
+            else like._layout.shape
+        )
+        z = _normal(
+            state_of(generator), layout=contiguous(shape, like.dtype, like._layout.device), params=(0.0, 1.0)
+        )
         result = z * std + mean
     if out is not None:
         from .inplace import write_out
@@ -234,6 +257,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any 
 def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Any = None) -> Tensor:
     """1 with the probability that the input (or ``p``) gives, else 0; RuntimeError unless probabilities are in [0, 1]."""
     if p is not None:
+        from .random_fill import bernoulli_
+
         result = bernoulli_(input.detach().clone(), p, generator=generator)
     else:
         _floating(input.dtype, "bernoulli_tensor_cpu_p_")
@@ -250,10 +275,14 @@ def _check_probabilities(p: Tensor) -> None:
     from ..autograd.mode import state
 
     if state.recorder is None and p.numel() and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
-        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (bernoulli: probabilities are in [0, 1])")
+        raise RuntimeError(
+            "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (bernoulli: probabilities are in [0, 1])"
+        )
 
 
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Any = None) -> Tensor:
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Any = None
+) -> Tensor:
     """Indices drawn with the probabilities (up to a factor) of each row; RuntimeError for bad weights."""
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
@@ -274,7 +303,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         # Exponential race (Efraimidis and Spirakis 2006): the smallest of E / w, drawn without replacement.
         from .sort import topk
 
-        e = _exponential(state_of(generator), layout=contiguous(w._layout.shape, w.dtype, w._layout.device), params=(1.0,))
+        e = _exponential(
+            state_of(generator), layout=contiguous(w._layout.shape, w.dtype, w._layout.device), params=(1.0,)
+        )
         result = topk(E.true_divide(w, e), num_samples, -1)[1]
     if out is not None:
         from .inplace import write_out
@@ -288,7 +319,9 @@ def _with_replacement(w: Tensor, samples: int, generator: Any) -> Tensor:
 
     rows = w.numel() // w.shape[-1]
     shape = (samples,) if w.ndim == 1 else (rows, samples)
-    return _multinomial(cumsum(w.contiguous(), -1), state_of(generator), layout=contiguous(shape, int64, w._layout.device))
+    return _multinomial(
+        cumsum(w.contiguous(), -1), state_of(generator), layout=contiguous(shape, int64, w._layout.device)
+    )
 
 
 @kernel_op(["total", "state"], name="multinomial", mutates=["state"])
@@ -302,110 +335,13 @@ def _(outputs: Any, total: Tensor, state: Tensor, layout: Layout) -> list[Launch
     rows = total.numel() // n
     words = (0, rows, n, layout.shape[-1])
     return [
-        Launch(("random", "multinomial"), {"T": total.dtype.kind}, [outputs[0], total, state], words, layout.numel, PARALLEL_COST),
+        Launch(
+            ("random", "multinomial"),
+            {"T": total.dtype.kind},
+            [outputs[0], total, state],
+            words,
+            layout.numel,
+            PARALLEL_COST,
+        ),
         Launch(("random", "advance"), {"T": "float32"}, [state], (_counters(layout.numel, 2),)),
     ]
-
-
-# -- in place
-
-
-def _refill(self: Tensor, values: Tensor, op: str) -> Tensor:
-    """Overwrite a tensor with drawn values."""
-    from ..autograd.mode import state
-    from .copying import write
-    from .inplace import check_inplace, rebase
-
-    needs = state.grad and self._rg
-    check_inplace(self, op, needs)
-    write(self, values)
-    self._storage.version += not self._untracked
-    if needs:
-        rebase(self, None)
-    return self
-
-
-def _drawn(self: Tensor, op: KernelOp, name: str, params: tuple, generator: Any) -> Tensor:
-    la = self._layout
-    d = _floating(la.dtype, name)
-    return _refill(self, op(state_of(generator), layout=contiguous(la.shape, d, la.device), params=params), name)
-
-
-def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kwargs: Any) -> Tensor:
-    """Fill with uniform numbers in [from, to)."""
-    low, high = float(kwargs.get("from", from_)), float(to)
-    if low > high:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
-    return _drawn(self, _uniform, "uniform", (low, high), generator)
-
-
-def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
-    """Fill with normal numbers."""
-    if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return _drawn(self, _normal, "normal", (float(mean), float(std)), generator)
-
-
-def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
-    """Fill with exponential numbers of rate ``lambd``."""
-    if lambd <= 0:
-        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    return _drawn(self, _exponential, "exponential", (float(lambd),), generator)
-
-
-def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-    """Fill with 1 (probability ``p``, a number or a tensor) and 0."""
-    la = self._layout
-    if isinstance(p, Tensor):
-        _check_probabilities(p)
-        values = _bernoulli_tensor(p.detach().expand(la.shape).contiguous(), state_of(generator))
-        return _refill(self, values, "bernoulli")
-    if not 0 <= p <= 1:
-        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    values = _bernoulli(state_of(generator), layout=contiguous(la.shape, la.dtype, la.device), params=(float(p),))
-    return _refill(self, values, "bernoulli")
-
-
-def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Any = None, **kwargs: Any) -> Tensor:
-    """Fill with whole numbers: in [0, to), in [from, to), or over the dtype's range."""
-    la = self._layout
-    low, high = kwargs.get("from", from_), to
-    if high is None and low is not None:
-        low, high = 0, low
-    if low is None:
-        bits = {"float32": 24, "float64": 53, "float16": 11, "bool": 1, "uint8": 8}.get(la.dtype.name, la.itemsize * 8 - 1)
-        low, high = 0, 2 ** min(bits, 62) + (1 if la.dtype.is_floating_point else 0)
-    return _refill(self, _integers(int(low), int(high), la.shape, int64, la.device, generator), "random")
-
-
-def _open_uniform(self: Tensor, generator: Any) -> Tensor:
-    """Uniform numbers in (0, 1)."""
-    la = self._layout
-    u = _uniform(state_of(generator), layout=contiguous(la.shape, la.dtype, la.device), params=(0.0, 1.0))
-    tiny = 2.0**-25 if la.dtype.itemsize <= 4 else 2.0**-54
-    return E.add(u, tiny)
-
-
-def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None) -> Tensor:
-    """Fill with Cauchy numbers."""
-    if sigma <= 0:
-        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
-    _floating(self.dtype, "cauchy")
-    return _refill(self, E.tan((_open_uniform(self, generator) - 0.5) * math.pi) * sigma + median, "cauchy")
-
-
-def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
-    """Fill with the exponentials of normal numbers."""
-    if std <= 0:
-        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
-    la = self._layout
-    layout = contiguous(la.shape, _floating(la.dtype, "log_normal"), la.device)
-    return _refill(self, E.exp(_normal(state_of(generator), layout=layout, params=(float(mean), float(std)))), "log_normal")
-
-
-def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
-    """Fill with the number of trials until the first success of probability ``p``."""
-    if not 0 < p < 1:
-        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    like = self if self.is_floating_point() else self.float()
-    return _refill(self, E.ceil(E.log(_open_uniform(like, generator)) * (1.0 / math.log1p(-p))), "geometric")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
-from ..dtype import BOOL, FLOATING, bool_, dtype, int64
-from ..errors import require_floating, require_tensor
-from ..shape import contiguous, wrap_dim, wrap_dims
+from ..dtype import FLOATING, bool_, dtype, int64
+from ..errors import require_tensor
+from ..shape import contiguous, wrap_dims
 from ..tensor import Tensor
 from . import elementwise as E
 from . import view
@@ -39,7 +40,11 @@ def _split(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, int, int, int]:
         x = view.permute(x, kept + list(dims))
         shape = x._layout.shape
         first, last = len(kept), la.ndim - 1
-    outer, n, inner = math.prod(shape[:first]), math.prod(shape[first : last + 1]), math.prod(shape[last + 1 :])
+    outer, n, inner = (
+        math.prod(shape[:first]),
+        math.prod(shape[first : last + 1]),
+        math.prod(shape[last + 1 :]),
+    )
     return x.contiguous(), outer, n, inner
 
 
@@ -87,7 +92,9 @@ def _in_dtype(x: Tensor, d: dtype | None) -> Tensor:
     return x if d is None or d is x.dtype else x.to(d)
 
 
-def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:  # noqa: A001
+def sum(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The sum over all elements or over ``dim``; integers add up in int64.
 
     Example:
@@ -103,7 +110,9 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     return result if out is None else write_out(result, out, "sum")
 
 
-def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
+def mean(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The mean over all elements or over ``dim``; RuntimeError for integers (give ``dtype``)."""
     require_tensor("mean", "input", input)
     x = _in_dtype(input, dtype)
@@ -153,7 +162,9 @@ def _prod_grad_with_zeros(x: Tensor, g: Tensor, dims: tuple[int, ...]) -> Tensor
     return g * others
 
 
-def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:
+def prod(
+    input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:
     """The product over all elements or over one dimension."""
     require_tensor("prod", "input", input)
     x = _in_dtype(input, dtype)
@@ -196,12 +207,12 @@ def _boolean(op: KernelOp, input: Tensor, dim: Any, keepdim: bool, out: Any) -> 
     return result if out is None else write_out(result, out, op.name)
 
 
-def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:  # noqa: A001
+def any(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
     """Whether any element is nonzero, in all or along ``dim``."""
     return _boolean(_any, input, dim, keepdim, out)
 
 
-def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:  # noqa: A001
+def all(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
     """Whether all elements are nonzero, in all or along ``dim``."""
     return _boolean(_all, input, dim, keepdim, out)
 
@@ -210,258 +221,6 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are nonzero, in all or along ``dim``."""
     require_tensor("count_nonzero", "input", input)
     return _count(input, dims=wrap_dims(dim, input.ndim, "count_nonzero"), keepdim=False)
-
-
-# -- extremes
-
-
-def _extreme(name: str, plan: str) -> KernelOp:
-    def meta(x: Tensor, dims: tuple, keepdim: bool) -> Any:
-        la = x._layout
-        _require_elements(name, la.shape, dims)
-        return contiguous(_shape(la.shape, dims, keepdim), la.dtype, la.device)
-
-    op = KernelOp(name, meta, ("x",), ("x", "out"), ())
-
-    @op.plan
-    def _(outputs: Any, x: Tensor, dims: tuple, keepdim: bool) -> list[Launch]:
-        source, outer, n, inner = _split(x.detach(), dims)
-        return from_plan(planner(plan)(outer, n, inner, x.dtype.kind), y=outputs[0], x=source)
-
-    @op.backward
-    def _(ctx: Context, g: Tensor) -> Any:
-        """The gradient is shared evenly among equal elements."""
-        x, dims, keep = ctx.x, ctx.attrs["dims"], ctx.attrs["keepdim"]
-        shape = x._layout.shape
-        hit = x == spread(ctx.out, shape, dims, keep)
-        count = spread(sum_values(hit, dims=dims, keepdim=True), shape, dims, True)
-        return E.where(hit, spread(g, shape, dims, keep) / count, 0.0)
-
-    return op
-
-
-def _require_elements(op: str, shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
-    empty = [d for d in dims if shape[d] == 0]
-    if empty:
-        if len(dims) == len(shape):
-            raise RuntimeError(
-                f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the"
-                " 'dim' argument."
-            )
-        raise IndexError(f"{op}(): Expected reduction dim {empty[0]} to have non-zero size.")
-
-
-_amax, _amin = _extreme("amax", "max_plan"), _extreme("amin", "min_plan")
-
-
-def amax(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Tensor:
-    """The largest element, in all or along ``dim``; equal ones share the gradient."""
-    result = _amax(input, dims=wrap_dims(dim, input.ndim, "amax"), keepdim=keepdim)
-    return result if out is None else write_out(result, out, "amax")
-
-
-def amin(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Tensor:
-    """The smallest element, in all or along ``dim``; equal ones share the gradient."""
-    result = _amin(input, dims=wrap_dims(dim, input.ndim, "amin"), keepdim=keepdim)
-    return result if out is None else write_out(result, out, "amin")
-
-
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
-    """The smallest and the largest element, as a named pair."""
-    result = AMinMax(amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim))
-    return result if out is None else AMinMax(*write_out(tuple(result), tuple(out), "aminmax"))
-
-
-class AMinMax(NamedTuple):
-    """Result of ``aminmax``."""
-
-    min: Tensor
-    max: Tensor
-
-
-class MinMax(NamedTuple):
-    """Result of ``max``, ``min`` and their kin along a dimension."""
-
-    values: Tensor
-    indices: Tensor
-
-
-def _arg(name: str, plan: str) -> KernelOp:
-    def meta(x: Tensor, dims: tuple, keepdim: bool) -> Any:
-        la = x._layout
-        _require_elements(name, la.shape, dims)
-        return contiguous(_shape(la.shape, dims, keepdim), int64, la.device)
-
-    op = KernelOp(name, meta, ("x",), (), ())
-
-    @op.plan
-    def _(outputs: Any, x: Tensor, dims: tuple, keepdim: bool) -> list[Launch]:
-        source, outer, n, inner = _split(x.detach(), dims)
-        return from_plan(planner(plan)(outer, n, inner, x.dtype.kind), y=outputs[0], x=source)
-
-    return op
-
-
-_argmax, _argmin = _arg("argmax", "argmax_plan"), _arg("argmin", "argmin_plan")
-
-
-def _position(op: KernelOp, input: Tensor, dim: Any, keepdim: bool, out: Any) -> Tensor:
-    require_tensor(op.name, "input", input)
-    if input.dtype.category == BOOL:
-        raise RuntimeError(f'"{op.name}_cpu" not implemented for \'Bool\'; convert with .int()')
-    dims = tuple(range(input.ndim)) if dim is None else wrap_dims(int(dim), input.ndim, op.name)
-    if dim is None and keepdim is False:
-        input = view.reshape(input, (-1,)) if input.numel() else input
-        dims = tuple(range(input.ndim))
-    result = op(input, dims=dims, keepdim=keepdim)
-    return result if out is None else write_out(result, out, op.name)
-
-
-def argmax(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
-    """The index of the largest element (the first of equals), in all or along ``dim``."""
-    return _position(_argmax, input, dim, keepdim, out)
-
-
-def argmin(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
-    """The index of the smallest element (the first of equals), in all or along ``dim``."""
-    return _position(_argmin, input, dim, keepdim, out)
-
-
-def _max_or_min(input: Tensor, args: tuple, kwargs: dict, pair: Any, whole: KernelOp, arg: KernelOp) -> Any:
-    out = kwargs.pop("out", None)
-    other = kwargs.pop("other", args[0] if args and isinstance(args[0], Tensor) else None)
-    if isinstance(other, Tensor):
-        return pair(input, other, out=out)
-    dim = kwargs.get("dim", args[0] if args else None)
-    keepdim = kwargs.get("keepdim", args[1] if len(args) > 1 else False)
-    if dim is None:
-        result = whole(input, dims=tuple(range(input.ndim)), keepdim=False)
-        return result if out is None else write_out(result, out, whole.name)
-    d = wrap_dim(dim, input.ndim, whole.name[1:])
-    if not input.ndim:
-        return MinMax(input.clone(), arg(input, dims=(), keepdim=False))
-    x = input.to(dtype_of_bool) if input.dtype.category == BOOL else input
-    where_ = arg(x, dims=(d,), keepdim=True)
-    from .index import gather
-
-    values = gather(input, d, where_)
-    if not keepdim:
-        values, where_ = view.squeeze(values, d), view.squeeze(where_, d)
-    result = MinMax(values, where_)
-    return result if out is None else MinMax(*write_out(tuple(result), tuple(out), whole.name))
-
-
-from ..dtype import uint8 as dtype_of_bool  # noqa: E402 - bool is ordered as bytes
-
-
-def max(input: Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: A001 - PyTorch's name
-    """The largest element; with ``dim`` also where it is; with a second tensor the elementwise maximum."""
-    return _max_or_min(input, args, kwargs, E.maximum, _amax, _argmax)
-
-
-def min(input: Tensor, *args: Any, **kwargs: Any) -> Any:  # noqa: A001 - PyTorch's name
-    """The smallest element; with ``dim`` also where it is; with a second tensor the elementwise minimum."""
-    return _max_or_min(input, args, kwargs, E.minimum, _amin, _argmin)
-
-
-# -- spread of values
-
-
-@kernel_op(["x"], saves=["x"], name="var")
-def var_values(x: Tensor, dims: tuple, keepdim: bool, correction: float) -> Any:
-    """The variance and the mean over dimensions."""
-    la = x._layout
-    one = contiguous(_shape(la.shape, dims, keepdim), la.dtype, la.device)
-    return one, one
-
-
-@var_values.plan
-def _(outputs: Any, x: Tensor, dims: tuple, keepdim: bool, correction: float) -> list[Launch]:
-    source, outer, n, inner = _split(x.detach(), dims)
-    plan = planner("var_plan")(outer, n, inner, x.dtype.kind, float(correction))
-    return from_plan(plan, y=outputs[0], mean=outputs[1], x=source)
-
-
-@var_values.backward
-def _(ctx: Context, g: Tensor | None, g_mean: Tensor | None) -> Any:
-    x, dims, keepdim = ctx.x, ctx.attrs["dims"], ctx.attrs["keepdim"]
-    shape = x._layout.shape
-    n = math.prod(shape[d] for d in dims)
-    total = None
-    if g is not None:
-        free = n - ctx.attrs["correction"]
-        centred = x - sum_values(x, dims=dims, keepdim=True, plan="mean_plan")
-        total = spread(g, shape, dims, keepdim) * (centred * (2.0 / free if free > 0 else math.inf))
-    if g_mean is not None:
-        part = spread(g_mean, shape, dims, keepdim) * (1.0 / max_of(n, 1))
-        total = part if total is None else total + part
-    return total
-
-
-def _spread_args(op: str, input: Tensor, args: tuple, kwargs: dict) -> tuple[tuple[int, ...], bool, float]:
-    """(dims, keepdim, correction) of the signatures (dim, *, correction, keepdim), (dim, unbiased, keepdim), (unbiased)."""
-    require_tensor(op, "input", input)
-    require_floating(op, "input", input)
-    values = list(args)
-    dim: Any = kwargs.pop("dim", None)
-    unbiased = kwargs.pop("unbiased", None)
-    keepdim = kwargs.pop("keepdim", False)
-    if values and isinstance(values[0], bool):
-        unbiased = values.pop(0)
-    elif values:
-        dim = values.pop(0)
-        if values:
-            unbiased = values.pop(0)
-        if values:
-            keepdim = values.pop(0)
-    correction = kwargs.pop("correction", None)
-    if kwargs:
-        raise TypeError(f"{op}() got an unexpected keyword argument '{next(iter(kwargs))}'")
-    if correction is None:
-        correction = 1 if unbiased is None or unbiased else 0
-    return wrap_dims(dim, input.ndim, op), keepdim, float(correction)
-
-
-def var(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Tensor:
-    """The variance over all elements or ``dim``, divided by ``n - correction`` (default 1)."""
-    dims, keepdim, correction = _spread_args("var", input, args, kwargs)
-    _warn_no_freedom("var", input, dims, correction)
-    result = var_values(input, dims=dims, keepdim=keepdim, correction=correction)[0]
-    return result if out is None else write_out(result, out, "var")
-
-
-def _warn_no_freedom(op: str, x: Tensor, dims: tuple[int, ...], correction: float) -> None:
-    n = math.prod(x._layout.shape[d] for d in dims)
-    if n - correction <= 0:
-        import warnings
-
-        warnings.warn(f"{op}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor"
-                      " (input numel divided by output numel).", UserWarning, stacklevel=3)  # fmt: skip
-
-
-def std(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Tensor:
-    """The standard deviation: the root of ``var``."""
-    dims, keepdim, correction = _spread_args("std", input, args, kwargs)
-    _warn_no_freedom("std", input, dims, correction)
-    result = _root(var_values(input, dims=dims, keepdim=keepdim, correction=correction)[0])
-    return result if out is None else write_out(result, out, "std")
-
-
-def _root(x: Tensor) -> Tensor:
-    return E.sqrt(x)
-
-
-def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    """Variance and mean."""
-    dims, keepdim, correction = _spread_args("var_mean", input, args, kwargs)
-    _warn_no_freedom("var_mean", input, dims, correction)
-    return var_values(input, dims=dims, keepdim=keepdim, correction=correction)
-
-
-def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    """Standard deviation and mean."""
-    v, m = var_mean(input, *args, **kwargs)
-    return _root(v), m
 
 
 def sum_to_size(input: Tensor, *size: Any) -> Tensor:
@@ -475,7 +234,9 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     lead = len(shape) - len(target)
     if lead < 0 or builtin_any(m != n and n != 1 for m, n in zip(shape[lead:], target)):
         raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}.")
-    dims = tuple(range(lead)) + tuple(d + lead for d, n in enumerate(target) if n == 1 and shape[d + lead] != 1)
+    dims = tuple(range(lead)) + tuple(
+        d + lead for d, n in enumerate(target) if n == 1 and shape[d + lead] != 1
+    )
     result = sum_values(input, dims=dims, keepdim=True)
     result = result if result.dtype is input.dtype else result.to(input.dtype)
     return view.reshape(result, target)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..autograd.mode import state
 from ..shape import broadcast
@@ -22,7 +23,9 @@ def live(function: Callable[[], Any]) -> Any:
     return Live(function)
 
 
-def update(rule: Callable, tensors: Sequence[Tensor], reads: Sequence[Tensor], scalars: dict[str, Any]) -> None:
+def update(
+    rule: Callable, tensors: Sequence[Tensor], reads: Sequence[Tensor], scalars: dict[str, Any]
+) -> None:
     """Write the results of a scalar rule into ``tensors``, in place and without history.
 
     ``rule(*tensors, *reads, *scalars)`` returns a new value per tensor. Reads are broadcast to the tensors' common shape;

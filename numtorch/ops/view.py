@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..autograd.engine import Node
 from ..autograd.mode import state
@@ -22,7 +24,7 @@ from ..tensor import Tensor, make_view
 class ViewNode(Node):
     """History of a view: ``function(gradient, *args)`` gives the gradient of the tensor viewed."""
 
-    __slots__ = ("function", "args", "label")
+    __slots__ = ("args", "function", "label")
 
     def __init__(self, x: Tensor, label: str, function: Callable, args: tuple):
         Node.__init__(self, [x])
@@ -181,7 +183,13 @@ def _view_dtype(x: Tensor, d: Any) -> Tensor:
     a, b = la.itemsize, d.itemsize
     shape, strides, offset = la.shape, la.strides, x._offset * a
     if a != b:
-        if not la.ndim or strides[-1] != 1 or shape[-1] * a % b or offset % b or any(s * a % b for s in strides[:-1]):
+        if (
+            not la.ndim
+            or strides[-1] != 1
+            or shape[-1] * a % b
+            or offset % b
+            or any(s * a % b for s in strides[:-1])
+        ):
             raise RuntimeError(
                 f"self.size(-1) must be divisible by {b // a if b > a else 1} to view {la.dtype.name} as {d.name}, and"
                 f" strides must allow it: shape {list(shape)}, strides {list(strides)}; make it contiguous first"
@@ -201,7 +209,9 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     target = infer_size(as_shape(shape, "reshape"), input._layout.numel)
     la = input._layout
     if la.contiguous:
-        return _view(input, target, contiguous_strides(target), input._offset, "View", _reshape_back, la.shape)
+        return _view(
+            input, target, contiguous_strides(target), input._offset, "View", _reshape_back, la.shape
+        )
     strides = view_strides(la.shape, la.strides, target)
     if strides is None:
         return view(input.contiguous(), target)
@@ -229,7 +239,9 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     la = input._layout
     a, b = wrap_dim(start_dim, la.ndim, "flatten"), wrap_dim(end_dim, la.ndim, "flatten")
     if a > b:
-        raise RuntimeError(f"flatten() has invalid args: start_dim cannot come after end_dim: {start_dim}, {end_dim}")
+        raise RuntimeError(
+            f"flatten() has invalid args: start_dim cannot come after end_dim: {start_dim}, {end_dim}"
+        )
     if not la.ndim:
         return reshape(input, (1,))
     if a == b:
@@ -296,7 +308,9 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
         )
     order = [wrap_dim(d, la.ndim, "permute") for d in order]
     if len(set(order)) != len(order):
-        raise RuntimeError(f"permute(): duplicate dims are not allowed: {list(dims)}; name each dimension once")
+        raise RuntimeError(
+            f"permute(): duplicate dims are not allowed: {list(dims)}; name each dimension once"
+        )
     inverse = [0] * la.ndim
     for i, d in enumerate(order):
         inverse[d] = i
@@ -320,7 +334,9 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
 def t(input: Tensor) -> Tensor:
     """A matrix transposed (fewer dimensions: as it is)."""
     if input._layout.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._layout.ndim}D; use transpose")
+        raise RuntimeError(
+            f"t() expects a tensor with <= 2 dimensions, but self is {input._layout.ndim}D; use transpose"
+        )
     if input._layout.ndim < 2:
         return alias(input)
     return _relabel(transpose(input, 0, 1), "T")
@@ -336,7 +352,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions moved to other places, the rest in order."""
     n = input._layout.ndim
     src = [wrap_dim(d, n, "movedim") for d in (source if isinstance(source, (tuple, list)) else (source,))]
-    dst = [wrap_dim(d, n, "movedim") for d in (destination if isinstance(destination, (tuple, list)) else (destination,))]
+    dst = [
+        wrap_dim(d, n, "movedim")
+        for d in (destination if isinstance(destination, (tuple, list)) else (destination,))
+    ]
     if len(src) != len(dst):
         raise RuntimeError(
             f"movedim: Invalid source or destination dims: source ({source} dims) should contain the same number of dims as"
@@ -365,9 +384,11 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     for d, n in enumerate(target):
         have = la.shape[d - lead] if d >= lead else 1
         if n == -1 and d < lead:
-            raise RuntimeError(f"expand: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {d}")
+            raise RuntimeError(
+                f"expand: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {d}"
+            )
         n = have if n == -1 else n
-        if have != n and have != 1 or n < 0:
+        if (have != n and have != 1) or n < 0:
             raise RuntimeError(
                 f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension {d}."
                 f"  Target sizes: {list(target)}.  Tensor sizes: {list(la.shape)}"
@@ -429,7 +450,9 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     n = la.shape[d]
     index = as_index(index, "select", "index")
     if not -n <= index < n:
-        raise IndexError(f"select(): index {index} out of range for tensor of size {list(la.shape)} at dimension {d}")
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(la.shape)} at dimension {d}"
+        )
     index = index + n if index < 0 else index
     shape, strides = la.shape[:d] + la.shape[d + 1 :], la.strides[:d] + la.strides[d + 1 :]
     flat = contiguous_strides(la.shape)
@@ -446,14 +469,24 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
 
     def geometry(strides: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-        n = max(min(la.shape[a], la.shape[b] - offset), 0) if offset >= 0 else max(min(la.shape[a] + offset, la.shape[b]), 0)
+        n = (
+            max(min(la.shape[a], la.shape[b] - offset), 0)
+            if offset >= 0
+            else max(min(la.shape[a] + offset, la.shape[b]), 0)
+        )
         start = (offset * strides[b] if offset >= 0 else -offset * strides[a]) if n else 0
         rest = [d for d in range(la.ndim) if d not in (a, b)]
-        return tuple(la.shape[d] for d in rest) + (n,), tuple(strides[d] for d in rest) + (strides[a] + strides[b],), start
+        return (
+            tuple(la.shape[d] for d in rest) + (n,),
+            tuple(strides[d] for d in rest) + (strides[a] + strides[b],),
+            start,
+        )
 
     shape, strides, start = geometry(la.strides)
     _, flat, place = geometry(contiguous_strides(la.shape))
-    return _view(input, shape, strides, input._offset + start, "Diagonal", _embed_back, la.shape, (shape, flat), place)
+    return _view(
+        input, shape, strides, input._offset + start, "Diagonal", _embed_back, la.shape, (shape, flat), place
+    )
 
 
 def _window_geometry(shape: Sequence[int], strides: Sequence[int], d: int, size: int, step: int) -> tuple:
@@ -483,12 +516,14 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     if len(shape) != len(strides):
         raise RuntimeError(f"mismatch in length of strides and shape: {list(strides)} and {list(shape)}")
     if any(s < 0 for s in strides) or any(n < 0 for n in shape):
-        raise RuntimeError(f"as_strided: Negative strides and sizes are not supported: strides {list(strides)}, sizes {list(shape)}")
+        raise RuntimeError(
+            f"as_strided: Negative strides and sizes are not supported: strides {list(strides)}, sizes {list(shape)}"
+        )
     offset = input._offset if storage_offset is None else storage_offset
     # Offsets count from the start of the storage, as in PyTorch.
     high = extent(shape, strides)[1]
     limit = input._storage.nbytes // input._layout.itemsize
-    if offset < 0 or offset + high >= limit and high >= 0:
+    if offset < 0 or (offset + high >= limit and high >= 0):
         raise RuntimeError(
             f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, and itemsize"
             f" {input._layout.itemsize} requiring a storage size of {(offset + high + 1) * input._layout.itemsize} are out of"
@@ -497,10 +532,14 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     from ..shape import layout
 
     target = layout(shape, strides, input._layout.dtype, input._layout.device)
-    return _view(input, shape, strides, offset, "AsStrided", _embed, input._layout, target, offset - input._offset)
+    return _view(
+        input, shape, strides, offset, "AsStrided", _embed, input._layout, target, offset - input._offset
+    )
 
 
-def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+def as_strided_scatter(
+    input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None
+) -> Tensor:
     """A copy of ``input`` with ``src`` at the places of a strided view."""
     out = input.clone()
     as_strided(out, size, stride, storage_offset).copy_(src)
@@ -535,8 +574,10 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
             )
     else:
         step = as_index(sizes, "split", "split_size")
-        if step < 0 or step == 0 and n:
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step} for dimension of size {n}")
+        if step < 0 or (step == 0 and n):
+            raise RuntimeError(
+                f"split expects split_size be non-negative, but got split_size={step} for dimension of size {n}"
+            )
         sizes = [min(step, n - k) for k in range(0, n, step)] if n else [0]
     out, start = [], 0
     for s in sizes:
@@ -563,7 +604,9 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     """Parts of almost equal size, or cut at the indices listed."""
     la = input._layout
     if not la.ndim:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+        raise RuntimeError(
+            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
+        )
     d = wrap_dim(dim, la.ndim, "tensor_split")
     n, given = la.shape[d], indices_or_sections
     if isinstance(given, Tensor):
@@ -572,7 +615,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         cuts = [as_index(c, "tensor_split", "indices") for c in given]
         cuts = [min(max(c + n if c < 0 else c, 0), n) for c in cuts]
         bounds = [0, *cuts, n]
-        return tuple(slice_dim(input, d, a, max(a, b), 1) for a, b in zip(bounds, bounds[1:]))
+        return tuple(slice_dim(input, d, a, max(a, b), 1) for a, b in itertools.pairwise(bounds))
     parts = as_index(given, "tensor_split", "sections")
     if parts <= 0:
         raise RuntimeError(f"number of sections must be larger than 0, got {parts}")

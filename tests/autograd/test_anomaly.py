@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numtorch as torch
 import pytest
+
+import numtorch as torch
 from numtorch.autograd.anomaly import AnomalyError
 
 

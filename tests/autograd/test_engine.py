@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 
 import numpy as np
-import numtorch as torch
 import pytest
+
+import numtorch as torch
 
 
 def leaf(*values):
@@ -310,5 +311,7 @@ def test_jacobian_and_hessian():
     out, product = functional.vjp(lambda x: x * x, x, torch.tensor([1.0, 10.0]))
     np.testing.assert_array_equal(product.numpy(), [2, 40])
     assert functional.jvp(lambda x: x * x, x, torch.tensor([1.0, 10.0]))[1].tolist() == [2, 40]
-    assert functional.vhp(lambda x: (x**3).sum(), x, torch.tensor([1.0, 1.0]))[1].tolist() == pytest.approx([6, 12])
+    assert functional.vhp(lambda x: (x**3).sum(), x, torch.tensor([1.0, 1.0]))[1].tolist() == pytest.approx(
+        [6, 12]
+    )
     assert out.tolist() == [1, 4]

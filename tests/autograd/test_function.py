@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numtorch as torch
 import pytest
+
+import numtorch as torch
 from numtorch.autograd import Function, Variable, gradcheck, gradgradcheck
 from numtorch.autograd.function import once_differentiable
 
@@ -29,7 +30,7 @@ class Both(Function):
 
     @staticmethod
     def backward(ctx, g, h):
-        x, y = ctx.saved_tensors
+        _x, y = ctx.saved_tensors
         assert ctx.needs_input_grad == (True, False, False)
         return g * y * ctx.scale + h, None, None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import numtorch as torch
 import pytest
+
+import numtorch as torch
 from numtorch import jit
 
 
@@ -29,7 +30,13 @@ def both(function, examples, *calls):
 
 
 def test_other_batch_size():
-    both(lambda x: x.sum(0) / x.shape[0], (torch.ones(3, 2),), (torch.ones(3, 2),), (torch.ones(5, 2),), (torch.ones(1, 2),))
+    both(
+        lambda x: x.sum(0) / x.shape[0],
+        (torch.ones(3, 2),),
+        (torch.ones(3, 2),),
+        (torch.ones(5, 2),),
+        (torch.ones(1, 2),),
+    )
 
 
 def test_loop_over_a_shape():
@@ -46,12 +53,20 @@ def test_branch_on_a_value():
     def f(x):
         return x * 2 if x.sum() > 0 else x - 1
 
-    traced = both(f, (torch.ones(3),), (torch.ones(3),), (-torch.ones(3),), (torch.ones(3),), (-torch.ones(3) * 5,))
+    traced = both(
+        f, (torch.ones(3),), (torch.ones(3),), (-torch.ones(3),), (torch.ones(3),), (-torch.ones(3) * 5,)
+    )
     assert len(traced.paths()) == 2
 
 
 def test_item_as_a_scale():
-    both(lambda x: x * x.max().item(), (torch.ones(3),), (torch.ones(3),), (torch.arange(3.0),), (torch.arange(3.0) * 2,))
+    both(
+        lambda x: x * x.max().item(),
+        (torch.ones(3),),
+        (torch.ones(3),),
+        (torch.arange(3.0),),
+        (torch.arange(3.0) * 2,),
+    )
 
 
 def test_python_loop_until_small():
@@ -60,7 +75,14 @@ def test_python_loop_until_small():
             x = x / 2
         return x
 
-    both(f, (torch.ones(2),), (torch.ones(2) * 5,), (torch.ones(2) * 0.5,), (torch.ones(2) * 40,), (torch.ones(2) * 5,))
+    both(
+        f,
+        (torch.ones(2),),
+        (torch.ones(2) * 5,),
+        (torch.ones(2) * 0.5,),
+        (torch.ones(2) * 40,),
+        (torch.ones(2) * 5,),
+    )
 
 
 def test_captured_tensor_changed_in_place():
@@ -352,9 +374,7 @@ def test_concurrent_calls():
     wrong = []
 
     def run(k):
-        for _ in range(200):
-            if not np.array_equal(array(traced(xs[k])), want[k]):
-                wrong.append(k)
+        wrong.extend(k for _ in range(200) if not np.array_equal(array(traced(xs[k])), want[k]))
 
     threads = [threading.Thread(target=run, args=(k,)) for k in range(4)]
     [t.start() for t in threads]

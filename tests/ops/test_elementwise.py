@@ -5,14 +5,24 @@ from __future__ import annotations
 import inspect
 
 import numpy as np
-import numtorch as torch
 import pytest
+
+import numtorch as torch
 from numtorch import jit
 from numtorch.ops import TABLE
 from numtorch.ops.pointwise import Elementwise
 
 # Ops that work on integers or bits only.
-INTEGER = {"div_trunc_integers", "fmod_integers", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift"}
+INTEGER = {
+    "div_trunc_integers",
+    "fmod_integers",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+    "bitwise_left_shift",
+    "bitwise_right_shift",
+}
 # Ops whose inputs need more than independent numbers, tested beside their public functions.
 ELSEWHERE = {"where", "copy", "fill"}
 OPS = sorted(n for n, op in TABLE.items() if isinstance(op, Elementwise) and n not in INTEGER | ELSEWHERE)
@@ -24,7 +34,7 @@ def draw(op, shape, dtype, seed=0, second=False):
     rng = np.random.default_rng([seed, *op.name.encode()])
     low, high = op.domain or (0.3, 2.7)
     found = []
-    for k, _ in enumerate(op.params):
+    for _k, _ in enumerate(op.params):
         x = rng.uniform(low, high, shape)
         x = np.where(np.abs(x - np.round(x)) < 0.05, x + 0.1 * (high - low) / 3, x)
         found.append(np.clip(x, low, high).astype(dtype))
@@ -117,7 +127,9 @@ def test_gradients_of_float32_stay_float32_and_match_the_ops_on_tensors(name):
     torch.autograd.backward(out, [torch.ones_like(t) for t in out])
     by_ops = tensors(arrays, requires_grad=True)
     out = [t for t in call(op, by_ops) if t.requires_grad]
-    grads = torch.autograd.grad(out, by_ops, [torch.ones_like(t) for t in out], create_graph=True, materialize_grads=True)
+    grads = torch.autograd.grad(
+        out, by_ops, [torch.ones_like(t) for t in out], create_graph=True, materialize_grads=True
+    )
     for a, b in zip(fused, grads):
         assert a.grad.dtype is torch.float32 and b.dtype is torch.float32
         np.testing.assert_allclose(a.grad.numpy(), b.detach().numpy(), rtol=2e-5, atol=2e-6)

@@ -1,0 +1,59 @@
+"""Nodes of the autograd graph that stand for traced functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..autograd.engine import Node
+from ..autograd.mode import state
+from ..errors import second_backward_error
+
+
+class TracedNode(Node):
+    """History of a traced forward: its backward is the traced backward program."""
+
+    __slots__ = ("again", "bound", "freed", "saved")
+    name = "TracedBackward0"
+
+    def __init__(self, bound: Any, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any):
+        Node.__init__(self, inputs, outputs)
+        self.bound, self.saved, self.again = bound, saved, again
+        self.freed = False
+
+    def release(self) -> None:
+        self.saved, self.again = [], None
+        self.freed = True
+
+    def run(self, grads: list[Any]) -> Any:
+        if self.freed:
+            raise second_backward_error(self)
+        if state.grad:
+            return self._again(grads)
+        return self.bound.run_backward(grads, self.saved)
+
+    def _again(self, grads: list[Any]) -> Any:
+        """The gradient of the gradient is wanted: run the function itself again, recording everything."""
+        from ..autograd import grad
+        from . import tree
+
+        function, structure, leaves = self.again
+        args, kwargs = tree.unflatten(structure, leaves)
+        outputs: list[Any] = []
+        tree.flatten(function(*args, **kwargs), outputs)
+        chosen = [outputs[i] for i in self.bound.path.differentiable]
+        targets = self.bound.leaf_tensors(leaves)
+        pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
+        return grad(
+            [o for o, _ in pairs], targets, [g for _, g in pairs], create_graph=True, allow_unused=True
+        )
+
+
+class FreedNode(Node):
+    """History of a result whose graph the traced function has already used up."""
+
+    __slots__ = ()
+    name = "TracedStepBackward0"
+
+    def run(self, grads: list[Any]) -> Any:
+        raise second_backward_error(self)
