@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import pathlib
 import re
@@ -20,11 +21,17 @@ SOURCES = FRAMEWORK + KERNELS
 EVERYTHING = SOURCES + TESTS + sorted((ROOT / "benchmarks").rglob("*.py"))
 
 MAX_FILE, MAX_FUNCTION = 400, 50
-LONG_FILES: dict[str, str] = {}  # path: why it may be longer
+LONG_FILES: dict[str, str] = {  # path: why it may be longer
+    "numtorch/ops/elementwise.py": "a table: an op and its derivative in a few lines, one after the other",
+    "numtorch/ops/view.py": "a table: one short function for each of PyTorch's views",
+    "numtorch/tensor.py": "one class: PyTorch's attributes and conversions, each with its message",
+}
 LONG_FUNCTIONS: dict[str, str] = {}  # path:function: why it may be longer
 
 # The only files that may import the compiler when they are imported themselves; all others reach it lazily.
-COMPILER_FILES = re.compile(r"kernels/(compile_\w+|intrinsics_\w+|cuda/compile|cuda/intrinsics)\.py")
+COMPILER_FILES = re.compile(r"kernels/(compile_\w+|intrinsics_\w+|lean|cuda/compile|cuda/intrinsics)\.py")
+# CUDA kernels without a twin, and why.
+CUDA_ONLY = {"matmul.py:gemm_sum": "adds up the parts of a split K; on the CPU one thread keeps all of K"}
 COMPILER_DOORS = {"kernels/jit.py", "kernels/compile_cpu.py", "kernels/cuda/compile.py"}
 
 
@@ -32,6 +39,7 @@ def name(path: pathlib.Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
 def tree(path: pathlib.Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
