@@ -146,56 +146,58 @@ class Compiled:
         temporary = {id(s): s for s in temps}
         for op in self.ops:
             temporary.update({id(s): s for s in op.scratch})
-        offsets, size = plan_arena(self.ops, temporary)
-        self.places = offsets
-        self.arena = Storage(size)
+        self.places, self.peak = plan_arena(self.ops, temporary)  # bytes
+        self.arena = Storage(self.peak)
         self.live = list({id(v): v for v in live}.values())
-        total = sum(len(op.words) for op in self.ops) + 8 * len(self.ops)
-        self.block = np.zeros(total + 8, np.int64)
-        place = {id(s): i for i, s in enumerate(self.slots)}
         self.offsets: list[tuple[int, int]] = []  # (slot, byte offset) of each patched word
-        table, patches, at = [], [], 0
-        base = self.block.ctypes.data
-        indices: dict[tuple[int, int], int] = {}
-        live_index = {id(v): k for k, v in enumerate(self.live)}
-        live_cells: list[tuple[int, int]] = []
+        self.block = np.zeros(sum(len(op.words) for op in self.ops) + 8 * len(self.ops) + 8, np.int64)
         self.keep: list[Any] = [self.block]
-        for op in self.ops:
-            start = at
-            for w in op.words:
-                if type(w) is Word:
-                    key = id(w.storage)
-                    if key in place:
-                        slot = (place[key], w.offset)
-                        if slot not in indices:
-                            indices[slot] = len(self.offsets)
-                            self.offsets.append(slot)
-                        patches.append((indices[slot], base + 8 * at))
-                    elif key in offsets:
-                        self.block[at] = self.arena.ptr + offsets[key] + w.offset
-                    else:
-                        self.block[at] = w.storage.ptr + w.offset
-                        self.keep.append(w.storage)
-                elif type(w) is Live:
-                    live_cells.append((live_index[id(w)], base + 8 * at))
-                else:
-                    self.block[at] = _bits(w)
-                at += 1
-            table.append((op.address, base + 8 * start, op.chunks))
-            at = (at + 7) & ~7
-        patches += [(len(self.offsets) + k, cell) for k, cell in live_cells]
-        self.by_hand: list[
-            tuple[int, int]
-        ] = []  # (word, place in the block) where the driver has no room for the words
+        table, patches = self._write_block()
+        self.by_hand: list[tuple[int, int]] = []  # (word, place in the block) where the driver lacks room
         if len(self.offsets) + len(self.live) > MAX_WORDS:
-            self.by_hand = [(i, (cell - base) // 8) for i, cell in patches]
-            patches = []
+            base = self.block.ctypes.data
+            self.by_hand, patches = [(i, (cell - base) // 8) for i, cell in patches], []
         self.parallel = any(op.chunks > 1 for op in self.ops)
-        bounds = [0, *cuts, len(table)]
         self.programs = [
-            Program(table[a:b], patches, self.keep) if b > a else None for a, b in itertools.pairwise(bounds)
+            Program(table[a:b], patches, self.keep) if b > a else None
+            for a, b in itertools.pairwise([0, *cuts, len(table)])
         ]
-        self.peak = size
+
+    def _write_block(self) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
+        """Fill the argument blocks; returns the driver's table and (word number, address) of what each call patches."""
+        table: list[tuple[int, int, int]] = []
+        patches: list[tuple[int, int]] = []
+        live_cells: list[tuple[int, int]] = []
+        numbers: dict[tuple[int, int], int] = {}
+        slots = {id(s): i for i, s in enumerate(self.slots)}
+        live = {id(v): k for k, v in enumerate(self.live)}
+        base, at = self.block.ctypes.data, 0
+        for op in self.ops:
+            table.append((op.address, base + 8 * at, op.chunks))
+            for w in op.words:
+                if type(w) is Live:
+                    live_cells.append((live[id(w)], base + 8 * at))
+                elif type(w) is not Word:
+                    self.block[at] = _bits(w)
+                elif id(w.storage) in slots:
+                    slot = (slots[id(w.storage)], w.offset)
+                    if slot not in numbers:
+                        numbers[slot] = len(self.offsets)
+                        self.offsets.append(slot)
+                    patches.append((numbers[slot], base + 8 * at))
+                else:
+                    self.block[at] = self._fixed(w)
+                at += 1
+            at = (at + 7) & ~7  # each block starts on a cache line of its own
+        return table, patches + [(len(self.offsets) + k, cell) for k, cell in live_cells]
+
+    def _fixed(self, w: Word) -> int:
+        """The address of memory that is the same at every call."""
+        place = self.places.get(id(w.storage))
+        if place is not None:
+            return self.arena.ptr + place + w.offset
+        self.keep.append(w.storage)
+        return w.storage.ptr + w.offset
 
     def where(self, r: Ref, pointers: Sequence[int]) -> int:
         """The address of a tensor of the program while it runs."""

@@ -15,7 +15,7 @@ def array(t):
     return t.detach().numpy().copy()
 
 
-def both(function, examples, *calls):
+def check_both(function, examples, *calls):
     """Every call gives in a trace what it gives eagerly."""
     traced = jit.trace(function, examples)
     for args in calls:
@@ -30,7 +30,7 @@ def both(function, examples, *calls):
 
 
 def test_other_batch_size():
-    both(
+    check_both(
         lambda x: x.sum(0) / x.shape[0],
         (torch.ones(3, 2),),
         (torch.ones(3, 2),),
@@ -46,21 +46,21 @@ def test_loop_over_a_shape():
             total = total + x[i] * i
         return total
 
-    both(f, (torch.ones(3, 2),), (torch.ones(3, 2),), (torch.arange(8.0).reshape(4, 2),))
+    check_both(f, (torch.ones(3, 2),), (torch.ones(3, 2),), (torch.arange(8.0).reshape(4, 2),))
 
 
 def test_branch_on_a_value():
     def f(x):
         return x * 2 if x.sum() > 0 else x - 1
 
-    traced = both(
+    traced = check_both(
         f, (torch.ones(3),), (torch.ones(3),), (-torch.ones(3),), (torch.ones(3),), (-torch.ones(3) * 5,)
     )
     assert len(traced.paths()) == 2
 
 
 def test_item_as_a_scale():
-    both(
+    check_both(
         lambda x: x * x.max().item(),
         (torch.ones(3),),
         (torch.ones(3),),
@@ -75,7 +75,7 @@ def test_python_loop_until_small():
             x = x / 2
         return x
 
-    both(
+    check_both(
         f,
         (torch.ones(2),),
         (torch.ones(2) * 5,),
@@ -187,7 +187,7 @@ def test_same_tensor_as_two_arguments():
 
 
 def test_dtype_rank_and_broadcast_changes():
-    both(
+    check_both(
         lambda a, b: a + b, (torch.ones(3), torch.ones(3)),
         (torch.ones(3), torch.ones(3)), (torch.ones(3).double(), torch.ones(3)), (torch.ones(2, 3), torch.ones(3)),
         (torch.ones(3), torch.tensor(2)), (torch.arange(3), torch.arange(3)),
@@ -196,16 +196,16 @@ def test_dtype_rank_and_broadcast_changes():
 
 def test_not_contiguous_inputs():
     x = torch.arange(12.0).reshape(3, 4)
-    both(lambda a: a * 2 + 1, (x,), (x,), (x.t(),), (x[:, ::2],), (x[1:],))
+    check_both(lambda a: a * 2 + 1, (x,), (x,), (x.t(),), (x[:, ::2],), (x[1:],))
 
 
 def test_offset_views_as_inputs():
     x = torch.arange(10.0)
-    both(lambda a: a * 2, (x[:3],), (x[:3],), (x[3:6],), (x[7:],))
+    check_both(lambda a: a * 2, (x[:3],), (x[:3],), (x[3:6],), (x[7:],))
 
 
 def test_empty_batches():
-    both(lambda x: x.sum(0) + 1, (torch.ones(2, 3),), (torch.ones(0, 3),), (torch.ones(2, 3),))
+    check_both(lambda x: x.sum(0) + 1, (torch.ones(2, 3),), (torch.ones(0, 3),), (torch.ones(2, 3),))
 
 
 def test_nan_is_kept():
@@ -215,7 +215,7 @@ def test_nan_is_kept():
 
 def test_nested_traces():
     inner = jit.trace(lambda x: x + 1, torch.ones(2))
-    both(lambda x: inner(x) * 2, (torch.ones(2),), (torch.ones(2),), (torch.ones(3),))
+    check_both(lambda x: inner(x) * 2, (torch.ones(2),), (torch.ones(2),), (torch.ones(3),))
 
 
 def test_keyword_dict_and_none():
