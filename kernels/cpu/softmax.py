@@ -12,7 +12,7 @@ from ..scalar import exp, log
 
 REASSOC = frozenset({"contract", "reassoc"})
 LANES = 64
-GROUP = 1024  # elements (of whole rows) on which each pass of softmax_rows works, so that they stay in L1
+GROUP = 1024  # elements of a group of short rows
 TILE = 64
 
 
@@ -47,28 +47,40 @@ def row_max(acc, x, n):
     return m
 
 
+# Long rows are worked on one by one. Of short rows a group is: max and difference row by row, then one flat loop of
+# exponentials over the group, which fills the vectors, then again row by row.
 @kernel(fastmath=REASSOC)
 def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
     """y[rows, n] = softmax of each row of x. y may be x."""
     acc = stack(LANES, T)
-    group = GROUP // n if 0 < n < GROUP else 1
+    group = GROUP // n if 0 < n < LANES else 1
     lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
     while lo < hi:
         end = lo + group if lo + group < hi else hi
+        total = T(0)
         for r in range(lo, end):
-            m = row_max(acc, offset(x, r * n), n)
-            for i in range(r * n, r * n + n):
-                y[i] = x[i] - m
-        # one flat loop over whole rows: short rows still fill the vectors
-        for i in range(lo * n, end * n):
-            y[i] = exp(y[i])
+            p, q = offset(x, r * n), offset(y, r * n)
+            m = row_max(acc, p, n)
+            if n < LANES:
+                for i in range(n):
+                    q[i] = p[i] - m
+            else:
+                for i in range(n):
+                    e = exp(p[i] - m)
+                    q[i] = e
+                    total += e
+        if n < LANES:
+            for i in range(lo * n, end * n):
+                y[i] = exp(y[i])
         for r in range(lo, end):
-            total = T(0)
-            for i in range(r * n, r * n + n):
-                total += y[i]
+            q = offset(y, r * n)
+            if n < LANES:
+                total = T(0)
+                for i in range(n):
+                    total += q[i]
             scale = T(1) / total
-            for i in range(r * n, r * n + n):
-                y[i] *= scale
+            for i in range(n):
+                q[i] *= scale
         lo = end
 
 
@@ -76,26 +88,24 @@ def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64
 def log_softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
     """y[rows, n] = log-softmax of each row of x. y may be x."""
     acc, part = stack(LANES, T), stack(GROUP, T)
-    group = GROUP // n if 0 < n < GROUP else 1
+    group = GROUP // n if 0 < n < LANES else 1
     lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
     while lo < hi:
         end = lo + group if lo + group < hi else hi
-        for r in range(lo, end):
-            m = row_max(acc, offset(x, r * n), n)
-            for i in range(r * n, r * n + n):
-                y[i] = x[i] - m
         total = T(0)
-        begin = lo * n
-        while begin < end * n:  # pieces of GROUP elements: whole rows if n < GROUP, else parts of one row
-            count = end * n - begin if end * n - begin < GROUP else GROUP
-            for i in range(count):
-                part[i] = exp(y[begin + i])
-            if n >= GROUP:
-                for i in range(count):
-                    total += part[i]
-            begin += GROUP
         for r in range(lo, end):
-            if n < GROUP:
+            p, q = offset(x, r * n), offset(y, r * n)
+            m = row_max(acc, p, n)
+            for i in range(n):
+                q[i] = p[i] - m
+        if n < LANES:
+            for i in range((end - lo) * n):
+                part[i] = exp(y[lo * n + i])
+        else:
+            for i in range(lo * n, end * n):
+                total += exp(y[i])
+        for r in range(lo, end):
+            if n < LANES:
                 total = T(0)
                 for i in range((r - lo) * n, (r - lo) * n + n):
                     total += part[i]
