@@ -16,7 +16,8 @@ from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, r
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
 from . import launch as launching
-from .declare import TABLE, OpNode, Saved, attach, camel, empty_like_layout
+from .declare import TABLE, Saved, empty_like_layout
+from .derivative import Differentiable, NotNeeded, Unneeded
 from .launch import PARALLEL_COST
 
 _MOST_PLANS = 4096
@@ -42,7 +43,7 @@ class Plan:
     )
 
 
-class Elementwise:
+class Elementwise(Differentiable):
     """An elementwise op; call it with tensors and numbers."""
 
     def __init__(self, body: Callable, result: str = "same", promote: Sequence[str] | None = None,
@@ -78,6 +79,10 @@ class Elementwise:
 
     # -- declaration
 
+    def derived(self, body: Any, name: str, component: int | None, uses: tuple[str, ...]) -> Elementwise:
+        """The elementwise op of a component of a gradient's body."""
+        return Elementwise(body, name=name, component=component, uses=uses)
+
     def grad(self, body: Callable) -> Callable:
         """Decorator: the derivative, a scalar body of ``g``, parameters by name and ``y``."""
         self.grad_body = body
@@ -93,8 +98,8 @@ class Elementwise:
         key = tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
         plan = self._plans.get(key)
         if plan is None:
-            if _Unneeded in key:
-                return _NotNeeded
+            if Unneeded in key:
+                return NotNeeded
             plan, args = self.plan(key, args)
         if plan.alone is not None:
             la = plan.alone
@@ -340,130 +345,6 @@ class Elementwise:
         elif needs:
             rebase(target, None)
         return target
-
-    # -- gradient
-
-    def _record_node(self, args: Sequence[Any], outputs: Sequence[Any]) -> None:
-        node = self._make_node(args)
-        self._save_outputs(node, outputs)
-        attach(node, outputs)
-
-    def _make_node(self, args: Sequence[Any]) -> OpNode:
-        node = OpNode(
-            self,
-            [a if hasattr(a, "_layout") else None for a in args],
-            _ONE if self.count == 1 else [None] * self.count,
-            None,
-        )
-        mask = tuple([e is not None for e in node.edges])
-        found = self._saves.get(mask)
-        if found is None:
-            found = self._saves[mask] = self._what_to_save(mask)
-        node.attrs = found[1]
-        saved: dict[str, Any] = {}
-        for n, i in found[0]:
-            a = args[i]
-            saved[n] = Saved(a) if hasattr(a, "_layout") else a
-        node.saved = saved
-        return node
-
-    def _what_to_save(self, mask: tuple[bool, ...]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-        """Names and places of the arguments, and of the outputs, that the wanted derivatives read."""
-        needed = {n for k, wanted in enumerate(mask) if wanted for n in self.grad_uses(k)}
-        outputs = ["y"] if self.count == 1 else [f"y{i}" for i in range(self.count)]
-        return (
-            [(n, i) for i, n in enumerate(self.params) if n in needed],
-            [(n, i) for i, n in enumerate(outputs) if n in needed],
-        )
-
-    def _save_outputs(self, node: OpNode, outputs: Sequence[Any]) -> None:
-        for n, i in node.attrs:
-            node.saved[n] = Saved(outputs[i], i)
-
-    def grad_uses(self, k: int) -> tuple[str, ...]:
-        """Which names the derivative for parameter ``k`` reads."""
-        op = self._grads.get(k)
-        if op is None:
-            op = self._grads[k] = self._derive(k)
-        return op.params if isinstance(op, Elementwise) else ()
-
-    def _derive(self, k: int) -> Any:
-        from ..kernels.codegen import body_of
-
-        body = body_of(self.grad_body)
-        component = k if body.components > 1 else None
-        trivial = body.trivial(component)
-        if trivial is not None:
-            return trivial
-        return Elementwise(self.grad_body, name=f"{self.name}_grad", component=component,  # type: ignore[arg-type]
-                           uses=body.uses(component))  # fmt: skip
-
-    def run_backward(self, node: OpNode, grads: list[Any]) -> Sequence[Any]:
-        """Gradients of the inputs: one fused kernel each, or ops on tensors when they are differentiated again."""
-        given: dict[str, Any] = (
-            {"g": grads[0]} if self.count == 1 else {f"g{i}": g for i, g in enumerate(grads)}
-        )
-        if self.count > 1:
-            given = {n: g if g is not None else _zeros(node.out_metas[int(n[1:])]) for n, g in given.items()}
-        if state.grad:
-            return self._differentiable_backward(node, given)
-        results: list[Any] = []
-        for k, edge in enumerate(node.edges):
-            if edge is None:
-                results.append(None)
-                continue
-            self.grad_uses(k)
-            op = self._grads[k]
-            if op == "g":
-                results.append(given["g"])
-            elif isinstance(op, Elementwise):
-                results.append(op(*[given[n] if n in given else node.tensor(n) for n in op.params]))
-            else:
-                results.append(_zeros(node.metas[k]))
-        return results
-
-    def _differentiable_backward(self, node: OpNode, given: dict[str, Any]) -> Sequence[Any]:
-        wanted = tuple(inspect.signature(self.grad_body).parameters)  # type: ignore[arg-type]
-        values = [given[n] if n in given else node.tensor(n) if n in node.saved else None for n in wanted]
-        values = [_NotNeeded if v is None else v for v in values]
-        result = self.grad_body(*values)  # type: ignore[misc]
-        if not isinstance(result, tuple):
-            result = (result,)
-        out: list[Any] = []
-        for k, edge in enumerate(node.edges):
-            r = result[k] if edge is not None else None
-            out.append(r if r is None or hasattr(r, "_layout") else _full(node.metas[k], r))
-        return out
-
-    @property
-    def backward_name(self) -> str:
-        return f"{camel(self.name)}Backward0"
-
-
-class _Unneeded:
-    """Stands for a value that no needed component reads: any arithmetic on it gives itself."""
-
-    def _same(self, *args: Any, **kwargs: Any) -> Any:
-        return self
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _same
-    __pow__ = __rpow__ = __neg__ = __lt__ = __gt__ = __le__ = __ge__ = __eq__ = __ne__ = _same  # type: ignore[assignment]
-    __hash__ = object.__hash__
-
-
-_NotNeeded = _Unneeded()
-
-
-def _zeros(la: Any) -> Any:
-    from ..creation import zeros
-
-    return zeros(la.shape, dtype=la.dtype, device=la.device)
-
-
-def _full(la: Any, value: float) -> Any:
-    from ..creation import full
-
-    return full(la.shape, value, dtype=la.dtype, device=la.device)
 
 
 def _tensor(storage: Any, offset: int, la: Layout) -> Any:
