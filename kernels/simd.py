@@ -9,7 +9,7 @@ half of that). A tile is rows x cols vectors in one variable; LLVM keeps each of
         acc = tile_fma(acc, a, k, b, k * w_stride)            # 12 fused multiply-adds, 6 splats, 2 loads
     tile_store(spread(y, VL, 2, 2), y_stride, acc)
 
-Each function is a stand-in: inside a compiled kernel it is the numba intrinsic of the same name (intrinsics_simd.py);
+Each function is a stand-in: inside a compiled kernel it is the numba intrinsic of the same name (intrinsics_simd.py, intrinsics_tile.py);
 called from plain Python it runs the body below on NumPy arrays of VL lanes (tiles: rows x cols x VL).
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from .binding import intrinsic
 from .target import target
 
-_numba = intrinsic(f"{__package__}.intrinsics_simd")
+_numba, _tiles = (intrinsic(f"{__package__}.intrinsics_{name}") for name in ("simd", "tile"))
 
 
 def _lanes(dtype: Any) -> int:
@@ -131,31 +131,31 @@ def pair_masks(lanes: int, held: int) -> tuple[list[int], list[int]]:
 # ---- tiles: `rows` and `cols` are compile-time constants -------------------------------------------------------------
 
 
-@_numba
+@_tiles
 def spread(p: Any, stride: int, used: int, count: int) -> Any:
     """`count` (a constant) pointers `p + i * stride`; those from `used` on repeat the last one below it."""
     return [p.offset(min(i, used - 1) * stride) for i in range(count)]
 
 
-@_numba
+@_tiles
 def spread_at(p: Any, table: Any, first: int, count: int) -> Any:
     """`count` (a constant) pointers `p + table[first + i]`, where `table` points to int64."""
     return [p.offset(table[first + i]) for i in range(count)]
 
 
-@_numba
+@_tiles
 def shifted(pointers: Any, k: int) -> Any:
     """Every pointer of a spread, `k` elements further."""
     return [p.offset(k) for p in pointers]
 
 
-@_numba
+@_tiles
 def tile_zero(dtype: Any, rows: int, cols: int) -> Any:
     """A tile of zeros."""
     return np.zeros((rows, cols, _lanes(dtype)), dtype)
 
 
-@_numba
+@_tiles
 def tile_splat(p: Any, step: int, used: int, rows: int, cols: int) -> Any:
     """The tile whose row i is filled with `p[i * step]`; rows from `used` on repeat the last one below it."""
     lanes = _lanes(p.array.dtype)
@@ -163,19 +163,19 @@ def tile_splat(p: Any, step: int, used: int, rows: int, cols: int) -> Any:
     return np.tile(np.array(column)[:, None, None], (1, cols, lanes))
 
 
-@_numba
+@_tiles
 def tile_load(cols: Any, stride: int, rows: int) -> Any:
     """The tile whose vector (i, j) starts at `cols[j][i * stride]`; `cols` comes from `spread`."""
     return np.array([[vload.py(q, i * stride) for q in cols] for i in range(rows)])
 
 
-@_numba
+@_tiles
 def tile_turned(rows: Any, k: int, n: int) -> Any:
     """The VL x 1 tile whose vector k' holds element k + k' of each of the VL pointers `rows`; zeros for k' >= n."""
     return np.array([vloadn.py(p, k, n) for p in rows]).T[:, None]
 
 
-@_numba
+@_tiles
 def tile_store(cols: Any, stride: int, tile: Any) -> None:
     """Store vector (i, j) at `cols[j][i * stride]`."""
     for i, row in enumerate(tile):
@@ -183,33 +183,33 @@ def tile_store(cols: Any, stride: int, tile: Any) -> None:
             vstore.py(q, i * stride, v)
 
 
-@_numba
+@_tiles
 def tile_max(tile: Any, low: Any) -> Any:
     """max(x, low) for every element, keeping NaN."""
     return vmaxn.py(tile, low)
 
 
-@_numba
+@_tiles
 def tile_fma(tile: Any, a: Any, ka: int, b: Any, kb: int) -> Any:
     """tile[i, j] + splat(a[i][ka]) * vector at b[j][kb]; `a` and `b` come from `spread`."""
     vs = np.array([vload.py(q, kb) for q in b])
     return tile + np.array([p[ka] for p in a])[:, None, None] * vs
 
 
-@_numba
+@_tiles
 def tile_dot(tile: Any, a: Any, b: Any, k: int) -> Any:
     """tile[i, j] + vector at a[i][k] * vector at b[j][k]."""
     return tile + np.array([vload.py(p, k) for p in a])[:, None] * np.array([vload.py(q, k) for q in b])
 
 
-@_numba
+@_tiles
 def tile_dotn(tile: Any, a: Any, b: Any, k: int, n: int) -> Any:
     """`tile_dot` of the first `n` lanes only; memory behind them is not touched."""
     left, right = [vloadn.py(p, k, n) for p in a], [vloadn.py(q, k, n) for q in b]
     return tile + np.array(left)[:, None] * np.array(right)
 
 
-@_numba
+@_tiles
 def tile_sums(p: Any, tile: Any) -> None:
     """Store the sums over the lanes of row i of the tile as the vector at `p[i * VL]` (cols: a power of two <= VL)."""
     for i, row in enumerate(tile):

@@ -21,8 +21,21 @@ from typing import Any
 from ..jit import VL, T, T_ptr, device, i64, i64_ptr, kernel, real
 from ..memory import offset, select, split, stack
 from ..simd import (
-    shifted, spread, spread_at, tile_fma, tile_load, tile_max, tile_splat, tile_store, tile_zero, vadd, vload, vloadn, vmaxn,
-    vsplat, vstore, vstoren, vzero,
+    spread,
+    spread_at,
+    tile_fma,
+    tile_max,
+    tile_splat,
+    tile_store,
+    tile_zero,
+    vadd,
+    vload,
+    vloadn,
+    vmaxn,
+    vsplat,
+    vstore,
+    vstoren,
+    vzero,
 )  # fmt: skip
 
 READ, BIAS = 1, 2  # flags: the output is added to; a number per output channel is added
@@ -54,7 +67,7 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
             vstore(line_to, p * VL, vzero(T))
         end = lo
         if xstep == 1:
-            for p in range((hi - lo + VL - 1) // VL):
+            for _ in range((hi - lo + VL - 1) // VL):
                 rest = hi - end
                 if rest >= VL:
                     vstore(line_to, end, vload(row, end))
@@ -106,7 +119,7 @@ def taps_kernel(rows: int, vectors: int) -> Any:
         sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64, height: i64, pitch: i64, inner: i64,
         flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); `table` is described at conv_plan.correlation_tables.
+        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); `table` is described at conv_tables.correlation_table.
 
         `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a larger or smaller weight.
         """

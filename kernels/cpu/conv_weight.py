@@ -16,9 +16,21 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ..jit import VL, T, T_ptr, device, i64, i64_ptr, kernel
+from ..jit import VL, T, T_ptr, i64, i64_ptr, kernel
 from ..memory import offset, select, split
-from ..simd import spread, spread_at, tile_fma, tile_load, tile_store, tile_zero, vadd, vload, vloadn, vsum, vzero
+from ..simd import (
+    spread,
+    spread_at,
+    tile_fma,
+    tile_load,
+    tile_store,
+    tile_zero,
+    vadd,
+    vload,
+    vloadn,
+    vsum,
+    vzero,
+)
 from .conv import copy_planes
 from .matmul import pack
 
@@ -37,7 +49,7 @@ def partials_kernel(rows: int, vectors: int) -> Any:
     ):  # fmt: skip
         """x (N, G Q, ID, IH, IW), dy (N, G M, OD, OH, OW); IB images x YB rows x XB columns of pixels are a step.
 
-        partial: (blocks, G, channel blocks, block_rows, block_cols). The table is made by conv_plan.weight_tables;
+        partial: (blocks, G, channel blocks, block_rows, block_cols). The table is made by conv_tables.weight_table;
         `one` is 1, at run time so that copy_planes is not compiled once more for a constant.
         """
         width = vectors * VL

@@ -16,14 +16,32 @@ the bits of the result do not depend on the number of chunks.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ..jit import VL, T, T_ptr, device, i64, kernel, real
 from ..memory import offset, select, split, stack
 from ..simd import (
-    spread, tile_dot, tile_dotn, tile_fma, tile_load, tile_max, tile_splat, tile_store, tile_sums, tile_turned,
-    tile_zero, vadd, vfma, vload, vloadn, vmaxn, vmul, vsplat, vstore, vstoren,
+    spread,
+    tile_dot,
+    tile_dotn,
+    tile_fma,
+    tile_load,
+    tile_max,
+    tile_splat,
+    tile_store,
+    tile_sums,
+    tile_turned,
+    tile_zero,
+    vadd,
+    vfma,
+    vload,
+    vloadn,
+    vmaxn,
+    vmul,
+    vsplat,
+    vstore,
+    vstoren,
 )  # fmt: skip
 from ..target import target
 from . import tiles
@@ -88,7 +106,7 @@ def pack(to, pitch, panel, source, row_step, col_step, rows, cols):
                 to[i * pitch + j] = source[i * row_step + j * col_step]
 
 
-@lru_cache(maxsize=None)
+@cache
 def gemm(rows: int, vectors: int) -> Any:
     """The outer-form kernel with tiles of `rows` x `vectors` vectors, and half as many rows for a remainder."""
     half = (rows + 1) // 2
@@ -193,7 +211,7 @@ def gemm(rows: int, vectors: int) -> Any:
     return gemm_outer
 
 
-@lru_cache(maxsize=None)
+@cache
 def gemm_dot(rows: int, cols: int) -> Any:
     """The dot-form kernel with tiles of `rows` x `cols`; a unit is a tile's columns for all rows of one matrix."""
     room = rows * 16  # lanes are at most 16

@@ -6,7 +6,18 @@ from harness import run
 
 from numtorch.kernels.jit import VL, T, T_ptr, i64, kernel
 from numtorch.kernels.simd import (
-    vadd, vfma, vload, vloadn, vmaxn, vmul, vsplat, vstore, vstoren, vsum, vsumall, vzero,
+    vadd,
+    vfma,
+    vload,
+    vloadn,
+    vmaxn,
+    vmul,
+    vsplat,
+    vstore,
+    vstoren,
+    vsum,
+    vsumall,
+    vzero,
 )  # fmt: skip
 from numtorch.kernels.target import target
 
