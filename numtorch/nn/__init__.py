@@ -1,6 +1,6 @@
 """Layers, losses and containers of neural networks, under PyTorch's names."""
 
-from . import functional, init, utils
+from . import functional, init, modules, utils
 from .activation import (
     CELU,
     ELU,
@@ -389,5 +389,6 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "modules",
     "utils",
 ]

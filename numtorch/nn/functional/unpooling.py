@@ -187,6 +187,11 @@ def _fractional(
             )
     if samples is None:
         samples = numtorch.rand(x.shape[0], x.shape[1], n, dtype=x.dtype, device=x.device)
+    if any(have < need for have, need in zip(samples.shape, (*x.shape[:2], n))):
+        raise RuntimeError(
+            f"{name}: _random_samples must be at least of shape {[*x.shape[:2], n]}, but got {list(samples.shape)}"
+        )
+    samples = samples[: x.shape[0], : x.shape[1]]
     places = _window_places(samples, spatial, out, kernel)  # (N, C, outputs, taps)
     flat = x.reshape(*x.shape[:2], 1, -1).expand(-1, -1, places.shape[2], -1)
     values, best = flat.gather(3, places).max(3)
