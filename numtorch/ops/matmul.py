@@ -109,10 +109,10 @@ def _strides(x: Tensor) -> tuple[int, int]:
 
 
 def bind(found: Any, **tensors: Any) -> Launch:
-    """A launch of ours from a planner's: pointers by name, scratch for as many chunks as will run."""
+    """A launch of ours from a planner's: pointers by name, scratch for any number of chunks."""
     launch = Launch(found.kernel, {"T": found.T}, [], found.words, found.units, found.cost)
     if found.chunk_scratch:
-        tensors["scratch"] = Scratch(launch.chunks() * found.chunk_scratch)
+        tensors["scratch"] = Scratch(found.scratch_bytes)
     launch.pointers = [tensors.get(n, 0) for n in found.pointers]
     return launch
 
