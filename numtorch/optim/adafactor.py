@@ -12,6 +12,11 @@ from .optimizer import Optimizer
 from .rule import check_nonnegative, count, option
 
 
+def root_mean_square(x: Tensor) -> Tensor:
+    """The root of the mean of squares, a 0-d float64 tensor."""
+    return (x * x).mean().to(numtorch.float64).sqrt()
+
+
 class Adafactor(Optimizer):
     """Adam's memory cut to rows plus columns: Shazeer and Stern, "Adafactor: Adaptive Learning Rates with
     Sublinear Memory Cost", 2018.
@@ -98,24 +103,23 @@ class Adafactor(Optimizer):
         if eps1 is None:
             eps1 = numtorch.finfo(p.dtype).eps
         state["step"] += 1
-        t = state["step"].to(
-            numtorch.float64
-        )  # numbers that hold for the whole parameter stay 0-d float64 tensors
-        scale = (p.norm(2).to(numtorch.float64) / p.numel() ** 0.5).clamp(min=eps2)
-        alpha = scale * (1 / t**0.5).clamp(max=lr)
+        # Numbers that hold for the whole parameter stay 0-d float64 tensors: a replay counts on by itself.
+        t = state["step"].to(numtorch.float64)
+        alpha = root_mean_square(p).clamp(min=eps2) * (1 / t**0.5).clamp(max=lr)
         if group["weight_decay"] != 0:
             p.mul_(1 - lr * group["weight_decay"])
         update = self._variance(g, state, (t ** group["beta2_decay"]).to(p.dtype), eps1)
         update = update.clamp_(min=eps1 * eps1).rsqrt_().mul_(g)
-        size = update.norm(2).to(numtorch.float64) / (update.numel() ** 0.5 * group["d"])
-        p.sub_(update * (alpha / size.clamp(min=1.0)))
+        clipped = (root_mean_square(update) / group["d"]).clamp(min=1.0)
+        p.sub_(update * (alpha / clipped))
 
     @staticmethod
     def _variance(g: Tensor, state: dict[str, Any], weight: Tensor, eps1: float) -> Tensor:
         """The new estimate of the second moment, shaped like g."""
+        squares = g * g
         if g.dim() < 2:
-            return state["variance"].lerp_(g * g, weight).clone()
+            return state["variance"].lerp_(squares, weight).clone()
         rows, columns = state["row_var"], state["col_var"]
-        rows.lerp_(g.norm(2, -1, keepdim=True).square_().div_(g.size(-1)), weight)
-        columns.lerp_(g.norm(2, -2, keepdim=True).square_().div_(g.size(-2)), weight)
+        rows.lerp_(squares.mean(-1, keepdim=True), weight)
+        columns.lerp_(squares.mean(-2, keepdim=True), weight)
         return (rows @ columns).div_(rows.mean(-2, keepdim=True).clamp_(min=eps1))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numtorch
 
 from ..nn import Module
+from ..nn.norm import _BatchNorm
 from ..tensor import Tensor
 from .lr_scheduler.base import LRScheduler, per_group
 from .optimizer import Optimizer
@@ -154,7 +155,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
 
     Batches may be tensors or sequences that begin with one.
     """
-    norms = [m for m in model.modules() if isinstance(m, numtorch.nn.modules.batchnorm._BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     if not norms:
         return
     momenta = [m.momentum for m in norms]
