@@ -26,6 +26,14 @@ def sum_exp(x, n, m):
 
 
 @device(fastmath="inherit")
+def sum_of(x, n):
+    total = T(0)
+    for i in range(n):
+        total += x[i]
+    return total
+
+
+@device(fastmath="inherit")
 def smooth_loss(x, weight, n, m, shift, weighted):
     """Sum of w[c] (L - x[c]) over the classes, with L = m + shift."""
     total = T(0)
@@ -44,25 +52,35 @@ def cross_entropy_rows(
     classes: i64, ignore: i64, smoothing: real, weighted: i64, chunk: i64, nchunks: i64,
 ):  # fmt: skip
     """loss[rows], row_weight[rows] (w[t], for the mean), stats[rows, 2] = (max, log sum exp(x - max))."""
-    acc = stack(LANES, T)
+    acc, part = stack(LANES, T), stack(GROUP, T)
+    group = GROUP // classes if 0 < classes < LANES else 1  # short rows: one flat loop of exponentials
     lo, hi = split(rows, chunk, nchunks)
-    for r in range(lo, hi):
-        row = offset(x, r * classes)
-        m = row_max(acc, row, classes)
-        shift = log(sum_exp(row, classes, m))
-        stats[2 * r] = m
-        stats[2 * r + 1] = shift
-        t = target[r]
-        w = T(0)
-        value = T(0)
-        if t != ignore:
-            w = weight[t] if weighted != 0 else T(1)
-            value = w * (shift - (row[t] - m))
-            if smoothing != T(0):
-                rest = smooth_loss(row, weight, classes, m, shift, weighted)
-                value = (T(1) - smoothing) * value + smoothing / T(classes) * rest
-        loss[r] = value
-        row_weight[r] = w
+    while lo < hi:
+        end = lo + group if lo + group < hi else hi
+        for r in range(lo, end):
+            stats[2 * r] = row_max(acc, offset(x, r * classes), classes)
+            if classes < LANES:
+                for c in range(classes):
+                    part[(r - lo) * classes + c] = x[r * classes + c] - stats[2 * r]
+        if classes < LANES:
+            for i in range((end - lo) * classes):
+                part[i] = exp(part[i])
+        for r in range(lo, end):
+            row, m, t = offset(x, r * classes), stats[2 * r], target[r]
+            if classes < LANES:
+                shift = log(sum_of(offset(part, (r - lo) * classes), classes))
+            else:
+                shift = log(sum_exp(row, classes, m))
+            stats[2 * r + 1] = shift
+            value, w = T(0), T(0)
+            if t != ignore:
+                w = weight[t] if weighted != 0 else T(1)
+                value = w * (shift - (row[t] - m))
+                if smoothing != T(0):
+                    rest = smooth_loss(row, weight, classes, m, shift, weighted)
+                    value = (T(1) - smoothing) * value + smoothing / T(classes) * rest
+            loss[r], row_weight[r] = value, w
+        lo = end
 
 
 @kernel(fastmath=REASSOC)
