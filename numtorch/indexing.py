@@ -131,9 +131,8 @@ def _slice(x: Tensor, d: int, s: slice) -> Tensor:
     step = 1 if s.step is None else s.step.__index__()
     if step <= 0:
         raise ValueError(f"step must be greater than zero, got {step}; use flip for a reversed order")
-    start, stop, step = slice(
-        *(None if v is None else v.__index__() for v in (s.start, s.stop)), step
-    ).indices(n)
+    bounds = [None if v is None else v.__index__() for v in (s.start, s.stop)]
+    start, stop, step = slice(bounds[0], bounds[1], step).indices(n)
     return view.slice_dim(x, d, start, max(start, stop), step)
 
 

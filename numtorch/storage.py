@@ -101,7 +101,7 @@ class Storage:
 
     def bytes(self) -> memoryview:
         """All of the memory as writable bytes."""
-        return memoryview(self.array((self.nbytes,), (1,), np.dtype(np.uint8), 0))
+        return self.array((self.nbytes,), (1,), np.dtype(np.uint8), 0).data
 
     def __deepcopy__(self, memo: dict) -> Storage:
         copy = allocate(self.nbytes, self.device)

@@ -325,7 +325,6 @@ class Tensor(TensorMethods):
     is_meta = property(lambda self: False, doc="False: numtorch has no meta tensors.")
     names = property(lambda self: (None,) * self._layout.ndim, doc="No names.")
     layout = property(lambda self: _strided(), doc="numtorch.strided.")
-    requires_grad_fn = None
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one size."""
@@ -491,7 +490,8 @@ class Tensor(TensorMethods):
             f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
         )
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return id(self) >> 4
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         from .printing import tensor_repr

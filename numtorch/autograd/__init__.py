@@ -103,10 +103,11 @@ def grad(
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     retain = create_graph if retain_graph is None else retain_graph
-    if is_grads_batched:
+    if is_grads_batched and grads[0] is not None:
+        batch: list[Any] = list(grads)
         each = [
-            grad(found, targets, [g[i] for g in grads], True, create_graph, allow_unused=allow_unused)
-            for i in range(grads[0].shape[0])
+            grad(found, targets, [g[i] for g in batch], True, create_graph, allow_unused=allow_unused)
+            for i in range(batch[0].shape[0])
         ]
         from ..ops.joining import stack
 

@@ -84,7 +84,7 @@ class SharedBytes:
 
 def _restore(content: bytes) -> SharedBytes:
     storage = allocate(len(content))
-    storage.bytes()[:] = np.frombuffer(content, np.uint8)
+    storage.array((len(content),), (1,), np.dtype(np.uint8), 0)[:] = np.frombuffer(content, np.uint8)
     return SharedBytes.of(storage)
 
 

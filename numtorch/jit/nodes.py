@@ -37,6 +37,7 @@ class TracedNode(Node):
         from ..autograd import grad
         from . import tree
 
+        assert self.again is not None
         function, structure, leaves = self.again
         args, kwargs = tree.unflatten(structure, leaves)
         outputs: list[Any] = []

@@ -52,9 +52,7 @@ class Path:
         self.leaf_grads: list[Any] = []  # Ref or None
         self.given: list[Ref] = []  # the output gradients the backward starts from
         self.differentiable: list[int] = []  # which outputs they belong to
-        self.grads: list[
-            tuple[Any, Any]
-        ] = []  # (tensor or input number, Ref, same object or None): effects on .grad
+        self.grads: list[tuple[Any, Any, Any]] = []  # (tensor or input number, Ref, same object or None): effects on .grad
         self.grad_reads: list[tuple[Any, Any]] = []
         self.written: dict[int, Storage] = {}
         self.constants: list[tuple[Storage, bytes]] = []

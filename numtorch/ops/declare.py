@@ -40,7 +40,7 @@ class Saved:
         # An output is kept without its history (no cycle node -> output -> node); get() ties it to the node again.
         self.output = output
         self.packed: Any = None
-        self.tensor = tensor if output < 0 else tensor._alias()
+        self.tensor: Any = tensor if output < 0 else tensor._alias()
         self.version = tensor._storage.version
         if state.watched and state.saved_hooks is not None:
             pack, unpack = state.saved_hooks

@@ -103,6 +103,7 @@ class Differentiable:
     def _derive(self, k: int) -> Any:
         from ..kernels.codegen import body_of
 
+        assert self.grad_body is not None
         body = body_of(self.grad_body)
         component = k if body.components > 1 else None
         trivial = body.trivial(component)

@@ -98,6 +98,7 @@ def random_(
             la.dtype.name, la.itemsize * 8 - 1
         )
         low, high = 0, 2 ** min(bits, 62) + (1 if la.dtype.is_floating_point else 0)
+    assert high is not None
     return _refill(self, _integers(int(low), int(high), la.shape, int64, la.device, generator), "random")
 
 
