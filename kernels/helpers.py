@@ -1,4 +1,5 @@
-"""Bodies with branches or loops: written beside the kernel as functions of their own, with typed literals and known calls."""
+"""Bodies with branches or loops: written beside the kernel as functions of their own, with typed literals and
+known calls."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from .expressions import Writer
 
 _ALLOWED = (
-    ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.If, ast.For, ast.While, ast.Break, ast.Continue, ast.Pass,
+    ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Return, ast.If, ast.For, ast.While, ast.Break, ast.Continue,
+    ast.Pass,
 )  # fmt: skip
 
 
@@ -30,7 +32,8 @@ def write_helper(writer: Writer, body: Body, dtype: str) -> str:
 
 
 class _Helper(ast.NodeTransformer):
-    """Rewrites the syntax tree of one body. Loop counters stay integers; other numbers become numbers of `dtype`."""
+    """Rewrites the syntax tree of one body. Loop counters stay integers; other numbers become numbers of
+    `dtype`."""
 
     def __init__(self, writer: Writer, body: Body, dtype: str):
         self.writer, self.body, self.dtype = writer, body, dtype
@@ -148,14 +151,11 @@ class _Helper(ast.NodeTransformer):
         if kind == "body":
             inner = body_of(what)
             return ast.Call(ast.Name(write_helper(self.writer, inner, self.dtype), ast.Load()), args, [])
+        if kind == "cast" and what == "int":
+            return self._scalar("trunc", args) if self.dtype in ("float32", "float64") else args[0]
         if kind == "cast":
-            return ast.Call(
-                ast.Name(
-                    {"float": self.writer.types[self.dtype], "int": "trunc", "bool": "bool"}[what], ast.Load()
-                ),
-                args,
-                [],
-            )
+            name = self.writer.types[self.dtype] if what == "float" else what
+            return ast.Call(ast.Name(name, ast.Load()), args, [])
         if what == "abs":
             return ast.Call(ast.Name("abs", ast.Load()), args, [])
         if what in ("minimum", "maximum"):

@@ -114,6 +114,47 @@ def test_bodies(dtype):
     )
 
 
+def collatz(n):
+    steps = 0
+    while n != 1 and steps < 200:
+        if n % 2 == 0:
+            n = n // 2
+        else:
+            n = 3 * n + 1
+        steps += 1
+    return steps
+
+
+def polynomial(x, order):
+    total = 0.0
+    for k in range(int(order)):
+        if k == 1:
+            continue
+        total += relu(x) * (k + 1)
+    return total, int(x)
+
+
+def far_from_zero(x):
+    if x < 0:
+        return x < -1.0
+    return x > 1.0
+
+
+def test_bodies_with_branches():
+    n = np.arange(1, 60)
+    expected = [collatz(int(v)) for v in n]
+    assert_array_equal(result(one(collatz, ["int64"], ["int64"]), [n]), expected)
+    assert_array_equal(result(one(collatz, ["float32"], ["float32"]), [n.astype("f4")]), expected)
+    x = floats(300) * 3
+    total, whole = np.empty_like(x), np.empty_like(x)
+    program = one(polynomial, ["float32"], ["float32"] * 2, scalars=[("order", "i64")])
+    apply(program, [total, whole], [x], 4)
+    np.testing.assert_allclose(total, np.maximum(x, 0) * 8, rtol=1e-6)
+    assert_array_equal(whole, np.trunc(x))
+    assert "k + 1" in program.text and "def relu(x):" in program.text
+    assert_array_equal(result(one(far_from_zero, ["float32"], ["bool"]), [x]), np.abs(x) > 1)
+
+
 def test_results_and_components():
     g, a, b = floats(600), floats(600), floats(600)
     f32 = ["float32"]
@@ -506,15 +547,19 @@ def llvm_of(program, monkeypatch):
     return "".join(seen[0].inspect_llvm().values())
 
 
-@pytest.mark.parametrize("name", sorted(set(scalar.MATH.values()) - {"abs"} - scalar.PREDICATES))
-def test_float32_stays_float32(name, monkeypatch):
-    function = scalar.FUNCTIONS[name]
-    count = function.py.__code__.co_argcount
-    body = _with_global(_call_f if count == 1 else _call_f2, function)
-    text = llvm_of(one(body, ["float32"] * count, ["float32"]), monkeypatch)
-    wide = [
-        line for line in text.splitlines() if " double" in line and "ldf" not in line and "define" not in line
-    ]
+NAMES = sorted(set(scalar.MATH.values()) - {"abs"} - scalar.PREDICATES)
+
+
+@pytest.mark.parametrize("names", [NAMES[k : k + 8] for k in range(0, len(NAMES), 8)], ids=" ".join)
+def test_float32_stays_float32(names, monkeypatch):
+    steps = []
+    for k, name in enumerate(names):
+        function = scalar.FUNCTIONS[name]
+        count = function.py.__code__.co_argcount
+        body = _with_global(_call_f if count == 1 else _call_f2, function)
+        steps.append(Step(body, ("x0", "x1")[:count], (f"y{k}",), "float32"))
+    text = llvm_of(Program(["float32"] * 2, [], ["float32"] * len(names), steps), monkeypatch)
+    wide = [line for line in text.splitlines() if " double" in line and "define" not in line]
     assert not [line for line in wide if "fptrunc" not in line], wide[:5]
 
 
