@@ -85,7 +85,9 @@ from .ops.arithmetic import (
     sub,
     where,
 )
+from .ops.batch_norm import batch_norm
 from .ops.compare import allclose, equal, isclose
+from .ops.conv import convolution
 from .ops.copying import clone
 from .ops.elementwise import (
     abs,
@@ -178,9 +180,11 @@ from .ops.matmul import (
     outer,
     vdot,
 )
+from .ops.norm import group_norm, layer_norm, rms_norm
 from .ops.places import argwhere, nonzero
 from .ops.random import (
     bernoulli,
+    dropout,
     multinomial,
     normal,
     rand,
@@ -192,9 +196,12 @@ from .ops.random import (
     randperm,
 )
 from .ops.reduce import all, any, count_nonzero, logsumexp, mean, prod, sum
+from .ops.scan import cummax, cummin, cumprod, cumsum, logcumsumexp
 from .ops.scatter import scatter, scatter_add, scatter_reduce
+from .ops.search import bucketize, searchsorted, unique, unique_consecutive
 from .ops.slices import index_add, index_copy, index_fill, index_put, index_put_, index_reduce, index_select
 from .ops.softmax import log_softmax, softmax
+from .ops.sort import argsort, kthvalue, median, mode, msort, nanmedian, sort, topk
 from .ops.variance import std, std_mean, var, var_mean
 from .ops.view import (
     as_strided,
@@ -283,6 +290,9 @@ def numel(input: Tensor) -> _typing.Any:
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "datasets", "serialization", "testing",
                "library", "profiler", "backends", "compat", "distributions", "fft", "hub", "multiprocessing")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop"}
+for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
+        max_pool1d_with_indices avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d instance_norm""".split():
+    _LATER[_name] = "nn.functional"
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -14,9 +14,12 @@ from . import (
     pool,
     random,
     reduce,
+    scan,
     scatter,
+    search,
     slices,
     softmax,
+    sort,
     view,
 )
 from .batch_norm import batch_norm
@@ -55,9 +58,12 @@ __all__ = [
     "random",
     "reduce",
     "rms_norm",
+    "scan",
     "scatter",
+    "search",
     "slices",
     "softmax",
+    "sort",
     "update",
     "view",
 ]

@@ -147,7 +147,7 @@ def _(
 
 def batch_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
-    training: bool, momentum: float, eps: float,
+    training: bool, momentum: float, eps: float, cudnn_enabled: bool = False,
 ) -> Tensor:  # fmt: skip
     """Mean 0 and variance 1 for each channel of (N, C, *), then scaled and shifted.
 
