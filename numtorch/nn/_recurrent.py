@@ -197,6 +197,79 @@ def scan(
     return result if len(result) == 3 else (*result, None)
 
 
+class _Gates(autograd.Function):
+    """One step of an LSTM or GRU from the gates of input and state: a fused kernel forward, one backward."""
+
+    @staticmethod
+    def forward(ctx: Any, kind: str, x: Tensor, g: Tensor, h: Any, c: Any) -> Any:
+        n, size = x.shape[0], x.shape[1] // GATES[kind]
+        kept, new = _empty(x, 1, n, 4 * size), _empty(x, 2, n, size)
+        state = (c if kind == "LSTM" else h).contiguous()
+        first, second = (R.Part(new, k, 0, 0, size) for k in range(2))
+        inputs = [
+            *_still_parts(x.contiguous().unsqueeze(0), GATES[kind]),
+            *_still_parts(g.unsqueeze(0), GATES[kind]),
+        ]
+        step = R.Step()
+        op, outputs = (R.lstm_step, [first, second]) if kind == "LSTM" else (R.gru_step, [second])
+        step.elementwise(op, [*_still_parts(kept, 4), *outputs], [*inputs, _still(state.unsqueeze(0))])
+        step.run(1)
+        ctx.kind, ctx.kept = kind, kept
+        result, cell = new.select(0, 1).detach(), new.select(0, 0).detach()
+        ctx.save_for_backward(x, g, state, cell)
+        return (result, cell) if kind == "LSTM" else result
+
+    @staticmethod
+    def backward(ctx: Any, dh: Tensor, dc: Any = None) -> tuple[Any, ...]:
+        x, g, state, cell = ctx.saved_tensors
+        kind, count = ctx.kind, GATES[ctx.kind]
+        if autograd.is_grad_enabled():
+            return (None, *_through_cell(kind, (x, g, state), (dh, dc)))
+        n, size = state.shape
+        dx = _empty(x, 1, n, count * size)
+        dg = dx if kind == "LSTM" else _empty(x, 1, n, count * size)
+        old, grads = (_still(t.contiguous().unsqueeze(0)) for t in (state, dh))
+        zero, also = (_still(numtorch.zeros_like(state).unsqueeze(0)) for _ in range(2))
+        step = R.Step()
+        if kind == "LSTM":
+            also = _still(dc.contiguous().clone().unsqueeze(0))
+            inputs = [old, _still(cell.unsqueeze(0)), grads, zero, also]
+            step.elementwise(
+                R.lstm_step_back, [*_still_parts(dx, 4), also], [*_still_parts(ctx.kept, 4), *inputs]
+            )
+        else:
+            outputs = [*_still_parts(dx, 3), *_still_parts(dg, 3), also]
+            step.elementwise(R.gru_step_back, outputs, [*_still_parts(ctx.kept, 4), old, grads, zero, also])
+        step.run(1)
+        down = also.buffer.squeeze(0)
+        states = (None, down) if kind == "LSTM" else (down, None)
+        return None, dx.squeeze(0), dg.squeeze(0), *states
+
+
+def _through_cell(kind: str, inputs: tuple, grads: tuple) -> tuple[Any, ...]:
+    """Gradients of one step that can be differentiated again."""
+    x, g, state = inputs
+    h, c = _cell(kind, x, g, None if kind == "LSTM" else state, state if kind == "LSTM" else None)
+    pairs = [(o, d) for o, d in zip((h, c), grads) if o is not None and d is not None]
+    wanted = [t for t in inputs if t.requires_grad]
+    outputs, given = [o for o, _ in pairs], [d for _, d in pairs]
+    found = iter(autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
+    dx, dg, down = (next(found) if t.requires_grad else None for t in inputs)
+    return (dx, dg, None, down) if kind == "LSTM" else (dx, dg, down, None)
+
+
+def cell(
+    kind: str, x: Tensor, w: Tensor, b: Tensor | None, h: Tensor, c: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """One step from the gates of the input: the new state, and the new cell of an LSTM."""
+    g = numtorch.nn.functional.linear(h, w, b)
+    if kind == "LSTM":
+        return _Gates.apply(kind, x, g, None, c)
+    if kind == "GRU":
+        return _Gates.apply(kind, x, g, h, None), None
+    return _cell(kind, x, g, h, None)
+
+
 class _Rows(autograd.Function):
     """Consecutive rows as tensors; the gradient puts them together once (slices would each make a whole
     one).

@@ -10,7 +10,7 @@ import numtorch
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from ._recurrent import scan
+from ._recurrent import cell
 from .module import Module
 from .parameter import Parameter
 
@@ -75,12 +75,9 @@ class RNNCellBase(Module):
         elif not batched:
             states = tuple(s.unsqueeze(0) for s in states)
         self._check_sizes(x, states)
-        bias, state_bias = self.bias_ih, self.bias_hh
-        if bias is not None and mode != "GRU":
-            bias, state_bias = bias + state_bias, None
-        gates = F.linear(x, self.weight_ih, bias).unsqueeze(0)
-        cell = states[1] if mode == "LSTM" else None
-        _, h, c = scan(mode, False, gates, self.weight_hh, state_bias, states[0], cell)
+        gates = F.linear(x, self.weight_ih, self.bias_ih)
+        old = states[1] if mode == "LSTM" else None
+        h, c = cell(mode, gates, self.weight_hh, self.bias_hh, states[0], old)
         if batched:
             return h, c
         return h.squeeze(0), None if c is None else c.squeeze(0)
