@@ -86,8 +86,8 @@ def markdown(results: Results, startup: dict[str, float], facts: dict[str, Any])
     where = facts["machine"]
     lines = [
         f"Medians in microseconds, {facts['threads']} threads, {where['cores']} cores of {where['cpu']}, "
-        f"Python {where['python']}; {'; '.join(facts['versions'].values())}.",
-        "Each backend has a process of its own; they take turns.",
+        f"Python {where['python']}; {'; '.join(dict.fromkeys(facts['versions'].values()))}.",
+        f"Each backend has a process of its own; they take turns. Load average before: {where['load']}.",
     ]
     titles = {"inference": "Inference", "training": "Training step", "kernel": "Single operations, eager"}
     for mode, rows in results.items():
