@@ -5,10 +5,11 @@ A body is a plain function of numbers, such as
     def sigmoid_grad(g, y):
         return g * y * (1.0 - y)
 
-It runs as Python (on numbers, or on Tensors) and is never compiled itself: `body_of` reads its source, lazily and once, and
-codegen.py writes its statements into kernels. It may use assignments, arithmetic, comparisons, ternaries, tuples as
-result, numbers from its module, `math.*` and the functions of scalar.py, and other bodies. A body with `if` statements or
-loops is kept whole (`simple` is False) and becomes a helper function of the kernel.
+It runs as Python (on numbers, or on Tensors) and is never compiled itself: `body_of` reads its source, lazily
+and once, and codegen.py writes its statements into kernels. It may use assignments, arithmetic, comparisons,
+ternaries, tuples as result, numbers from its module, `math.*` and the functions of scalar.py, and other
+bodies. A body with `if` statements or loops is kept whole (`simple` is False) and becomes a helper function
+of the kernel.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ CASTS = {"float", "int", "bool"}
 
 
 class BodyError(TypeError):
-    """A body that cannot be written into a kernel; the message names the function, the line and what to write."""
+    """A body that cannot be written into a kernel; the message names the function, the line and what to
+    write."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Statement:
 class Body:
     """A scalar body taken apart. Made by `body_of`.
 
-    `params`: its parameters; `statements` and `results` (one expression per component) if `simple`; `components`: how many
-    values it returns; `node`: the function's syntax tree.
+    `params`: its parameters; `statements` and `results` (one expression per component) if `simple`;
+    `components`: how many values it returns; `node`: the function's syntax tree.
     """
 
     def __init__(self, fn: types.FunctionType, node: ast.FunctionDef | ast.Lambda, shift: int):
@@ -131,7 +133,8 @@ class Body:
         return None
 
     def lookup(self, node: ast.AST) -> Any:
-        """The object that a global name or a dotted name of the body stands for; raises BodyError when there is none."""
+        """The object that a global name or a dotted name of the body stands for; raises BodyError when there
+        is none."""
         if isinstance(node, ast.Attribute):
             owner = self.lookup(node.value)
             try:
@@ -172,7 +175,8 @@ _BODIES: dict[Any, Body] = {}
 def body_of(fn: Callable[..., Any]) -> Body:
     """The body behind `fn`: a plain function or lambda, or an object that has one as its attribute `body`.
 
-    Read once per function. Raises BodyError (a TypeError) for source that is absent or that no kernel can hold.
+    Read once per function. Raises BodyError (a TypeError) for source that is absent or that no kernel can
+    hold.
 
     Example:
         >>> body_of(lambda x: x * 2.0).params
@@ -206,7 +210,8 @@ def _read(fn: types.FunctionType) -> Body:
 
 def _no_source(fn: types.FunctionType) -> BodyError:
     return BodyError(
-        f"the source of body {fn.__name__} ({fn.__code__.co_filename}) cannot be read; define it in a file or in a notebook cell."
+        f"the source of body {fn.__name__} ({fn.__code__.co_filename}) cannot be read; define it in a file or "
+        f"in a notebook cell."
     )
 
 
@@ -311,7 +316,8 @@ def _assignments(body: Body, stmt: ast.stmt) -> Iterator[Statement]:
 
 
 def _check_names(body: Body) -> None:
-    """Every name that is read must be a parameter, a local, a number, or something callable that kernels know."""
+    """Every name that is read must be a parameter, a local, a number, or something callable that kernels
+    know."""
     locals_ = {n.id for n in ast.walk(body.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     inside = {id(n.func) for n in ast.walk(body.node) if isinstance(n, ast.Call)}
     owners = {id(n.value) for n in ast.walk(body.node) if isinstance(n, ast.Attribute)}
@@ -324,11 +330,8 @@ def _check_names(body: Body) -> None:
         if id(node) in decorators or id(node) in owners:
             continue
         if (
-            (isinstance(node, ast.Name)
-            and node.id not in body.params
-            and node.id not in locals_)
-            or isinstance(node, ast.Attribute)
-        ):
+            isinstance(node, ast.Name) and node.id not in body.params and node.id not in locals_
+        ) or isinstance(node, ast.Attribute):
             if id(node) in inside:
                 known_function(body, node)
             elif not isinstance(getattr(node, "ctx", None), ast.Store):
@@ -350,7 +353,8 @@ def known_number(body: Body, node: ast.expr) -> float | int | bool:
 
 
 def known_function(body: Body, node: ast.expr) -> tuple[str, Any]:
-    """What a called name means: ("builtin", name), ("cast", name), ("scalar", name in scalar.py) or ("body", function)."""
+    """What a called name means: ("builtin", name), ("cast", name), ("scalar", name in scalar.py) or ("body",
+    function)."""
     value = body.lookup(node)
     name = getattr(value, "__name__", "")
     if getattr(builtins, name, None) is value and value is not None:
@@ -358,10 +362,8 @@ def known_function(body: Body, node: ast.expr) -> tuple[str, Any]:
             return "builtin", BUILTINS[name]
         if name in CASTS or name == "range":
             return "cast", name
-    if (
-        (isinstance(value, types.BuiltinFunctionType)
-        and getattr(math, name, None) is value)
-        or _is_numpy(value)
+    if (isinstance(value, types.BuiltinFunctionType) and getattr(math, name, None) is value) or _is_numpy(
+        value
     ):
         if name in scalar.MATH:
             return "scalar", scalar.MATH[name]

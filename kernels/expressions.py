@@ -1,42 +1,22 @@
 """From scalar bodies to the statements of one kernel: inlined, with every number of a known dtype.
 
-`Writer` takes the steps of a program one by one. Each body's statements are copied with fresh local names; literals become
-`T(1.0)`, so that float32 stays float32; ternaries become `select`, which does not branch; operands of other dtypes are
-cast; comparisons are conditions until they are stored. Statements whose result nobody needs are left out at the end.
+`Writer` takes the steps of a program one by one. Each body's statements are copied with fresh local names;
+literals become `T(1.0)`, so that float32 stays float32; ternaries become `select`, which does not branch;
+operands of other dtypes are cast; comparisons are conditions until they are stored. Statements whose result
+nobody needs are left out at the end.
 """
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from . import scalar
 from .bodies import BINARY, Body, BodyError, Statement, body_of, known_function, known_number, loaded
+from .values import FLOATS, NARROW, Line, Lines, Value, call, is_literal, name_of
 
-FLOATS = ("float32", "float64")
-NARROW = ("int8", "int16", "int32", "uint8")
 _DEEPEST = 32
-
-
-@dataclass(frozen=True)
-class Value:
-    """An expression and its dtype; the dtype "bool" means a condition."""
-
-    node: ast.expr
-    dtype: str
-
-
-@dataclass
-class Line:
-    """`targets = value` of the kernel, written for step number `step`."""
-
-    targets: tuple[str, ...]
-    value: ast.expr
-    step: int
-
-    def __str__(self) -> str:
-        return f"{', '.join(self.targets)} = {ast.unparse(self.value)}"
 
 
 @dataclass
@@ -49,40 +29,16 @@ class Scope:
     depth: int = 0
 
 
-def name_of(text: str) -> ast.Name:
-    """A name as an expression."""
-    return ast.Name(text, ast.Load())
-
-
-def call(function: str, *args: ast.expr) -> ast.Call:
-    """`function(args)` as an expression."""
-    return ast.Call(name_of(function), list(args), [])
-
-
-def infinite(value: float) -> bool:
-    """Whether a float has no literal."""
-    return value != value or value in (float("inf"), float("-inf"))
-
-
-@dataclass
-class Writer:
-    """Collects the statements of a kernel. `types`: how each dtype's constructor is written, such as {"float32": "T"}."""
-
-    types: dict[str, str]
-    values: dict[str, Value] = field(default_factory=dict)
-    lines: list[Line] = field(default_factory=list)
-    comments: list[str] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
-    functions: set[str] = field(default_factory=set)
-    helpers: dict[Any, tuple[str, str]] = field(default_factory=dict)
-    casts: dict[tuple[str, str], Value] = field(default_factory=dict)
+class Writer(Lines):
+    """Writes the steps of a program as statements."""
 
     # -- steps
 
     def step(
         self, body: Body, args: tuple[Any, ...], outs: tuple[str, ...], dtype: str, component: int | None
     ) -> None:
-        """Write one step: `outs` become names of values. Raises BodyError for a body or arguments that do not fit."""
+        """Write one step: `outs` become names of values. Raises BodyError for a body or arguments that do not
+        fit."""
         if len(args) != len(body.params):
             raise BodyError(
                 f"body {body.name} takes {len(body.params)} arguments ({', '.join(body.params)}), got {len(args)}."
@@ -101,98 +57,13 @@ class Writer:
             self.values[out] = self.assign(out, value)
 
     def argument(self, arg: Any, dtype: str) -> Value:
-        """The value of a step's argument: the name of an input, a scalar or an earlier output, or a number."""
+        """The value of a step's argument: the name of an input, a scalar or an earlier output, or a
+        number."""
         if isinstance(arg, str):
             if arg not in self.values:
                 raise BodyError(f"a step reads {arg!r}, which no input, scalar or earlier step defines.")
             return self.values[arg]
         return self.literal(arg, dtype)
-
-    def assign(self, wanted: str, value: Value) -> Value:
-        """Write `wanted = value` under a fresh name; the name as a value."""
-        name = self.fresh(wanted)
-        self.lines.append(Line((name,), value.node, len(self.comments) - 1))
-        return Value(name_of(name), value.dtype)
-
-    def fresh(self, wanted: str) -> str:
-        """`wanted`, or with a number behind it when that name is taken."""
-        name, k = wanted, 2
-        while name in self.taken or name in scalar.FUNCTIONS:
-            name, k = f"{wanted}_{k}", k + 1
-        self.taken.add(name)
-        return name
-
-    def live_lines(self, needed: list[ast.expr]) -> list[Line]:
-        """The lines that the expressions `needed` depend on, in order."""
-        live = {name for node in needed for name in loaded(node)}
-        kept = []
-        for line in reversed(self.lines):
-            if live.intersection(line.targets):
-                live.update(loaded(line.value))
-                kept.append(line)
-        return kept[::-1]
-
-    # -- numbers
-
-    def literal(self, value: float | int | bool, dtype: str) -> Value:
-        """A number as a value of `dtype`."""
-        if isinstance(value, bool) or dtype == "bool":
-            return Value(ast.Constant(bool(value)), "bool")
-        if dtype in FLOATS:
-            value = float(value)
-        elif value != int(value) if not infinite(value) else True:
-            raise BodyError(
-                f"the number {value} does not fit into the dtype {dtype} that the step computes in."
-            )
-        else:
-            value = int(value)
-        if infinite(value):
-            name = "nan" if value != value else "inf"
-            self.functions.add(name)
-            node: ast.expr = (
-                name_of(name) if value != float("-inf") else ast.UnaryOp(ast.USub(), name_of(name))
-            )
-        else:
-            node = ast.Constant(value)
-        return Value(call(self.types[dtype], node), dtype)
-
-    def number(self, value: Value, dtype: str) -> ast.expr:
-        """`value` as a number of `dtype` (as a condition when that is bool)."""
-        if dtype == "bool":
-            return self.condition(value)
-        if value.dtype == dtype:
-            return value.node
-        if not isinstance(value.node, ast.Name):
-            return self.cast(value, dtype)
-        key = (value.node.id, dtype)
-        if key not in self.casts:
-            short = self.types[dtype]
-            self.casts[key] = self.assign(f"{value.node.id}_{short}", Value(self.cast(value, dtype), dtype))
-        return self.casts[key].node
-
-    def cast(self, value: Value, dtype: str) -> ast.expr:
-        """The expression that converts `value` to `dtype` as PyTorch does."""
-        if value.dtype == "bool":
-            self.functions.add("select")
-            one, zero = (self.literal(n, dtype).node for n in (1, 0))
-            return call("select", value.node, one, zero)
-        node = value.node
-        if value.dtype in FLOATS and dtype in ("int8", "int16", "uint8"):
-            node = call(self.types["int32"], node)  # a float out of range must wrap as in C, not be undefined
-        return call(self.types[dtype], node)
-
-    def condition(self, value: Value) -> ast.expr:
-        """`value` as a condition: itself, or `value != 0`."""
-        if value.dtype == "bool":
-            return value.node
-        return ast.Compare(value.node, [ast.NotEq()], [self.literal(0, value.dtype).node])
-
-    def store(self, name: str, dtype: str) -> ast.expr:
-        """The expression to store for the value `name` in an output of `dtype`."""
-        value = self.values[name]
-        if dtype == "bool":
-            return call("uint8", self.condition(value))
-        return self.cast(value, dtype) if value.dtype != dtype else value.node
 
     # -- bodies
 
@@ -238,7 +109,7 @@ class Writer:
         names = {}
         for param in inner.params:
             value = self.expression(args[param], scope)
-            simple = isinstance(value.node, (ast.Name, ast.Constant)) or _is_literal(value.node)
+            simple = isinstance(value.node, (ast.Name, ast.Constant)) or is_literal(value.node)
             names[param] = value if simple else self.assign(param, value)
         return self.inline(Scope(inner, names, scope.dtype, scope.depth + 1))
 
@@ -302,7 +173,7 @@ class Writer:
                 raise scope.body.error(node, "~ of a float", "use it on integers or conditions")
         if scope.dtype == "bool":
             raise scope.body.error(node, f"`{ast.unparse(node)}` of bools", "use `not`")
-        if isinstance(node.op, ast.USub) and _is_literal(value.node):
+        if isinstance(node.op, ast.USub) and is_literal(value.node):
             return Value(call(value.node.func.id, ast.UnaryOp(ast.USub(), value.node.args[0])), value.dtype)  # type: ignore[attr-defined]
         return self.wrapped(ast.UnaryOp(node.op, self.number(value, scope.dtype)), scope.dtype)
 
@@ -485,10 +356,6 @@ def _needed(body: Body, wanted: list[ast.expr]) -> list[Statement]:
             live.update(loaded(stmt.value))
             kept.append(stmt)
     return kept[::-1]
-
-
-def _is_literal(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
 
 
 def _constant_of(node: ast.expr) -> Any:

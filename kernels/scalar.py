@@ -1,23 +1,23 @@
-"""Scalar mathematics for kernels: one text for float32 and float64, without branches, so that loops vectorise.
+"""Scalar mathematics for kernels: one text for float32 and float64, without branches, so that loops
+vectorise.
 
     from numtorch.kernels.scalar import exp, tanh       # in a kernel: y[i] = tanh(x[i])
 
-The parts: scalar_base.py (the table, bit tricks), scalar_exp.py (exponentials, logarithms, powers, hyperbolic functions),
-scalar_special.py (trigonometry, error functions, gamma functions), and here rounding, signs, remainders and comparisons.
-`MATH` says which function a body means by math.exp or numpy.exp.
+The parts: scalar_base.py (the table, bit tricks), scalar_exp.py (exponentials, logarithms, powers, hyperbolic
+functions), scalar_special.py (trigonometry, error functions, gamma functions), and here rounding, signs,
+remainders and comparisons. `MATH` says which function a body means by math.exp or numpy.exp.
 """
 
 from __future__ import annotations
 
 import math
-from math import fmod as _fmod
 from math import inf
 
 import numpy as np
 
 from .jit import T
 from .memory import roundeven, select
-from .scalar_base import FUNCTIONS, cut, function, root, round_down, round_up
+from .scalar_base import FUNCTIONS, cut, float_remainder, function, root, round_down, round_up
 from .scalar_base import copysign as with_sign
 from .scalar_exp import (
     acosh,
@@ -36,16 +36,65 @@ from .scalar_exp import (
     sinh,
     tanh,
 )
-from .scalar_special import acos, asin, atan, atan2, cos, digamma, erf, erfc, erfinv, gamma, i0, lgamma, sin, tan
+from .scalar_special import acos, asin, atan, atan2, cos, digamma, erf, erfc, erfinv, i0, lgamma, sin, tan
 
 # fmt: off
 __all__ = [
-    "ARGUMENTS", "FUNCTIONS", "INTEGER", "MATH", "PREDICATES", "acos", "acosh", "asin", "asinh", "atan",
-    "atan2", "atanh", "ceil", "copysign", "cos", "cosh", "digamma", "erf", "erfc", "erfinv", "exp",
-    "exp2", "expm1", "floor", "floor_divide", "floor_divide_int", "fmod", "fmod_int", "gamma", "hypot",
-    "i0", "isfinite", "isinf", "isnan", "lgamma", "log", "log10", "log1p", "log2", "maximum", "minimum",
-    "power", "power_int", "remainder", "remainder_int", "round_even", "rsqrt", "sigmoid", "sign",
-    "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    "ARGUMENTS",
+    "FUNCTIONS",
+    "INTEGER",
+    "MATH",
+    "PREDICATES",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "ceil",
+    "copysign",
+    "cos",
+    "cosh",
+    "digamma",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "floor_divide_int",
+    "fmod",
+    "fmod_int",
+    "hypot",
+    "i0",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "lgamma",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "maximum",
+    "minimum",
+    "power",
+    "power_int",
+    "remainder",
+    "remainder_int",
+    "round_even",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "signbit",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+    "trunc",
 ]
 # fmt: on
 
@@ -150,8 +199,8 @@ def hypot(x, y):
 
 @function(np.fmod)
 def fmod(a, b):
-    """The remainder with the sign of a, exact, by the C library; NaN for b = 0."""
-    return _fmod(a, b)
+    """The remainder with the sign of a, exact; NaN for b = 0. Calls the C library."""
+    return float_remainder(a, b)
 
 
 @function(np.remainder)
@@ -175,14 +224,15 @@ def floor_divide(a, b):
 @function(np.floor_divide)
 def floor_divide_int(a, b):
     """a // b of integers; 0 for b = 0, and no trap where the result wraps around."""
-    special = (b == T(0)) | (b == T(-1))
-    return select(b == T(0), T(0), select(b == T(-1), T(-a), T(a // select(special, T(1), b))))
+    minus = (b == T(-1)) & (T(-1) < T(0))  # not 255 of uint8
+    q = T(a // select((b == T(0)) | minus, T(1), b))
+    return select(b == T(0), T(0), select(minus, T(-a), q))
 
 
 @function(np.remainder)
 def remainder_int(a, b):
     """a % b of integers with the sign of b; 0 for b = 0."""
-    special = (b == T(0)) | (b == T(-1))
+    special = (b == T(0)) | ((b == T(-1)) & (T(-1) < T(0)))
     return select(special, T(0), T(a % select(special, T(1), b)))
 
 
@@ -215,7 +265,7 @@ PREDICATES = frozenset({"isnan", "isinf", "isfinite", "signbit"})
 INTEGER = frozenset({
     "abs", "minimum", "maximum", "sign", "floor_divide_int", "remainder_int", "fmod", "fmod_int", "power_int",
 })  # fmt: skip
-ARGUMENTS: dict[str, tuple[str, ...]] = {}  # dtypes of the arguments of functions that do not take the step's
+ARGUMENTS: dict[str, tuple[str, ...]] = {}  # dtypes of arguments that are not those of the step
 
 MATH = {name: name for name in FUNCTIONS if not name.endswith("_int")} | {
     "pow": "power", "fabs": "abs", "absolute": "abs", "rint": "round_even", "arcsin": "asin", "arccos": "acos",

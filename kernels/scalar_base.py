@@ -1,9 +1,10 @@
 """What the functions of scalar.py are made of: their table, and the bit tricks that they share.
 
-Each function is written once, in plain Python, for float32 and float64: `T(...)` marks literals, `pick(x, a, b)` chooses a
-constant by the dtype of x. None of them branches, so that LLVM vectorises the loop around a call. Every function has a
-twin in plain Python (NumPy's or math's function) for interpreted kernels. On CUDA, those that are made of bit tricks are
-replaced by libdevice's (cuda/scalar.py); the others are made of such functions, T, select and arithmetic only.
+Each function is written once, in plain Python, for float32 and float64: `T(...)` marks literals, `pick(x, a,
+b)` chooses a constant by the dtype of x. None of them branches, so that LLVM vectorises the loop around a
+call. Every function has a twin in plain Python (NumPy's or math's function) for interpreted kernels. On CUDA,
+those that are made of bit tricks are replaced by libdevice's (cuda/scalar.py); the others are made of such
+functions, T, select and arithmetic only.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def function(twin: Callable[..., Any]) -> Callable[[Callable[..., Any]], Device]
 
 
 def _typed(twin: Callable[..., Any]) -> Callable[..., Any]:
-    """`twin` on NumPy scalars, with the first argument's type as result; domain errors give NaN, overflow inf."""
+    """`twin` on NumPy scalars, with the first argument's type as result; domain errors give NaN, overflow
+    inf."""
 
     def plain(*args: Any) -> Any:
         kind = type(args[0])
@@ -68,7 +70,8 @@ def pick(x: Any, narrow: float, wide: float) -> Any:
 
 @_numba
 def nearest_int(t: Any) -> Any:
-    """The integer n (int32 or int64) of t = v + m, where v is any number, n the nearest integer, m = 1.5 * 2**(digits)."""
+    """The integer n (int32 or int64) of t = v + m, where v is any number, n the nearest integer, m = 1.5 *
+    2**(digits)."""
     kind, magic = (np.int32, 0x4B400000) if isinstance(t, np.float32) else (np.int64, 0x4338000000000000)
     return kind(int(t.view(kind)) - magic)
 
@@ -110,6 +113,13 @@ def below_product(a: Any, b: Any, p: Any) -> Any:
     from fractions import Fraction
 
     return type(a)(float(Fraction(float(a)) * Fraction(float(b)) - Fraction(float(p))))
+
+
+@_numba
+def float_remainder(a: Any, b: Any) -> Any:
+    """C's fmod."""
+    with np.errstate(all="ignore"):
+        return np.fmod(a, b)
 
 
 @_numba

@@ -1,7 +1,7 @@
 """Exponentials, logarithms, powers and the hyperbolic functions.
 
-Error bounds are the largest that the tests allow, in units in the last place (ulp), over each function's whole
-range; on CPUs without fused multiply-add they are up to half as large again.
+Error bounds are the largest that the tests allow, in units in the last place (ulp), over each function's
+whole range; on CPUs without fused multiply-add they are up to half as large again.
 """
 
 from __future__ import annotations

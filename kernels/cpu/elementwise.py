@@ -1,117 +1,217 @@
 """Elementwise kernels over any strides: one walker for all programs.
 
-A generated kernel (codegen.py) only knows contiguous memory. For other layouts the walker goes through the operands tile
-by tile; it copies the tiles of operands that are strided or broadcast into stack buffers, calls the contiguous kernel on
-each tile, and copies strided outputs back. So a program compiles one kernel, whatever the layouts that it meets.
+A generated kernel (codegen.py) only knows contiguous memory. For other layouts the walker goes through the
+operands tile by tile; it copies the tiles of operands that are strided or broadcast into stack buffers, calls
+the contiguous kernel on each tile, and copies strided outputs back. So a program compiles one kernel,
+whatever the layouts that it meets.
 
-                     in0  (step 1)      ────────────────────┐
-    tile of  512     in1  (step 0 or s) ── move ── buffer ──┤ contiguous kernel ┌──────────── out0 (step 1)
-                     in2  (transposed)  ── move ── buffer ──┘                   └─ buffer ─ move ─ out1 (step s)
+    a tile:   in0 (unbroken)     ───────────────────┐
+              in1 (step 0 or s)  ── move ── buffer ─┤ contiguous kernel ┌─ out0 (unbroken)
+              in2 (transposed)   ── move ── buffer ─┘                   └─ buffer ── move ── out1 (step s)
 
-The block of a strided call holds the pointers (outputs, inputs), the address of the walk's table, and the scalars.
+The block of a strided call holds the pointers (outputs, inputs), the address of the walk's table, and the
+scalars.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
-from ..jit import load_native
-from ..loops import independent, quotient
-from ..memory import address_of, call, call_kernel, ldi, pointer, split, stack, sti
+from ..geometry import ROOM
+from ..jit import device, load_native
+from ..loops import independent, quotient, transpose_block
+from ..memory import address_of, call, call_kernel, ldi, offset, pointer, split, stack, sti
 
 MOST = 32  # operands of one program
-ROOM = 536  # words of one operand's buffer: 512, and some so that buffers do not fall on the same cache sets
-ROOMS = MOST * ROOM
-HEAD = 11  # words of the table before the operands' parts (see `walk`)
+ROOMS = ROOM + 64 * MOST  # words of all buffers
+
+# Words of the table. At PARTS follow, per operand, its mover, item size, column step, row step and the place
+# of its buffer, then the same for the index (only its steps count); then for each outer dimension its size
+# and the steps of operands and index.
+WALKER, KERNEL, OUTPUTS, OPERANDS, EXTRA, SCALARS, COLUMNS, ROWS, WIDE, TALL, OUTER, PARTS = range(12)
+PART = 40  # bytes
 
 
 def walk(args, table, chunk, nchunks):
-    """All tiles of one chunk.
-
-    `table`: 0 this function, 1 the contiguous kernel, 2 outputs, 3 operands, 4 words behind the pointers that the kernel
-    takes besides its scalars (1: n; 3: n, first index, index step), 5 scalars, 6 columns, 7 rows, 8 tile width, 9 tile
-    height, 10 outer dimensions; then per operand its mover, its item size, its column step, its row step; the same steps
-    of the index; then for each outer dimension its size and the steps (of the operands, of the index).
-    """
-    outputs, operands, extra = ldi(table, 2), ldi(table, 3), ldi(table, 4)
-    columns, rows, wide, tall = ldi(table, 6), ldi(table, 7), ldi(table, 8), ldi(table, 9)
+    """All tiles of one chunk. KERNEL is 0 for a plain copy; EXTRA counts the words that the kernel takes
+    between its
+    pointers and scalars (n; and the first index, the index step)."""
+    operands, extra = ldi(table, OPERANDS), ldi(table, EXTRA)
     block = address_of(stack(96, np.int64))
-    here = address_of(stack(64, np.int64))
+    here = address_of(stack(40, np.int64))
+    seen = address_of(stack(80, np.int64))
     room = address_of(stack(ROOMS, np.int64))
-    for j in range(ldi(table, 5)):
+    for j in range(ldi(table, SCALARS)):
         sti(block, operands + extra + j, ldi(args, operands + 1 + j))
-    across = quotient(columns + wide - 1, wide)
-    down = quotient(rows + tall - 1, tall)
-    count = across * down
-    dims = table + 8 * (11 + 4 * (operands + 1))
-    for d in range(ldi(table, 10)):
-        count *= ldi(dims, d * (operands + 2))
-    lo, hi = split(count, chunk, nchunks)
+    for k in range(operands):
+        sti(seen, 2 * k, 0)
+    dims = table + 8 * PARTS + PART * (operands + 1)
+    across = quotient(ldi(table, COLUMNS) + ldi(table, WIDE) - 1, ldi(table, WIDE))
+    down = quotient(ldi(table, ROWS) + ldi(table, TALL) - 1, ldi(table, TALL))
+    lo, hi = split(across * down * outer_size(table, dims, operands), chunk, nchunks)
     for tile in range(lo, hi):
         rest = quotient(tile, across)
-        column = (tile - rest * across) * wide
         outer = quotient(rest, down)
-        row = (rest - outer * down) * tall
-        width, height = columns - column, rows - row
-        width = wide if wide < width else width  # min() would bring exceptions into a native function
-        height = tall if tall < height else height
-        for k in range(operands + 1):
-            part = table + 8 * (11 + 4 * k)
-            sti(here, k, column * ldi(part, 2) + row * ldi(part, 3))
-        dim = dims
-        for _ in range(ldi(table, 10)):
-            above = quotient(outer, ldi(dim, 0))
-            at = outer - above * ldi(dim, 0)
-            outer = above
-            for k in range(operands + 1):
-                sti(here, k, ldi(here, k) + at * ldi(dim, 1 + k))
-            dim += 8 * (operands + 2)
-        for k in range(operands):
-            part = table + 8 * (11 + 4 * k)
-            size, step, row_step = ldi(part, 1), ldi(part, 2), ldi(part, 3)
-            place = ldi(args, k) + ldi(here, k) * size
-            sti(here, k, place)
-            sti(block, k, place)
-            if height > 1 or step != 1:
-                buffer = room + 8 * 536 * k
-                sti(block, k, buffer)
-                if k >= outputs:
-                    call(ldi(part, 0), buffer, place, height, width, width, 1, row_step, step)
+        column, row = (tile - rest * across) * ldi(table, WIDE), (rest - outer * down) * ldi(table, TALL)
+        width = smaller(ldi(table, WIDE), ldi(table, COLUMNS) - column)
+        height = smaller(ldi(table, TALL), ldi(table, ROWS) - row)
+        locate(here, table, dims, operands, column, row, outer)
+        if ldi(table, KERNEL) == 0:
+            copy_tile(args, table, here, width, height)
+            continue
+        fetch(args, table, here, block, seen, room, operands, width, height)
         sti(block, operands, width * height)
         if extra > 1:
             sti(block, operands + 1, ldi(here, operands))
-            sti(block, operands + 2, ldi(table, 11 + 4 * operands + 2))
-        call_kernel(ldi(table, 1), block, 0, 1)
-        for k in range(outputs):
-            part = table + 8 * (11 + 4 * k)
-            step, row_step = ldi(part, 2), ldi(part, 3)
-            if height > 1 or step != 1:
-                call(ldi(part, 0), ldi(here, k), room + 8 * 536 * k, height, width, row_step, step, width, 1)
+            sti(block, operands + 2, ldi(table + 8 * PARTS + PART * operands, 2))
+        call_kernel(ldi(table, KERNEL), block, 0, 1)
+        deliver(table, here, block, width, height)
     return 0
 
 
-def _mover(dtype: type) -> types.FunctionType:
-    """The function that copies `rows` x `columns` elements as wide as `dtype` between two strided places."""
+@device
+def smaller(a, b):
+    """min(a, b), which numba's own would make able to raise in a function without an entry of its own."""
+    if a < b:
+        return a
+    return b
+
+
+@device
+def outer_size(table, dims, operands):
+    """The number of steps of all outer dimensions together."""
+    count = 1
+    for d in range(ldi(table, OUTER)):
+        count *= ldi(dims, d * (operands + 2))
+    return count
+
+
+@device
+def locate(here, table, dims, operands, column, row, outer):
+    """Write to `here` the offset, in elements, at which each operand's (and the index's) tile starts."""
+    for k in range(operands + 1):
+        part = table + 8 * PARTS + PART * k
+        sti(here, k, column * ldi(part, 2) + row * ldi(part, 3))
+    dim = dims
+    for _ in range(ldi(table, OUTER)):
+        above = quotient(outer, ldi(dim, 0))
+        at = outer - above * ldi(dim, 0)
+        outer = above
+        for k in range(operands + 1):
+            sti(here, k, ldi(here, k) + at * ldi(dim, 1 + k))
+        dim += 8 * (operands + 2)
+
+
+@device
+def unbroken(part, width, height):
+    """Whether an operand's tile is one run of memory."""
+    return ldi(part, 2) == 1 and (height == 1 or ldi(part, 3) == width)
+
+
+@device
+def fetch(args, table, here, block, seen, room, operands, width, height):
+    """Give the kernel its pointers: to operands whose tile is one run, else to a buffer with a copy of the
+    tile.
+
+    `here` becomes the tile's addresses. A tile that its buffer already holds (a broadcast one) is not copied
+    again.
+    """
+    for k in range(operands):
+        part = table + 8 * PARTS + PART * k
+        place = ldi(args, k) + ldi(here, k) * ldi(part, 1)
+        sti(here, k, place)
+        sti(block, k, place)
+        if not unbroken(part, width, height):
+            buffer = room + 8 * ldi(part, 4)
+            sti(block, k, buffer)
+            size = (height << 32) + width
+            if k >= ldi(table, OUTPUTS) and (ldi(seen, 2 * k) != place or ldi(seen, 2 * k + 1) != size):
+                sti(seen, 2 * k, place)
+                sti(seen, 2 * k + 1, size)
+                call(ldi(part, 0), buffer, place, height, width, width, 1, ldi(part, 3), ldi(part, 2))
+
+
+@device
+def deliver(table, here, block, width, height):
+    """Copy the outputs that were written to buffers to their places."""
+    for k in range(ldi(table, OUTPUTS)):
+        part = table + 8 * PARTS + PART * k
+        if not unbroken(part, width, height):
+            call(
+                ldi(part, 0), ldi(here, k), ldi(block, k), height, width, ldi(part, 3), ldi(part, 2), width, 1
+            )
+
+
+@device
+def copy_tile(args, table, here, width, height):
+    """Operand 1's tile to operand 0, without a buffer."""
+    p, q = table + 8 * PARTS, table + 8 * PARTS + PART
+    target = ldi(args, 0) + ldi(here, 0) * ldi(p, 1)
+    source = ldi(args, 1) + ldi(here, 1) * ldi(q, 1)
+    call(ldi(p, 0), target, source, height, width, ldi(p, 3), ldi(p, 2), ldi(q, 3), ldi(q, 2))
+
+
+# ---- movers: rows x columns elements between two strided places
+# ------------------------------------------------------------------------------------------------------------
+
+
+@device
+def copy_rows(p, q, rows, columns, p_row, q_row):
+    """Both along their memory."""
+    for r in range(rows):
+        for c in range(columns):
+            p[r * p_row + c] = q[r * q_row + c]
+    independent()
+
+
+@device
+def fill_rows(p, q, rows, columns, p_row, q_row):
+    """Each row with one element of the source."""
+    for r in range(rows):
+        value = q[r * q_row]
+        for c in range(columns):
+            p[r * p_row + c] = value
+    independent()
+
+
+@device
+def transpose(p, q, rows, columns, p_row, q_column, side):
+    """p[r * p_row + c] = q[c * q_column + r], in squares that pass through registers, then the edges."""
+    whole_rows, whole_columns = rows - rows % side, columns - columns % side
+    for c in range(0, whole_columns, side):
+        for r in range(0, whole_rows, side):
+            transpose_block(offset(p, r * p_row + c), p_row, offset(q, c * q_column + r), q_column)
+    for c in range(columns):
+        for r in range(whole_rows if c < whole_columns else 0, rows):
+            p[r * p_row + c] = q[c * q_column + r]
+
+
+@device
+def copy_steps(p, q, rows, columns, p_row, p_step, q_row, q_step):
+    """Any steps."""
+    for r in range(rows):
+        for c in range(columns):
+            p[r * p_row + c * p_step] = q[r * q_row + c * q_step]
+
+
+def _mover(dtype: type, side: int) -> types.FunctionType:
+    """The mover of elements as wide as `dtype`, transposing in squares of `side`."""
 
     def move(target, source, rows, columns, target_row, target_step, source_row, source_step):
         p, q = pointer(target, dtype), pointer(source, dtype)
         if target_step == 1 and source_step == 1:
-            for r in range(rows):
-                for c in range(columns):
-                    p[r * target_row + c] = q[r * source_row + c]
-        elif source_row == 1 or target_row == 1:  # transposed: the inner loop runs along memory
-            for c in range(columns):
-                for r in range(rows):
-                    p[r * target_row + c * target_step] = q[r * source_row + c * source_step]
+            copy_rows(p, q, rows, columns, target_row, source_row)
+        elif target_step == 1 and source_step == 0:
+            fill_rows(p, q, rows, columns, target_row, source_row)
+        elif target_step == 1 and source_row == 1:
+            transpose(p, q, rows, columns, target_row, source_step, side)
+        elif target_row == 1 and source_step == 1:
+            transpose(p, q, columns, rows, target_step, source_row, side)
         else:
-            for r in range(rows):
-                for c in range(columns):
-                    p[r * target_row + c * target_step] = q[r * source_row + c * source_step]
-        independent()
+            copy_steps(p, q, rows, columns, target_row, target_step, source_row, source_step)
         return 0
 
     return move
@@ -139,12 +239,13 @@ def walker() -> int:
 @cache
 def mover(itemsize: int) -> int:
     """Address of the mover for elements of 1, 2, 4 or 8 bytes."""
-    return load_native(_mover(_WORD[itemsize]))
+    return load_native(_mover(_WORD[itemsize], 4 if itemsize == 8 else 8))
 
 
 @cache
 def entry(operands: int) -> int:
-    """Address to launch for a strided program with this many operands. Raises ValueError for more than it can hold."""
+    """Address to launch for a strided program with this many operands. Raises ValueError for more than it can
+    hold."""
     if operands > MOST:
         raise ValueError(
             f"an elementwise program has at most {MOST} inputs and outputs, got {operands}; split it."
@@ -152,8 +253,7 @@ def entry(operands: int) -> int:
     return load_native(_door(operands))
 
 
-def head(
-    kernel: Callable[[], int], outputs: int, operands: int, uses_index: bool, scalars: int
-) -> tuple[int, ...]:
-    """The table's words before the geometry, for a program whose contiguous kernel has the address `kernel()`."""
-    return (walker(), kernel(), outputs, operands, 3 if uses_index else 1, scalars)
+def head(kernel: int, outputs: int, operands: int, uses_index: bool, scalars: int) -> tuple[int, ...]:
+    """The table's words before the geometry; `kernel`: address of the program's contiguous kernel, 0 to
+    copy."""
+    return (walker(), kernel, outputs, operands, 3 if uses_index else 1, scalars)
