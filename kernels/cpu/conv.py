@@ -114,12 +114,12 @@ def taps_kernel(rows: int, vectors: int) -> Any:
     @kernel
     def conv_taps(
         out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, table: i64_ptr, scratch: T_ptr,
-        units: i64, G: i64, M: i64, Q: i64, wm: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64,
+        units: i64, IB: i64, G: i64, M: i64, Q: i64, wm: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64,
         zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64, xstep: i64, xshift: i64, fy: i64, fx: i64,
         sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64, height: i64, pitch: i64, inner: i64,
         flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); `table` is described at conv_tables.correlation_table.
+        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); a unit is a band of one depth of IB images; `table` is described at conv_tables.correlation_table.
 
         `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a larger or smaller weight.
         """
@@ -133,17 +133,21 @@ def taps_kernel(rows: int, vectors: int) -> Any:
             oz, ng = unit // (xblocks * ybands) % OD, unit // (xblocks * ybands * OD)
             wp, bp = offset(weight, ng % G * wg), offset(bias, ng % G * M)
             head = offset(table, oz % zphases * 2)
-            copy_planes(
-                planes, offset(x, ng * Q * ID * IH * IW), Q, head[1], oz // zphases * zscale + head[0], zstep, ID, IH, IW,
-                fy, fx, height, ystep, ystep * yb * YB - yshift, pitch, xstep, xstep * xb * XB - xshift,
-            )  # fmt: skip
+            for i in range(IB):
+                source = ((ng // G * IB + i) * G + ng % G) * Q * ID * IH * IW
+                copy_planes(
+                    offset(planes, i * Q * head[1] * fy * fx * height * pitch), offset(x, source), Q, head[1],
+                    oz // zphases * zscale + head[0], zstep, ID, IH, IW, fy, fx, height, ystep, ystep * yb * YB - yshift,
+                    pitch, xstep, xstep * xb * XB - xshift,
+                )  # fmt: skip
+            first = ((ng // G * IB * G + ng % G) * M * OD + oz) * OH * OW + yb * YB * sy * OW + xb * XB * sx
             for phase in range(sy * sx):
                 case = ((oz % zphases * sy * sx + phase) * ybands + yb) * xblocks + xb
                 head = offset(table, zphases * 2 + case * 5)
                 taps, ranges, places, groups, room = (
                     offset(table, head[0]), offset(table, head[1]), offset(table, head[2]), head[3], head[4],
                 )  # fmt: skip
-                op = offset(out, (ng * M * OD + oz) * ldc // OD + (yb * YB * sy + phase // sx) * OW + xb * XB * sx + phase % sx)
+                op = offset(out, first + phase // sx * OW + phase % sx)
                 for t in range(groups * tiles):
                     g, q = t // tiles, t % tiles
                     if inner == 0:

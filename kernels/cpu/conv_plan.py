@@ -56,6 +56,13 @@ def _blocks(lay: Layout, K: Triple, npy: int, npx: int, lanes: int, itemsize: in
     return -(-npy // -(-npy // yb)), xb
 
 
+def _images(N: int, plane_bytes: int, weight_bytes: int) -> int:
+    """How many images a unit takes, a divisor of N: more for a weight that has to come from beyond L2 for each unit."""
+    units = 2 if weight_bytes > 1 << 19 else 8
+    most = max(1, min(N // units, (3 << 17) // plane_bytes))
+    return next(n for n in range(most, 0, -1) if N % n == 0 or N == 0)
+
+
 @lru_cache(maxsize=1024)
 def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
     """The launch of forward (pointers out, weight, x, bias) or of the input gradient (out = dx, x = dy)."""
@@ -66,13 +73,15 @@ def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan
     _, npy, npx = lay.positions
     yb, xb = _blocks(lay, K, npy, npx, lanes, itemsize)
     ybands, xblocks, height, pitch = -(-npy // yb), -(-npx // xb), yb + lay.reach[1], xb + lay.reach[2]
-    table = correlation_table(conv, lay, lanes, vectors, yb, xb)
-    chunk_words = _round(lay.Q * K[0] * lay.planes[1] * lay.planes[2] * height * pitch + 2 * lanes, 16)
-    units = N * G * lay.result[0] * ybands * xblocks
+    image = lay.Q * K[0] * lay.planes[1] * lay.planes[2] * height * pitch
+    ib = _images(N, image * itemsize, lay.M * lay.Q * taps * itemsize) if ybands * xblocks == 1 else 1
+    table = correlation_table(conv, lay, lanes, vectors, yb, xb, ib)
+    chunk_words = _round(ib * image + 2 * lanes, 16)
+    units = N // ib * G * lay.result[0] * ybands * xblocks
     zscale, zstep = (1, -(L[0] // gcd(S[0], L[0]))) if grad else (S[0], L[0])
     steps = (1, 1) if grad else S[1:]
     words = (
-        units, G, lay.M, lay.Q, lay.wm, lay.M * lay.Q * taps, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
+        units, ib, G, lay.M, lay.Q, lay.wm, lay.M * lay.Q * taps, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
         steps[0], lay.before[1], steps[1], lay.before[2], *lay.planes[1:], *lay.phases[1:], yb, ybands, xb, xblocks, height,
         pitch, int(lay.Q * taps <= 400), flags, 0.0 if relu else LOWEST, chunk_words,
     )  # fmt: skip
@@ -138,7 +147,7 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     cb = -(-Q // -(-Q // cb))
     ybands, xblocks, cblocks = -(-out[1] // yb), -(-out[2] // xb), -(-Q // cb)
     steps = -(-N // ib) * out[0] * ybands * xblocks
-    blocks = max(1, min(steps, 16 // (G * cblocks)))
+    blocks = min(steps, max(1, 16 // (G * cblocks)))
     block_rows, pixels = _round(cb * taps, rows), ib * yb * xb
     chunk_words = _round(cols * (pixels + lanes) + ib * cb * K[0] * height * pitch + lanes, 16)
     words = (

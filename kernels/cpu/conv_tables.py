@@ -6,6 +6,7 @@ Sizes are tuples of three (depth, height, width); one- and two-dimensional convo
 from __future__ import annotations
 
 import itertools
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -96,7 +97,7 @@ def axis(conv: Conv, lay: Layout, i: int, phase: int) -> np.ndarray:
     return np.stack([at, 0 * at, distance // stride + before], 1)[distance % stride == 0]
 
 
-def correlation_table(conv: Conv, lay: Layout, lanes: int, vectors: int, yb: int, xb: int) -> np.ndarray:
+def correlation_table(conv: Conv, lay: Layout, lanes: int, vectors: int, yb: int, xb: int, ib: int) -> np.ndarray:
     """The table of conv_taps, int64:
 
     - for each depth phase: first input plane, number of planes;
@@ -115,7 +116,10 @@ def correlation_table(conv: Conv, lay: Layout, lanes: int, vectors: int, yb: int
         taps = pool.add(("taps", rz, ry, rx), partial(_taps, conv, lay, z, y, x, yb + lay.reach[1], xb + lay.reach[2]))
         for band, block in np.ndindex(bands, blocks):
             ny, nx = lay.size(1, ry, band, yb), lay.size(2, rx, block, xb)
-            at = _places(lay, ny, nx, xb + lay.reach[2], blocks == 1, lanes, vectors)
+            at = _places(lay, ny, nx, xb + lay.reach[2], blocks == 1, lanes)
+            plane = (yb + lay.reach[1]) * (xb + lay.reach[2]) * lay.planes[1] * lay.planes[2]
+            result = conv.groups * lay.M * math.prod(lay.result)
+            at = _repeated(at, ib, (lay.Q * len(z) * plane, result, 0, 0), vectors)
             rows = lay.ystep * (band * yb + at[3]) - lay.before[1]
             ranges = _ranges(lay, y, rows, at[2] == lanes, len(z) * len(x) * lay.Q, vectors)
             heads += [taps, pool.add(ranges.tobytes(), lambda found=ranges: found), pool.add((ny, nx), lambda found=at: found[:3])]
@@ -148,8 +152,8 @@ def _taps(
     return np.stack(np.broadcast_arrays(a, (plane * height + y[..., 2]) * pitch + x[..., 2]), -1)
 
 
-def _places(lay: Layout, ny: int, nx: int, pitch: int, whole_rows: bool, lanes: int, vectors: int) -> np.ndarray:
-    """Rows scratch element, output element, lanes, row of the vectors that cover ny x nx pixels, in whole groups.
+def _places(lay: Layout, ny: int, nx: int, pitch: int, whole_rows: bool, lanes: int) -> np.ndarray:
+    """Rows scratch element, output element, lanes, row of the vectors that cover ny x nx pixels.
 
     With `overlap` the last vector of a row ends with the row; one that is wider than the row writes into the following
     rows, if those come next in memory and are written after it, but not behind the last one.
@@ -163,7 +167,12 @@ def _places(lay: Layout, ny: int, nx: int, pitch: int, whole_rows: bool, lanes: 
     out, n = row * sy * lay.result[2] + x * sx, np.minimum(lanes, nx - x)
     if overlap and nx < lanes and whole_rows and sy == 1:
         n = np.where(out + lanes <= ny * nx, lanes, n)
-    at = np.stack([row * pitch + x, out, n, row])
+    return np.stack([row * pitch + x, out, n, row])
+
+
+def _repeated(at: np.ndarray, images: int, step: tuple[int, ...], vectors: int) -> np.ndarray:
+    """`at` for several images, `step` apart, filled up to whole groups of vectors with copies of no lanes."""
+    at = (at[:, None] + np.arange(images)[:, None] * np.array(step)[:, None, None]).reshape(4, -1)
     extra = -at.shape[1] % vectors
     if extra:
         at = np.concatenate([at, np.repeat(at[:, -1:], extra, 1)], 1)

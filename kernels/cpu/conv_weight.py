@@ -111,8 +111,8 @@ def weight_sum(
             c = r // taps
             source = (g * cblocks + c // CB) * size + (c % CB * taps + r % taps) * block_cols
             for m in range(m0, min(M, m0 + 8)):
-                total = partial[source + m]
-                for b in range(1, blocks):
+                total = T(0)
+                for b in range(blocks):
                     total += partial[b * G * cblocks * size + source + m]
                 at = (g * M + m) * Q * taps + r
                 if accumulate != 0:

@@ -102,6 +102,8 @@ CASES = [
     Conv(2, 3, 4, (1, 4, 4), (1, 2, 2), (1, 3, 3), (0, 5, 6)),
     Conv(3, 40, 70, (1, 7, 9), (1, 1, 1)),
     Conv(2, 8, 16, (1, 9, 9), (1, 1, 1), (1, 2, 2)),
+    Conv(24, 6, 5, (1, 7, 7), (1, 3, 3), padding=(0, 1, 1)),
+    Conv(16, 3, 70, (1, 4, 5), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
     Conv(1, 1, 1, (1, 1, 1), (1, 1, 1), (1, 2, 2)),
 ]
 
@@ -188,6 +190,12 @@ def test_padding_never_meets_infinity():
     out = np.zeros((1, 4, 1, 6, 9), "f")
     execute(forward_plan(conv, "float32"), {"out": out, "weight": w, "x": x, "bias": np.zeros(1, "f")})
     assert np.isinf(out[..., 0:2, 7:9]).all() and np.isfinite(out[..., 2:, :]).all() and np.isfinite(out[..., :7]).all()
+
+
+def test_no_images():
+    conv = Conv(0, 2, 3, (1, 5, 5), (1, 3, 3))
+    y, dx, dw = compute(conv)
+    assert y.size == dx.size == 0 and (dw == 0).all()
 
 
 def test_errors():
