@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import numtorch
 
 from ..tensor import Tensor
@@ -207,10 +209,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         flat = numtorch.empty(shape, dtype=tensor.dtype, device=tensor.device).normal_(
             0, 1, generator=generator
         )
-        q, r = numtorch.linalg.qr(flat)
-        q = q * r.diagonal().sign()
-        if rows < columns:
-            q = q.t()
+        q, r = np.linalg.qr(flat.cpu().numpy())
+        q = q * np.sign(np.diagonal(r))  # so that the result is uniform over the orthogonal matrices
+        q = numtorch.from_numpy(np.ascontiguousarray(q.T if rows < columns else q)).to(tensor.device)
         tensor.copy_(q.reshape(tensor.shape)).mul_(gain)
     return tensor
 

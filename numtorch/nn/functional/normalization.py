@@ -125,6 +125,8 @@ def batch_norm(
     place.
     """
     require_tensor("batch_norm", "input", input)
+    if input.dim() < 2 and input.numel() == 0:  # nothing to normalise: allowed, as in PyTorch
+        return input.clone()
     if training:
         _check_enough_values(list(input.shape))
     elif running_mean is None or running_var is None:

@@ -193,7 +193,7 @@ def _fractional(
         )
     samples = samples[: x.shape[0], : x.shape[1]]
     places = _window_places(samples, spatial, out, kernel)  # (N, C, outputs, taps)
-    flat = x.reshape(*x.shape[:2], 1, -1).expand(-1, -1, places.shape[2], -1)
+    flat = x.reshape(*x.shape[:2], 1, math.prod(x.shape[2:])).expand(-1, -1, places.shape[2], -1)
     values, best = flat.gather(3, places).max(3)
     values = values.reshape(*x.shape[:2], *out)
     indices = places.gather(3, best.unsqueeze(3)).reshape(*x.shape[:2], *out)
