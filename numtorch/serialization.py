@@ -276,7 +276,7 @@ def _placer(map_location: Any) -> Callable[[Storage, str], Storage]:
     if callable(map_location):
 
         def ask(storage: Storage, location: str) -> Storage:
-            result = map_location(storage, location)
+            result: Any = map_location(storage, location)
             return _restore(storage, location) if result is None else result
 
         return ask

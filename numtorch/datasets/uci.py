@@ -27,7 +27,10 @@ def digits() -> tuple[Tensor, Tensor]:
         >>> tuple(images.shape), labels[:5].tolist()
         ((1797, 1, 8, 8), [0, 1, 2, 3, 4])
     """
-    with resources.as_file(resources.files(__package__) / "digits.npz") as path, np.load(path) as file:
+    with (
+        resources.as_file(resources.files("numtorch.datasets") / "digits.npz") as path,
+        np.load(path) as file,
+    ):
         images, labels = file["images"], file["labels"]
     scaled = images.astype(np.float32).reshape(-1, 1, 8, 8) / np.float32(16)
     return numtorch.from_numpy(scaled), numtorch.from_numpy(labels.astype(np.int64))

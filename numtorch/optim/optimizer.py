@@ -84,6 +84,7 @@ class Optimizer:
 
     state: defaultdict[Any, Any]
     param_groups: list[Any]
+    _opt_called = False
     _reads_live = False  # whether a trace of a step reads the options' numbers at each replay
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
@@ -145,6 +146,7 @@ class Optimizer:
         def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
             if mode.recorder is not None:
                 mode.recorder.optimizer(self)
+                self._opt_called = True  # for schedulers: replays make steps without coming here
             if not (
                 self._optimizer_step_pre_hooks
                 or self._optimizer_step_post_hooks

@@ -65,7 +65,7 @@ def count_dtype() -> Any:
 
 def count(like: Tensor, value: float = 0.0) -> Tensor:
     """A new 0-d tensor that counts a parameter's steps."""
-    return numtorch.tensor(value, dtype=count_dtype(), device=like.device)
+    return numtorch.full((), value, dtype=count_dtype(), device=like.device)
 
 
 def cell(like: Tensor) -> Tensor:

@@ -175,7 +175,8 @@ class Reader:
     def _fill(self, info: zipfile.ZipInfo, storage: Storage) -> None:
         target = storage.bytes()
         done = 0
-        with self._zip.open(info) as record:
+        with self._zip.open(info) as opened:
+            record: Any = opened  # a ZipExtFile, which can read into memory
             while True:
                 n = record.readinto(target[done : done + (1 << 24)] if done < len(target) else bytearray(1))
                 if not n:  # reading past the last byte makes zipfile compare the checksum

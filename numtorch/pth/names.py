@@ -176,9 +176,9 @@ def _from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
 
 def _with_attributes(tensor: Tensor, state: Any) -> Tensor:
     """Set a user's attributes; names that the class itself has stay as they are."""
-    if isinstance(state, tuple) and len(state) == 2:
-        state = {**(state[0] or {}), **(state[1] or {})}
-    for name, value in (state or {}).items():
+    parts = state if isinstance(state, tuple) else (state,)  # pickle's (attributes, slots)
+    attributes = [pair for part in parts if isinstance(part, dict) for pair in part.items()]
+    for name, value in attributes:
         if isinstance(name, str) and not hasattr(type(tensor), name) and name not in tensor.__dict__:
             setattr(tensor, name, value)
     return tensor

@@ -28,6 +28,9 @@ _UNTYPED = TorchName("torch.storage", "UntypedStorage")
 _DTYPES: dict[str, TorchName] = {}
 
 
+_Base: Any = pickle._Pickler  # the pickler in Python, of which type checkers know nothing
+
+
 class StorageRef:
     """Stands for a storage in the pickle; its bytes go into a record of their own."""
 
@@ -37,10 +40,10 @@ class StorageRef:
         self.storage, self.dtype = storage, dtype
 
 
-class Pickler(pickle._Pickler):
+class Pickler(_Base):
     """Pickles an object; ``records`` then holds the storages in the order of their numbers."""
 
-    dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict] = dict(_Base.dispatch)
 
     def __init__(self, file: Any, protocol: int = 2):
         super().__init__(file, protocol)

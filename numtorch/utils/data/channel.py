@@ -39,7 +39,7 @@ class _Pickler(pickle.Pickler):
                 "DataLoader: Cowardly refusing to serialize non-leaf tensor which requires_grad, since"
                 " autograd does not support crossing process boundaries; detach() it in the worker"
             )
-        array = np.ascontiguousarray(obj.detach().numpy())
+        array: Any = np.ascontiguousarray(obj.detach().numpy())
         return _tensor, (
             type(obj),
             pickle.PickleBuffer(array),

@@ -118,12 +118,12 @@ def collate_numpy_scalar_fn(batch: Sequence[Any], *, collate_fn_map: Any = None)
 
 def collate_float_fn(batch: Sequence[float], *, collate_fn_map: Any = None) -> Tensor:
     """Python floats to a float64 tensor."""
-    return numtorch.tensor(list(batch), dtype=numtorch.float64)
+    return numtorch.as_tensor(list(batch), dtype=numtorch.float64)
 
 
 def collate_int_fn(batch: Sequence[int], *, collate_fn_map: Any = None) -> Tensor:
     """Python ints (and bools) to a tensor."""
-    return numtorch.tensor(list(batch))
+    return numtorch.as_tensor(list(batch))
 
 
 def collate_str_fn(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:

@@ -109,7 +109,10 @@ class StackDataset(Dataset):
 def _items(dataset: Any, indices: list[Any]) -> list[Any]:
     """Samples of a dataset, asked for at once where it can."""
     getitems = getattr(dataset, "__getitems__", None)
-    return getitems(indices) if callable(getitems) else [dataset[i] for i in indices]
+    if callable(getitems):
+        found: Any = getitems(indices)
+        return found
+    return [dataset[i] for i in indices]
 
 
 class ConcatDataset(Dataset[T]):
@@ -241,5 +244,5 @@ def tensor_rows(dataset: Any, indices: list[Any]) -> list[Tensor] | None:
         dataset = dataset.dataset
     if type(dataset) is not TensorDataset or not all(isinstance(i, int) for i in indices):
         return None
-    rows = numtorch.tensor(indices, dtype=numtorch.int64)
+    rows = numtorch.as_tensor(indices, dtype=numtorch.int64)
     return [tensor[rows] for tensor in dataset.tensors]

@@ -98,7 +98,10 @@ class ParallelIterator(LoaderIterator):
         super().__init__(loader)
         self._epoch = 0
         self._timeout, self._in_order = loader.timeout, loader.in_order
-        self._persistent, self._ahead = loader.persistent_workers, loader.prefetch_factor * loader.num_workers
+        self._persistent, self._ahead = (
+            loader.persistent_workers,
+            (loader.prefetch_factor or 0) * loader.num_workers,
+        )
         self._workers: list[_Worker] = []
         context = loader.multiprocessing_context or default_context()
         self._close = weakref.finalize(self, _stop, self._workers, os.getpid())
