@@ -13,7 +13,7 @@ from . import functional as F
 from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
-from .functional.attention import canonical_mask
+from .functional.attention import canonical_mask, later_places
 from .init import xavier_uniform_
 from .linear import Linear
 from .module import Module
@@ -363,7 +363,8 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """-inf above the diagonal, 0 on and below it: place i sees places up to i."""
-        return numtorch.full((sz, sz), float("-inf"), dtype=dtype, device=device).triu(1)
+        zeros = numtorch.zeros((sz, sz), dtype=dtype, device=device)
+        return zeros.masked_fill(later_places(sz, sz, device), float("-inf"))
 
     def _reset_parameters(self) -> None:
         for p in self.parameters():

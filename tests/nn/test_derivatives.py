@@ -14,9 +14,9 @@ from numtorch.autograd.gradcheck import gradgradcheck
 
 F = nn.functional
 SMOOTH = [
-    ("LSTM", (2, 2), {}, ((3, 2, 2),)),
-    ("LSTM", (2, 2), {"proj_size": 1}, ((3, 1, 2),)),
-    ("GRU", (2, 2), {"bidirectional": True}, ((2, 1, 2), (2, 1, 2))),
+    ("LSTM", (1, 2), {}, ((2, 2, 1),)),
+    ("LSTM", (1, 2), {"proj_size": 1}, ((2, 1, 1),)),
+    ("GRU", (1, 2), {}, ((2, 1, 1), (1, 1, 2))),
     ("RNN", (2, 2), {"bias": False}, ((3, 1, 2),)),
     ("LSTMCell", (2, 2), {}, ((2, 2),)),
     ("GRUCell", (2, 2), {}, ((2, 2), (2, 2))),

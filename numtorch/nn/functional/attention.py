@@ -45,9 +45,7 @@ def scaled_dot_product_attention(
     scores = numtorch.matmul(query * scale, key.transpose(-2, -1))
     blocked = None
     if is_causal:
-        blocked = ~numtorch.ones(
-            query.size(-2), key.size(-2), dtype=numtorch.bool, device=query.device
-        ).tril()
+        blocked = later_places(query.size(-2), key.size(-2), query.device)
     elif attn_mask is not None and attn_mask.dtype is numtorch.bool:
         blocked = ~attn_mask
     elif attn_mask is not None:
@@ -60,6 +58,12 @@ def scaled_dot_product_attention(
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return numtorch.matmul(weights, value)
+
+
+def later_places(length: int, source: int, device: Any = None) -> Tensor:
+    """A bool mask (length, source) of the places that place i must not see: those after i."""
+    places = numtorch.arange(max(length, source), device=device)
+    return places[:source] > places[:length].unsqueeze(1)
 
 
 def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
@@ -94,7 +98,11 @@ def _repeat_heads(query: Tensor, t: Tensor, name: str) -> Tensor:
             f"Number of heads in key and value must divide the number of heads in query, but {name} has"
             f" {mine} and query has {heads}"
         )
-    return t.repeat_interleave(heads // mine, -3) if heads != mine else t
+    if heads == mine:
+        return t
+    *batch, length, size = t.shape[:-3] + t.shape[-2:]
+    spread = t.unsqueeze(-3).expand(*batch, mine, heads // mine, length, size)
+    return spread.reshape(*batch, heads, length, size)
 
 
 def _check(condition: bool, message: str) -> None:
@@ -139,12 +147,12 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor, padding: Any, mask:
 def canonical_mask(
     mask: Tensor | None, name: str, other: Any, other_name: str, dtype: Any, check_other: bool = True
 ) -> Tensor | None:
-    """A mask to be added to scores: bool masks become -inf where true. RuntimeError for an integer mask."""
+    """A mask to be added to scores: bool masks become -inf where true. AssertionError for an integer mask."""
     if mask is None:
         return None
     is_bool = mask.dtype is numtorch.bool
     if not is_bool and not mask.is_floating_point():
-        raise RuntimeError(f"only bool and floating types of {name} are supported")
+        raise AssertionError(f"only bool and floating types of {name} are supported")
     if check_other and other is not None and mask.dtype is not other:
         warnings.warn(
             f"Support for mismatched {name} and {other_name} is deprecated. Use same type for both instead.",
