@@ -162,5 +162,13 @@ def zeros(count: int, dtype: Any) -> tuple:
 
 
 @_gpu
+def take(p: Any, values: tuple, count: int) -> tuple:
+    """p[k] = values[k] for the first `count` (a constant) elements; the tuple with these moved to its end.
+
+    So a loop goes through a tuple, which it could not index without leaving the registers.
+    """
+
+
+@_gpu
 def fma_outer(acc: tuple, a: tuple, b: tuple) -> tuple:
     """acc with a[i] * b[j] added to element i * len(b) + j: one step of a register tile."""

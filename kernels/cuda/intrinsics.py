@@ -425,6 +425,20 @@ def zeros(typingctx, count, dtype):
     return result(count, dtype), gen
 
 
+@literal_intrinsic
+def take(typingctx, p, values, count):
+    _need_pointer("take", p)
+    size, many = len(values), _constant("what is taken", count)
+
+    def gen(context, builder, sig, args):
+        items = [builder.extract_value(args[1], k) for k in range(size)]
+        for k in range(many):
+            builder.store(items[k], builder.gep(args[0], [I64(k)]))
+        return context.make_tuple(builder, values, items[many:] + items[:many])
+
+    return values(p, values, count), gen
+
+
 @intrinsic
 def fma_outer(typingctx, acc, a, b):
     rows, cols = len(a), len(b)

@@ -46,6 +46,20 @@ def ordered(before: Access, now: Access) -> bool:
     return before.warp == now.warp and before.warp_epoch < now.warp_epoch
 
 
+def later_reader(before: Access, now: Access) -> Access:
+    """What to remember of two reads of one element: `now`, or that several threads have read it."""
+    if before.block != now.block:
+        return before if before.block < 0 else Access(-1, now.epoch, -1, 0, now.thread, many=True)
+    if before.epoch != now.epoch or (before.thread == now.thread and not before.many):
+        return now
+    if (before.warp == now.warp and before.warp_epoch < now.warp_epoch) or not before.many:
+        warp = now.warp if before.warp == now.warp else -1
+        return Access(now.block, now.epoch, warp, now.warp_epoch, now.thread, many=True)
+    if before.warp in (-1, now.warp):
+        return before
+    return Access(now.block, now.epoch, -1, 0, now.thread, many=True)
+
+
 class Buffer:
     """One allocation: its elements, what it is called in messages, and who touched what."""
 
@@ -57,17 +71,12 @@ class Buffer:
     def read(self, i: int) -> None:
         """Note a read of element `i`; raises RaceError if an unordered thread wrote it."""
         now = self.clock()
-        written = self.writes.get(i)
+        written, before = self.writes.get(i), self.reads.get(i)
+        if before is now:
+            return
         if written is not None and not ordered(written, now):
             raise self._race("reads", i, now, "wrote", written)
-        before = self.reads.get(i)
-        if before is not None and before != now:
-            if before.block != now.block:
-                now = now._replace(block=-1, many=True)
-            elif before.epoch == now.epoch and (before.many or before.thread != now.thread):
-                warp = now.warp if before.warp == now.warp else -1
-                now = now._replace(warp=warp, warp_epoch=max(before.warp_epoch, now.warp_epoch), many=True)
-        self.reads[i] = now
+        self.reads[i] = now if before is None else later_reader(before, now)
 
     def write(self, i: int, atomic: bool = False) -> None:
         """Note a write of element `i`; raises RaceError if an unordered thread read or wrote it."""

@@ -40,11 +40,30 @@ class DivergenceError(RuntimeError):
 
 
 class _Thread:
-    __slots__ = ("epoch", "given", "index", "start", "waits")
+    __slots__ = ("access", "epoch", "given", "index", "start", "waits")
 
     def __init__(self, index: int, start: greenlet):
         self.index, self.start, self.waits, self.epoch = index, start, "", 0
         self.given: Any = None
+        self.access: Access | None = None  # until the next barrier
+
+
+class Values:
+    """A tuple of numbers, such as a register tile, as one array."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    def __getitem__(self, k: int) -> Any:
+        return self.array[k]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __add__(self, other: Values) -> Values:
+        return Values(np.concatenate([self.array, other.array]))
 
 
 class Simulator:
@@ -69,9 +88,12 @@ class Simulator:
 
     def clock(self) -> Access:
         """Who acts now, for the race check."""
-        t, (x, y, z) = self.current, self.place
-        number = (z * self.grid[1] + y) * self.grid[0] + x
-        return Access(number, self.epoch, t.index // WARP, t.epoch, t.index)
+        t = self.current
+        if t.access is None:
+            x, y, z = self.place
+            number = (z * self.grid[1] + y) * self.grid[0] + x
+            t.access = Access(number, self.epoch, t.index // WARP, t.epoch, t.index)
+        return t.access
 
     # ---- the schedule
 
@@ -108,7 +130,7 @@ class Simulator:
             raise DivergenceError("some threads of the block wait at a barrier that the others never reach.")
         self.epoch += 1
         for t in every:
-            t.waits = ""
+            t.waits, t.access = "", None
         return self._mixed(every)
 
     def _mixed(self, threads: list[_Thread]) -> list[_Thread]:
@@ -121,8 +143,9 @@ class Simulator:
             for t, value in zip(warp, values):
                 t.given = value
         for t in warp:
-            t.epoch += kind == "warp_barrier"
             t.waits = ""
+            if kind == "warp_barrier":
+                t.epoch, t.access = t.epoch + 1, None
 
     def _wait(self, kind: str) -> None:
         self.current.waits = kind
@@ -206,11 +229,11 @@ class Simulator:
             self.buffers[key] = Buffer(name, array, self.clock)
         return DevicePointer(self.buffers[key])
 
-    def load4(self, p: Any, i: Any) -> tuple[Any, ...]:
+    def load4(self, p: Any, i: Any) -> Values:
         at = p.vector(i, 4)
         for k in at:
             p.buffer.read(k)
-        return tuple(p.array[k] for k in at)
+        return Values(p.array[at.start : at.stop].copy())
 
     def store4(self, p: Any, i: Any, *values: Any) -> None:
         for k, value in zip(p.vector(i, 4), values):
@@ -226,13 +249,16 @@ class Simulator:
     def atomic_max(self, p: Any, i: Any, value: Any) -> Any:
         return p.update(i, value, max)
 
-    def zeros(self, count: int, dtype: Any) -> tuple[Any, ...]:
-        return (dtype(0),) * count
+    def zeros(self, count: int, dtype: Any) -> Values:
+        return Values(np.zeros(count, dtype))
 
-    def fma_outer(self, acc: tuple[Any, ...], a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
-        kind = np.asarray(a[0]).dtype
-        tile = np.array(acc, kind).reshape(len(a), len(b)) + np.outer(np.array(a, kind), np.array(b, kind))
-        return tuple(tile.ravel())
+    def take(self, p: Any, values: Values, count: int) -> Values:
+        for k in range(count):
+            p[k] = values[k]
+        return Values(np.roll(values.array, -count))
+
+    def fma_outer(self, acc: Values, a: Values, b: Values) -> Values:
+        return Values(acc.array + np.multiply.outer(a.array, b.array).ravel())
 
 
 def _word(value: Any) -> Any:

@@ -1,0 +1,108 @@
+"""CUDA matrix products against NumPy: both tiles, every layout, batches, epilogues, split sums, edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compiling import check
+from plans import run_plan
+from twins import agree, compare, empty, randoms
+
+from numtorch.kernels.cuda import matmul, tile
+from numtorch.kernels.cuda.launch import find, kernels
+from numtorch.kernels.cuda.matmul import matmul_plan
+
+pytestmark = pytest.mark.simulator
+
+
+def product(
+    M: int, N: int, K: int, layout: str = "NN", dtype: str = "float32", schedule: int = 0, **options
+) -> None:
+    """One product of random matrices, with operands stored as `layout` says (T: transposed), against NumPy."""
+    a, b = randoms(0, M, K, dtype=dtype), randoms(1, K, N, dtype=dtype)
+    stored_a, stored_b = (a.T.copy() if layout[0] == "T" else a), (b.T.copy() if layout[1] == "T" else b)
+    a_steps, b_steps = ((1, M) if layout[0] == "T" else (K, 1)), ((1, K) if layout[1] == "T" else (N, 1))
+    c = randoms(2, M, N, dtype=dtype) if options.get("beta") else empty(M, N, dtype=dtype)
+    bias = randoms(3, max(M, N), dtype=dtype)
+    wanted = options.get("alpha", 1.0) * (a.astype("f8") @ b) + options.get("beta", 0.0) * np.nan_to_num(c)
+    if options.get("bias"):
+        wanted = wanted + (bias[:N] if options["bias"] == (0, 1) else bias[:M, None])
+    wanted = np.maximum(wanted, 0) if options.get("relu") else wanted
+    matmul_plan.cache_clear()
+    plan = matmul_plan(M, N, K, a_steps, b_steps, dtype, **options)
+    run_plan(plan, schedule, c=c, a=stored_a, b=stored_b, bias=bias if options.get("bias") else 0)
+    compare(f"{layout} {M}x{N}x{K}", c, wanted.astype(dtype), 3e-6 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
+def test_layouts(layout: str) -> None:
+    product(66, 5, 18, layout)
+    product(5, 66, 18, layout)
+
+
+@pytest.mark.parametrize("M, N, K", [(1, 1, 1), (1, 5, 100), (3, 2, 0), (64, 64, 16), (65, 1, 17)])
+def test_shapes(M: int, N: int, K: int) -> None:
+    product(M, N, K, schedule=1)
+    product(M, N, K, "TT", dtype="float64")
+
+
+@pytest.mark.parametrize("layout", ["NN", "TT"])
+def test_the_large_tile(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "tile_of", lambda *sizes: (tile.LARGE, 1))
+    product(130, 129, 19, layout)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_epilogues(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "tile_of", lambda *sizes: (tile.MEDIUM, parts))
+    product(9, 7, 40, alpha=0.5, beta=-2.0, bias=(0, 1), relu=True)
+    product(9, 7, 40, bias=(1, 0))
+    product(9, 7, 40, relu=True)
+
+
+def test_split_sums_repeat() -> None:
+    matmul_plan.cache_clear()
+    plan = matmul_plan(6, 5, 256, (256, 1), (5, 1))
+    assert len(plan.launches) == 2 and plan.launches[0].words[-4] == 2
+    a, b, first, second = randoms(0, 6, 256), randoms(1, 256, 5), empty(6, 5), empty(6, 5)
+    run_plan(plan, c=first, a=a, b=b)
+    run_plan(plan, 1, c=second, a=a, b=b)
+    assert first.tobytes() == second.tobytes()
+
+
+def test_batches() -> None:
+    a, b, c = randoms(0, 2, 3, 4, 5), randoms(1, 3, 5, 6), empty(2, 3, 4, 6)
+    plan = matmul_plan(4, 6, 5, (5, 1), (6, 1), batch=(2, 3), a_batch=(60, 20), b_batch=(0, 30))
+    run_plan(plan, c=c, a=a, b=b)
+    compare("batches", c, a @ b, 3e-6)
+
+
+def test_nan_passes_the_clamp() -> None:
+    a, c = np.array([[1.0, np.nan], [-1.0, 0.0]], np.float32), empty(2, 1)
+    run_plan(matmul_plan(2, 1, 2, (2, 1), (1, 1), relu=True), c=c, a=a, b=np.ones((2, 1), np.float32))
+    assert np.isnan(c[0, 0]) and c[1, 0] == 0
+
+
+def test_integers_wrap_around() -> None:
+    a, b = (np.random.default_rng(k).integers(-(2**62), 2**62, s) for k, s in enumerate(((2, 3, 4), (4, 5))))
+    c = empty(2, 3, 5, dtype="int64")
+    args = (3, 5, 4, 5, 4, 1, 5, 1, 2, 1, 15, 12, 0, 0, 0)
+    agree("matmul", "matmul_plain", c, a, b, *args)
+    with pytest.raises(TypeError, match="float dtype"):
+        matmul_plan(3, 5, 4, (4, 1), (5, 1), "int64", relu=True)
+
+
+def test_plans_fill_the_gpu() -> None:
+    for M, N, K, large in ((4096, 4096, 4096, True), (64, 128, 784, False), (256, 256, 4096, False)):
+        shape, parts = matmul.tile_of(M, N, K, 1, "float32")
+        tiles = -(-M // shape.height) * -(-N // shape.width)
+        assert (shape is tile.LARGE) == large and (tiles * parts >= 100 or parts == K // 128)
+
+
+@pytest.mark.cuda_compile
+@pytest.mark.parametrize("T", ["float32", "float64"])
+def test_code(T: str) -> None:
+    find("matmul", "gemm_medium")
+    for (module, name), kernel in kernels().items():
+        if module == "matmul" and (T, name) != ("float64", "gemm_large"):
+            check(kernel, T=T)
