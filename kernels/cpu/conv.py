@@ -106,6 +106,25 @@ def finish_pixels(out, ldc, m, vectors, acc, places, room, step, bias, low, flag
                 out[at + lane * step] = select(x < low, low, x)
 
 
+@kernel
+def pack_weight(
+    packed: T_ptr, weight: T_ptr, table: i64_ptr, G: i64, M: i64, K: i64, rows: i64, wm: i64, wg: i64, chunk: i64,
+    nchunks: i64,
+):  # fmt: skip
+    """packed[g, q, k, i] = weight of row q * rows + i and tap k (table[k]) of group g; a unit is a tile of rows.
+
+    So a tile reads its weight as one stream; rows behind the last repeat it.
+    """
+    tiles = (M + rows - 1) // rows
+    lo, hi = split(G * tiles, chunk, nchunks)
+    for unit in range(lo, hi):
+        to = offset(packed, unit * K * rows)
+        for i in range(rows):
+            row = offset(weight, unit // tiles * wg + min(unit % tiles * rows + i, M - 1) * wm)
+            for k in range(K):
+                to[k * rows + i] = row[table[k]]
+
+
 @cache
 def taps_kernel(rows: int, vectors: int) -> Any:
     """The kernel of forward and input gradient with tiles of `rows` x `vectors` vectors."""
@@ -114,13 +133,14 @@ def taps_kernel(rows: int, vectors: int) -> Any:
     @kernel
     def conv_taps(
         out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, table: i64_ptr, scratch: T_ptr,
-        units: i64, IB: i64, G: i64, M: i64, Q: i64, wm: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64,
+        units: i64, IB: i64, G: i64, M: i64, Q: i64, wm: i64, wt: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64,
         zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64, xstep: i64, xshift: i64, fy: i64, fx: i64,
         sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64, height: i64, pitch: i64, inner: i64,
         flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); a unit is a band of one depth of IB images; `table` is described at conv_tables.correlation_table.
 
+        The weight has strides wm between rows, wt between tiles of rows and wg between groups.
         `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a larger or smaller weight.
         """
         acc = stack(acc_room, T)
@@ -155,7 +175,7 @@ def taps_kernel(rows: int, vectors: int) -> Any:
                     vs = spread_at(planes, places, g * vectors, vectors)
                     i = q * rows
                     m = min(rows, M - i)
-                    ws = spread(offset(wp, i * wm), wm, m, rows)
+                    ws = spread(offset(wp, q * wt), wm, m, rows)
                     tile = tile_zero(T, rows, vectors)
                     if flags == 2:
                         tile = tile_splat(offset(bp, i), 1, m, rows, vectors)

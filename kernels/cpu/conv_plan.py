@@ -10,9 +10,18 @@ from math import gcd
 from typing import NamedTuple
 
 from ..target import target
-from .conv import BIAS, READ, taps_kernel
-from .conv_tables import Conv, Layout, Triple, correlation_table, layout, weight_table
-from .conv_weight import bias_grad, partials_kernel, weight_sum
+from .conv import BIAS, READ, pack_weight, taps_kernel
+from .conv_tables import (
+    Conv,
+    Layout,
+    Triple,
+    correlation_table,
+    dots_table,
+    layout,
+    weight_order,
+    weight_table,
+)
+from .conv_weight import bias_grad, dots_kernel, partials_kernel, weight_sum
 from .matmul import matmul_plan
 from .plan import LOWEST, Launch, slots
 
@@ -75,21 +84,27 @@ def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan
     ybands, xblocks, height, pitch = -(-npy // yb), -(-npx // xb), yb + lay.reach[1], xb + lay.reach[2]
     image = lay.Q * K[0] * lay.planes[1] * lay.planes[2] * height * pitch
     ib = _images(N, image * itemsize, lay.M * lay.Q * taps * itemsize) if ybands * xblocks == 1 else 1
-    table = correlation_table(conv, lay, lanes, vectors, yb, xb, ib)
+    K_all, tiles = lay.Q * taps, -(-lay.M // rows)
+    pack = max(lay.phases) == 1 and lay.M * K_all * itemsize >= (1 << 14 if grad else 1 << 18) and N * npy * npx >= 64
+    table = correlation_table(conv, lay, lanes, vectors, yb, xb, ib, rows if pack else 0)
     chunk_words = _round(ib * image + 2 * lanes, 16)
     units = N // ib * G * lay.result[0] * ybands * xblocks
     zscale, zstep = (1, -(L[0] // gcd(S[0], L[0]))) if grad else (S[0], L[0])
     steps = (1, 1) if grad else S[1:]
+    weight = (1, K_all * rows, tiles * K_all * rows) if pack else (lay.wm, rows * lay.wm, lay.M * K_all)
     words = (
-        units, ib, G, lay.M, lay.Q, lay.wm, lay.M * lay.Q * taps, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
+        units, ib, G, lay.M, lay.Q, *weight, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
         steps[0], lay.before[1], steps[1], lay.before[2], *lay.planes[1:], *lay.phases[1:], yb, ybands, xb, xblocks, height,
-        pitch, int(lay.Q * taps <= 400), flags, 0.0 if relu else LOWEST, chunk_words,
+        pitch, int(K_all <= 400), flags, 0.0 if relu else LOWEST, chunk_words,
     )  # fmt: skip
-    names = ("out", "weight", "x", "bias", "table", "scratch")
-    launch = Launch(
-        taps_kernel(rows, vectors), T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table
-    )
-    return Plan((launch,), 0)
+    names = ("out", "work" if pack else "weight", "x", "bias", "table", "scratch")
+    kernel = taps_kernel(rows, vectors)
+    launch = Launch(kernel, T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table)
+    if not pack:
+        return Plan((launch,), 0)
+    words, size = (G, lay.M, K_all, rows, lay.wm, lay.M * K_all), G * tiles * K_all * rows
+    first = Launch(pack_weight, T, ("work", "weight", "table"), words, G * tiles, 0, size, weight_order(conv, lay))
+    return Plan((first, launch), size * itemsize)
 
 
 def _is_product(conv: Conv) -> bool:
@@ -135,6 +150,8 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     lanes, itemsize = _lanes(T)
     N, C, OC, size, K, S, P, L, G = conv
     taps, out, M, Q = K[0] * K[1] * K[2], conv.output, OC // G, C // G
+    if 4 * M <= lanes:
+        return _weight_dots(conv, T, accumulate)
     rows, vectors = (8, 2) if target().vector_bytes == 64 else (6, 2)
     width = vectors * lanes
     cols = _round(M, width)
@@ -161,6 +178,30 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     words = (G, M, Q, taps, blocks, cb, block_rows, cols, int(accumulate))
     second = Launch(weight_sum, T, ("dw", "work"), words, G * -(-M // 8), 0, blocks * OC * Q * taps)
     return Plan((first, second), units * block_rows * cols * itemsize)
+
+
+def _weight_dots(conv: Conv, T: str, accumulate: bool) -> Plan:
+    """weight_grad_plan for few output channels a group, where vectors of channels would be mostly empty."""
+    lanes, itemsize = _lanes(T)
+    N, C, OC, size, K, S, P, L, G = conv
+    out, M, Q, lay = conv.output, OC // G, C // G, layout(conv, False)
+    taps = Q * K[0] * K[1] * K[2]
+    rows = -(-taps // -(-taps // 8))
+    pitch, per_row = out[2] + lay.reach[2], Q * K[0] * lay.planes[1] * lay.planes[2] * itemsize
+    yb = max(1, min(out[1], (1 << 16) // (per_row * pitch) - lay.reach[1]))
+    ybands, height = -(-out[1] // yb), yb + lay.reach[1]
+    steps = N * out[0] * ybands
+    blocks = min(steps, max(1, 16 // G))
+    chunk_words = _round(Q * K[0] * lay.planes[1] * lay.planes[2] * height * pitch + lanes, 16)
+    words = (
+        N, G, M, Q, *size, *out, K[0], *S, L[0], *P, blocks, *lay.planes[1:], yb, ybands, height, pitch, taps, chunk_words,
+    )  # fmt: skip
+    table, units = dots_table(conv, lay, height, pitch, rows), blocks * G
+    names = ("work", "x", "dy", "table", "scratch")
+    first = Launch(dots_kernel(rows), T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table)
+    words = (G, M, Q, taps // Q, blocks, Q, taps, M, int(accumulate))
+    second = Launch(weight_sum, T, ("dw", "work"), words, G * -(-M // 8), 0, blocks * OC * taps)
+    return Plan((first, second), units * taps * M * itemsize)
 
 
 def bias_grad_plan(N: int, M: int, pixels: int, T: str, accumulate: bool = False) -> Plan:

@@ -97,7 +97,9 @@ def axis(conv: Conv, lay: Layout, i: int, phase: int) -> np.ndarray:
     return np.stack([at, 0 * at, distance // stride + before], 1)[distance % stride == 0]
 
 
-def correlation_table(conv: Conv, lay: Layout, lanes: int, vectors: int, yb: int, xb: int, ib: int) -> np.ndarray:
+def correlation_table(
+    conv: Conv, lay: Layout, lanes: int, vectors: int, yb: int, xb: int, ib: int, packed: int = 0
+) -> np.ndarray:
     """The table of conv_taps, int64:
 
     - for each depth phase: first input plane, number of planes;
@@ -106,6 +108,8 @@ def correlation_table(conv: Conv, lay: Layout, lanes: int, vectors: int, yb: int
     - taps: (weight element, scratch element) pairs, those of a kernel row together;
     - ranges: for each group the first and last tap (kernel rows that see padding only are left out) and whether it is whole;
     - places: the vectors' scratch elements, output elements and lanes, `room` of each.
+
+    With `packed`, the rows of a tile, the weight is that of conv.pack_weight.
     """
     axes = [[axis(conv, lay, i, phase) for phase in range(lay.phases[i])] for i in range(3)]
     depths = [[int(z[0, 2]) if lay.grad and len(z) else -conv.padding[0], len(z)] for z in axes[0]]
@@ -113,7 +117,7 @@ def correlation_table(conv: Conv, lay: Layout, lanes: int, vectors: int, yb: int
     cases = len(axes[0]) * len(axes[1]) * len(axes[2]) * bands * blocks
     pool, heads = _Pool(2 * len(depths) + 5 * cases), []
     for (rz, z), (ry, y), (rx, x) in itertools.product(*(list(enumerate(phases)) for phases in axes)):
-        taps = pool.add(("taps", rz, ry, rx), partial(_taps, conv, lay, z, y, x, yb + lay.reach[1], xb + lay.reach[2]))
+        taps = pool.add(("taps", rz, ry, rx), partial(_taps, conv, lay, z, y, x, yb + lay.reach[1], xb + lay.reach[2], packed))
         for band, block in np.ndindex(bands, blocks):
             ny, nx = lay.size(1, ry, band, yb), lay.size(2, rx, block, xb)
             at = _places(lay, ny, nx, xb + lay.reach[2], blocks == 1, lanes)
@@ -142,14 +146,22 @@ class _Pool:
 
 
 def _taps(
-    conv: Conv, lay: Layout, z: np.ndarray, y: np.ndarray, x: np.ndarray, height: int, pitch: int
+    conv: Conv, lay: Layout, z: np.ndarray, y: np.ndarray, x: np.ndarray, height: int, pitch: int, packed: int
 ) -> np.ndarray:
     """(weight element, scratch element) for every kernel row, channel, plane and kernel column, in this order."""
     y, x = y[:, None, None, None], x[None, None, None]
     c, j = np.arange(lay.Q)[:, None, None], np.arange(len(z))[:, None]
     a = c * lay.wq + (z[j, 0] * conv.kernel[1] + y[..., 0]) * conv.kernel[2] + x[..., 0]
     plane = ((c * len(z) + j) * lay.planes[1] + y[..., 1]) * lay.planes[2] + x[..., 1]
+    if packed:
+        a = np.arange(a.size).reshape(a.shape) * packed
     return np.stack(np.broadcast_arrays(a, (plane * height + y[..., 2]) * pitch + x[..., 2]), -1)
+
+
+def weight_order(conv: Conv, lay: Layout) -> np.ndarray:
+    """Weight elements in the order of the taps, for conv.pack_weight; only where there is one phase."""
+    z, y, x = (axis(conv, lay, i, 0) for i in range(3))
+    return np.ascontiguousarray(_taps(conv, lay, z, y, x, 0, 0, 0)[..., 0].ravel())
 
 
 def _places(lay: Layout, ny: int, nx: int, pitch: int, whole_rows: bool, lanes: int) -> np.ndarray:
@@ -204,3 +216,12 @@ def weight_table(
         i, y, x = np.ix_(range(ib), range(yb), range(nx))
         pixels.append(i * cb * K[0] * height * pitch + y * S[1] * pitch + x * S[2])
     return ints(rows, *pixels)
+
+
+def dots_table(conv: Conv, lay: Layout, height: int, pitch: int, rows: int) -> np.ndarray:
+    """Scratch elements of the (channel, tap) pairs in the forward pass's planes, the last repeated to whole tiles."""
+    z, y, x = (axis(conv, lay, i, 0) for i in range(3))
+    c, j, y, x = np.arange(lay.Q)[:, None, None, None], np.arange(len(z))[:, None, None], y[:, None], x[None]
+    plane = ((c * len(z) + j) * lay.planes[1] + y[..., 1]) * lay.planes[2] + x[..., 1]
+    at = ((plane * height + y[..., 2]) * pitch + x[..., 2]).ravel()
+    return ints(at, np.repeat(at[-1:], -len(at) % rows))

@@ -17,20 +17,24 @@ from functools import cache
 from typing import Any
 
 from ..jit import VL, T, T_ptr, i64, i64_ptr, kernel
-from ..memory import offset, select, split
+from ..memory import offset, select, split, stack
 from ..simd import (
+    shifted,
     spread,
     spread_at,
+    tile_dot,
+    tile_dotn,
     tile_fma,
     tile_load,
     tile_store,
+    tile_sums,
     tile_zero,
     vadd,
     vload,
     vloadn,
     vsum,
     vzero,
-)
+)  # fmt: skip
 from .conv import copy_planes
 from .matmul import pack
 
@@ -136,3 +140,53 @@ def bias_grad(db: T_ptr, dy: T_ptr, N: i64, M: i64, P: i64, accumulate: i64, chu
         if accumulate != 0:
             value += db[m]
         db[m] = value
+
+
+@cache
+def dots_kernel(rows: int) -> Any:
+    """The kernel of the partial weight gradients for few output channels a group, such as depthwise; `rows` taps a tile."""
+    room = rows * 16  # lanes are at most 16
+
+    @kernel
+    def weight_dots(
+        partial: T_ptr, x: T_ptr, dy: T_ptr, table: i64_ptr, scratch: T_ptr,
+        N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64, KD: i64, SD: i64, SH: i64,
+        SW: i64, LD: i64, PD: i64, PH: i64, PW: i64, blocks: i64, fy: i64, fx: i64, YB: i64, ybands: i64, height: i64,
+        pitch: i64, taps: i64, chunk_words: i64, chunk: i64, nchunks: i64,
+    ):  # fmt: skip
+        """partial[b, g, tap, m] = sum over block b of x at the tap * dy[m], vectors running along the rows of dy.
+
+        A step is a band of YB rows of one image; the planes are those of the forward pass (conv.copy_planes), `table` says
+        where each of the `taps` (channel, tap) pairs starts in them, the last repeated up to whole tiles.
+        """
+        acc = stack(room, T)
+        planes = offset(scratch, chunk * chunk_words)
+        area, steps = OD * OH * OW, N * OD * ybands
+        lo, hi = split(blocks * G, chunk, nchunks)
+        for unit in range(lo, hi):
+            g, result = unit % G, offset(partial, unit * taps * M)
+            for i in range(taps * M):
+                result[i] = T(0)
+            begin, end = split(steps, unit // G, blocks)
+            for step in range(begin, end):
+                yb, oz, ng = step % ybands, step // ybands % OD, step // (ybands * OD) * G + g
+                copy_planes(
+                    planes, offset(x, ng * Q * ID * IH * IW), Q, KD, oz * SD - PD, LD, ID, IH, IW, fy, fx, height, SH,
+                    yb * YB * SH - PH, pitch, SW, -PW,
+                )  # fmt: skip
+                for t in range((taps + rows - 1) // rows * M):
+                    q, m = t // M, t % M
+                    source = offset(dy, ng * M * area + m * area + (oz * OH + yb * YB) * OW)
+                    xs, ys = spread_at(planes, table, q * rows, rows), spread(source, 0, 1, 1)
+                    tile = tile_zero(T, rows, 1)
+                    for y in range(min(YB, OH - yb * YB)):
+                        left, right = shifted(xs, y * pitch), shifted(ys, y * OW)
+                        for v in range(OW // VL):
+                            tile = tile_dot(tile, left, right, v * VL)
+                        if OW % VL != 0:
+                            tile = tile_dotn(tile, left, right, OW // VL * VL, OW % VL)
+                    tile_sums(acc, tile)
+                    for i in range(min(rows, taps - q * rows)):
+                        result[(q * rows + i) * M + m] += acc[i * VL]
+
+    return weight_dots
