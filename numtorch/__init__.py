@@ -85,7 +85,7 @@ from .ops.arithmetic import (
     sub,
     where,
 )
-from .ops.batch_norm import batch_norm
+from .ops.batchnorm import batch_norm
 from .ops.compare import allclose, equal, isclose
 from .ops.conv import convolution
 from .ops.copying import clone

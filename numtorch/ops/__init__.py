@@ -22,7 +22,7 @@ from . import (
     sort,
     view,
 )
-from .batch_norm import batch_norm
+from .batchnorm import batch_norm
 from .conv import convolution
 from .declare import TABLE
 from .loss import cross_entropy, nll_loss

@@ -8,7 +8,8 @@ All three are linear in both arguments, so each backward rule calls the other tw
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous
@@ -72,12 +73,15 @@ def _attrs(stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> dict:
 
 def _output_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Sizes:
     return tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
     )
 
 
 @kernel_op(["x", "w", "bias"], saves=["x", "w"], name="convolution")
-def conv(x: Tensor, w: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Layout:
+def conv(
+    x: Tensor, w: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Layout:
     """The cross-correlation of x (N, C, *size) with w (K, C / groups, *kernel), plus bias (K)."""
     shape = _output_size(x._layout.shape[2:], w._layout.shape[2:], stride, padding, dilation)
     return contiguous((x._layout.shape[0], w._layout.shape[0], *shape), x._layout.dtype, x._layout.device)
@@ -128,7 +132,9 @@ def _(ctx: Context, g: Tensor) -> Any:
 
 
 @kernel_op(["x", "y"], saves=["x", "y"], name="convolution_weight")
-def conv_weight(x: Tensor, y: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Layout:
+def conv_weight(
+    x: Tensor, y: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Layout:
     """The gradient of ``conv`` for a weight with this kernel size, given its input x and the gradient y of its output."""
     shape = (y._layout.shape[1], x._layout.shape[1] // groups, *kernel)
     return contiguous(shape, x._layout.dtype, x._layout.device)
@@ -248,8 +254,15 @@ def convolution(
     x, w = tuple(input._layout.shape), tuple(weight._layout.shape)
     n = len(w) - 2
     if not 1 <= n <= 3:
-        raise RuntimeError(f"convolution: expected a weight with 3 to 5 dimensions, but got one of size {list(w)}")
-    stride, padding, dilation, output_padding = tuple(stride), tuple(padding), tuple(dilation), tuple(output_padding)
+        raise RuntimeError(
+            f"convolution: expected a weight with 3 to 5 dimensions, but got one of size {list(w)}"
+        )
+    stride, padding, dilation, output_padding = (
+        tuple(stride),
+        tuple(padding),
+        tuple(dilation),
+        tuple(output_padding),
+    )
     _check_weight(x, w, bias, transposed, groups)
     _check_numbers(n, stride=stride, padding=padding, dilation=dilation, output_padding=output_padding)
     _check_types(input, weight, bias)
@@ -266,7 +279,9 @@ def convolution(
     return conv(input, weight, bias, **attrs)
 
 
-def _transposed(input: Tensor, weight: Tensor, bias: Tensor | None, output_padding: Sizes, attrs: dict) -> Tensor:
+def _transposed(
+    input: Tensor, weight: Tensor, bias: Tensor | None, output_padding: Sizes, attrs: dict
+) -> Tensor:
     stride, padding, dilation = attrs["stride"], attrs["padding"], attrs["dilation"]
     given, kernel = input._layout.shape[2:], weight._layout.shape[2:]
     if any(o >= s and o >= d for o, s, d in zip(output_padding, stride, dilation)):
@@ -284,7 +299,9 @@ def _transposed(input: Tensor, weight: Tensor, bias: Tensor | None, output_paddi
             " is too small"
         )
     needed = _output_size(size, kernel, stride, padding, dilation)
-    if needed != tuple(given):  # an output padding beyond the stride: as if more (zero) positions had been given
+    if needed != tuple(
+        given
+    ):  # an output padding beyond the stride: as if more (zero) positions had been given
         input = _grown(input, needed)
     return conv_input(input, weight, bias, size=size, **attrs)
 

@@ -7,7 +7,8 @@ checks indices first. Names with ``_values`` take checked int64 indices.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from ..autograd.mode import state
 from ..dtype import bool_, dtype, int32, int64
@@ -50,7 +51,9 @@ def _(outputs: Any, index: Tensor, skip: int | None = None) -> list[Launch]:
     return [Launch(("index", "index_range_except"), {}, [outputs[0], index], (index._layout.numel, skip))]
 
 
-def check_range(index: Tensor, low: int, high: int, make_error: Callable[[int], Exception], skip: int | None = None) -> bool:
+def check_range(
+    index: Tensor, low: int, high: int, make_error: Callable[[int], Exception], skip: int | None = None
+) -> bool:
     """Raise ``make_error(value)`` if an index is outside of low..high (inclusive); returns whether some may be negative.
 
     While a trace is recorded the check becomes part of the program.
@@ -93,13 +96,15 @@ def checked_index(t: Tensor, n: int, dim: int) -> Tensor:
 
 
 def index_int64(op: str, index: Tensor, *allowed: dtype, error: type = RuntimeError) -> Tensor:
-    """An index as int64; ``error`` unless its dtype is int64 or another one allowed."""
+    """An index as int64; ``error`` unless its dtype is int64 or another one allowed, or it is empty."""
     require_tensor(op, "index", index)
     if index.dtype is int64:
         return index.detach()
-    if index.dtype not in allowed:
+    if index.dtype not in allowed and index._layout.numel:
         names = "/".join(d.name for d in (int64, *allowed))
-        raise error(f"{op}(): Expected dtype {names} for index, but got {index.dtype!r}; convert it with .long()")
+        raise error(
+            f"{op}(): Expected dtype {names} for index, but got {index.dtype!r}; convert it with .long()"
+        )
     return index.detach().to(int64)
 
 
@@ -131,7 +136,9 @@ class UpdateOp(KernelOp):
         """Update ``target``, the first input, in place; its history is that of the op."""
         needs = state.grad and (target._rg or any(t is not None and t._rg for t in inputs))
         check_inplace(target, self.name, needs)
-        if not target._layout.contiguous or any(t is not None and t._storage is target._storage for t in inputs):
+        if not target._layout.contiguous or any(
+            t is not None and t._storage is target._storage for t in inputs
+        ):
             from .copying import copy_
 
             return copy_(target, self(target, *inputs, **attrs))
@@ -247,6 +254,10 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
     d = wrap_dim(dim, input.ndim, "gather")
     index = index_int64("gather", index, int32)
     require_same_device("gather", input=input, index=index)
+    if not index._layout.numel:
+        none = view.narrow(view.reshape(input, (input._layout.numel,)), 0, 0, 0)
+        result = view.reshape(none, index._layout.shape)
+        return result if out is None else write_out(result, out, "gather")
     match_sizes("gather", input, index, d)
     bounded("gather", index, input._layout.shape[d] if input.ndim else 1, d)
     result = gather_checked(input, d, index)
@@ -276,7 +287,11 @@ def _(outputs: Any, x: Tensor, index: Tensor, dim: int) -> list[Launch]:
     outer, size, inner = split_at(x._layout.shape, dim)
     n = index._layout.numel
     pointers = [outputs[0], x.detach().contiguous(), index.contiguous()]
-    return [Launch(("index", "index_select"), env(x), pointers, (outer, n, inner, size), outer * n, outer * n * inner)]
+    return [
+        Launch(
+            ("index", "index_select"), env(x), pointers, (outer, n, inner, size), outer * n, outer * n * inner
+        )
+    ]
 
 
 @index_select_values.backward
@@ -286,14 +301,18 @@ def _(ctx: Context, g: Tensor) -> Any:
 
 
 @update_op(["x", "index", "src"], saves=["index"])
-def index_add_values(x: Tensor | None, index: Tensor, src: Tensor, dim: int, size: int, alpha: float) -> Layout:
+def index_add_values(
+    x: Tensor | None, index: Tensor, src: Tensor, dim: int, size: int, alpha: float
+) -> Layout:
     """x (or zeros with ``size`` in ``dim``) with alpha * slice k of src added to slice index[k]."""
     shape = src._layout.shape
     return contiguous(shape[:dim] + (size,) + shape[dim + 1 :], src._layout.dtype, src._layout.device)
 
 
 @index_add_values.plan
-def _(outputs: Any, x: Tensor | None, index: Tensor, src: Tensor, dim: int, size: int, alpha: float) -> list[Launch]:
+def _(
+    outputs: Any, x: Tensor | None, index: Tensor, src: Tensor, dim: int, size: int, alpha: float
+) -> list[Launch]:
     index_add_values.start(outputs[0], x)
     outer, n, inner = split_at(src._layout.shape, dim)
     pointers = [outputs[0], src.detach().contiguous(), index.contiguous()]

@@ -47,7 +47,12 @@ def _pointer(weight: Tensor | None) -> Any:
 # -- cross-entropy of scores (rows, classes)
 
 
-@kernel_op(["x", "target", "weight"], saves=["x", "target", "weight", "out1", "out2"], nograd=(1, 2), name="cross_entropy")
+@kernel_op(
+    ["x", "target", "weight"],
+    saves=["x", "target", "weight", "out1", "out2"],
+    nograd=(1, 2),
+    name="cross_entropy",
+)
 def cross_entropy_values(
     x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float, reduction: str
 ) -> Any:
@@ -59,21 +64,37 @@ def cross_entropy_values(
 
 
 @cross_entropy_values.plan
-def _(outputs: Any, x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float, reduction: str) -> Any:
+def _(
+    outputs: Any,
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore: int,
+    smoothing: float,
+    reduction: str,
+) -> Any:
     rows, classes = x._layout.shape
     loss, row_weight = _rows(outputs, rows, reduction)
     pointers = [loss, row_weight, outputs[2], x.detach().contiguous(), target.contiguous(), _pointer(weight)]
     words = (rows, classes, ignore, float(smoothing), int(weight is not None))
-    first = Launch(("loss", "cross_entropy_rows"), {"T": x.dtype.kind}, pointers, words, rows, 8 * x._layout.numel)
+    first = Launch(
+        ("loss", "cross_entropy_rows"), {"T": x.dtype.kind}, pointers, words, rows, 8 * x._layout.numel
+    )
     return [first, *_reduce(outputs, loss, row_weight, rows, reduction)]
 
 
 @cross_entropy_values.backward
 def _(ctx: Context, g: Tensor, *_: Any) -> Any:
-    return cross_entropy_backward(g, ctx.x, ctx.target, ctx.weight, ctx.out1, ctx.out2, **ctx.attrs), None, None
+    return (
+        cross_entropy_backward(g, ctx.x, ctx.target, ctx.weight, ctx.out1, ctx.out2, **ctx.attrs),
+        None,
+        None,
+    )
 
 
-@kernel_op(["g", "x", "target", "weight", "total", "stats"], saves=["g", "x", "target", "weight", "total", "stats"])
+@kernel_op(
+    ["g", "x", "target", "weight", "total", "stats"], saves=["g", "x", "target", "weight", "total", "stats"]
+)
 def cross_entropy_backward(
     g: Tensor, x: Tensor, target: Tensor, weight: Tensor | None, total: Tensor, stats: Tensor, ignore: int,
     smoothing: float, reduction: str,
@@ -89,7 +110,14 @@ def _(
     smoothing: float, reduction: str,
 ) -> list[Launch]:  # fmt: skip
     rows, classes = x._layout.shape
-    inputs = [g.detach().contiguous(), total, x.detach().contiguous(), stats, target.contiguous(), _pointer(weight)]
+    inputs = [
+        g.detach().contiguous(),
+        total,
+        x.detach().contiguous(),
+        stats,
+        target.contiguous(),
+        _pointer(weight),
+    ]
     words = (rows, classes, ignore, float(smoothing), int(weight is not None), int(reduction == "none"),
              int(reduction == "mean"))  # fmt: skip
     kernel = ("loss", "cross_entropy_backward_rows")
@@ -141,7 +169,9 @@ def nll_values(x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, re
 
 
 @nll_values.plan
-def _(outputs: Any, x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, reduction: str) -> list[Launch]:
+def _(
+    outputs: Any, x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, reduction: str
+) -> list[Launch]:
     outer, classes, inner = x._layout.shape
     n = outer * inner
     loss, row_weight = _rows(outputs, n, reduction)
@@ -168,19 +198,48 @@ def nll_backward(
 
 @nll_backward.plan
 def _(
-    outputs: Any, g: Tensor, target: Tensor, weight: Tensor | None, total: Tensor, classes: int, ignore: int, reduction: str
+    outputs: Any,
+    g: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    total: Tensor,
+    classes: int,
+    ignore: int,
+    reduction: str,
 ) -> list[Launch]:
     outer, inner = target._layout.shape
     pointers = [outputs[0], g.detach().contiguous(), total, target.contiguous(), _pointer(weight)]
-    words = (outer, classes, inner, ignore, int(weight is not None), int(reduction == "none"), int(reduction == "mean"))
-    return [Launch(("loss", "nll_loss_backward"), {"T": g.dtype.kind}, pointers, words, outer, outputs[0]._layout.numel)]
+    words = (
+        outer,
+        classes,
+        inner,
+        ignore,
+        int(weight is not None),
+        int(reduction == "none"),
+        int(reduction == "mean"),
+    )
+    return [
+        Launch(
+            ("loss", "nll_loss_backward"),
+            {"T": g.dtype.kind},
+            pointers,
+            words,
+            outer,
+            outputs[0]._layout.numel,
+        )
+    ]
 
 
 @nll_backward.backward
 def _(ctx: Context, h: Tensor) -> Any:
     """The loss is linear: the gradient of g is the loss of h."""
     a = ctx.attrs
-    return nll_values(h, ctx.target, ctx.weight, ignore=a["ignore"], reduction=a["reduction"])[0], None, None, None
+    return (
+        nll_values(h, ctx.target, ctx.weight, ignore=a["ignore"], reduction=a["reduction"])[0],
+        None,
+        None,
+        None,
+    )
 
 
 # -- PyTorch's functions
@@ -191,7 +250,9 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
     require_tensor(op, "input", x)
     require_tensor(op, "target", target)
     if reduction not in REDUCTIONS:
-        raise ValueError(f"{reduction} is not a valid value for reduction; use one of {', '.join(REDUCTIONS)}")
+        raise ValueError(
+            f"{reduction} is not a valid value for reduction; use one of {', '.join(REDUCTIONS)}"
+        )
     xs, ts = tuple(x._layout.shape), tuple(target._layout.shape)
     if not xs:
         raise ValueError(f"{op}: Expected 1 or more dimensions (got 0)")
@@ -216,7 +277,9 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
 
 def _shape_error(op: str, xs: tuple[int, ...], ts: tuple[int, ...]) -> None:
     if len(xs) > 1 and (ts[0] if ts else 0) != xs[0]:
-        raise ValueError(f"Expected input batch_size ({xs[0]}) to match target batch_size ({ts[0] if ts else 0}).")
+        raise ValueError(
+            f"Expected input batch_size ({xs[0]}) to match target batch_size ({ts[0] if ts else 0})."
+        )
     if len(xs) < 3 and len(ts) > 1:
         raise RuntimeError(
             f"{op}: 0D or 1D target tensor expected, multi-target not supported; got {list(ts)}"
@@ -238,7 +301,9 @@ def _check_weight(op: str, x: Tensor, weight: Tensor | None, classes: int) -> No
             f" shape: {list(weight.shape)}"
         )
     if weight.dtype is not x.dtype:
-        raise RuntimeError(f"{op}: expected scalar type {x.dtype.name} but found {weight.dtype.name} for weight")
+        raise RuntimeError(
+            f"{op}: expected scalar type {x.dtype.name} but found {weight.dtype.name} for weight"
+        )
     if weight._rg:
         raise RuntimeError(f"{op}: the derivative for 'weight' is not implemented; detach() it")
 
@@ -266,7 +331,11 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
 ) -> Tensor:
     """-w[t] * input[t] of log-probabilities (C), (N, C) or (N, C, *) and class indices (), (N) or (N, *)."""
     target = _check("nll_loss", input, target, weight, ignore_index, reduction)

@@ -31,7 +31,9 @@ def _mask(op: str, x: Tensor, mask: Tensor) -> None:
     require_tensor(op, "input", x)
     require_tensor(op, "mask", mask)
     if mask.dtype is not bool_:
-        raise RuntimeError(f"{op} only supports boolean masks, but got mask with dtype {mask.dtype!r}; use mask.bool()")
+        raise RuntimeError(
+            f"{op} only supports boolean masks, but got mask with dtype {mask.dtype!r}; use mask.bool()"
+        )
     require_same_device(op, input=x, mask=mask)
 
 
@@ -44,7 +46,9 @@ def _fill_value(x: Tensor, value: Any) -> Any:
             )
         return value.to(x.dtype)
     if not isinstance(value, (bool, int, float)):
-        raise TypeError(f"masked_fill(): argument 'value' must be Number or Tensor, not {type(value).__name__}")
+        raise TypeError(
+            f"masked_fill(): argument 'value' must be Number or Tensor, not {type(value).__name__}"
+        )
     if x.dtype.is_floating_point:
         return float(value)
     return bool(value) if x.dtype is bool_ else int(value)
@@ -118,7 +122,9 @@ def _positions(op: str, x: Tensor, index: Tensor) -> Tensor:
     require_tensor(op, "input", x)
     require_tensor(op, "index", index)
     if index.dtype is not int64:
-        raise RuntimeError(f"{op}(): Expected a long tensor for index, but got {index.dtype!r}; convert it with .long()")
+        raise RuntimeError(
+            f"{op}(): Expected a long tensor for index, but got {index.dtype!r}; convert it with .long()"
+        )
     require_same_device(op, input=x, index=index)
     n = x._layout.numel
     if not n and index._layout.numel:
@@ -171,7 +177,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     require_tensor("take_along_dim", "input", input)
     require_tensor("take_along_dim", "indices", indices)
     if indices.dtype is not int64:
-        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype!r}")
+        raise RuntimeError(
+            f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype!r}"
+        )
     if dim is None:
         x, index, d = view.reshape(input, (-1,)), view.reshape(indices.detach(), (-1,)), 0
     else:
@@ -213,7 +221,9 @@ def embedding_backward(g: Tensor, index: Tensor, size: int, padding: int) -> Lay
 def _(outputs: Any, g: Tensor, index: Tensor, size: int, padding: int) -> list[Launch]:
     n, inner = g._layout.shape
     pointers = [outputs[0], g.detach().contiguous(), index.contiguous()]
-    return [Launch(("index", "embedding_backward"), env(g), pointers, (n, size, inner, padding), size, n * inner)]
+    return [
+        Launch(("index", "embedding_backward"), env(g), pointers, (n, size, inner, padding), size, n * inner)
+    ]
 
 
 @embedding_backward.backward
@@ -251,13 +261,19 @@ def _(ctx: Context, g: Tensor) -> Any:
 
 
 def embedding(
-    weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+    weight: Tensor,
+    indices: Tensor,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
 ) -> Tensor:
     """The rows of ``weight`` (size, features) at the indices (*): (*, features); IndexError for one out of range."""
     require_tensor("embedding", "weight", weight)
     require_tensor("embedding", "indices", indices)
     if weight._layout.ndim != 2:
-        raise RuntimeError(f"embedding: 'weight' must be 2-D, got a {weight.ndim}-D tensor of shape {list(weight.shape)}")
+        raise RuntimeError(
+            f"embedding: 'weight' must be 2-D, got a {weight.ndim}-D tensor of shape {list(weight.shape)}"
+        )
     if weight.dtype.name == "float16":
         raise not_implemented("embedding", weight.dtype)
     index = index_int64("embedding", indices, int32)

@@ -39,7 +39,11 @@ def _gradients(
         inner = gw - xh * mean(gw * xh, dims, True)
         if center is not None:
             inner = inner - mean(gw, dims, True)
-    return inner * scale, sum_values(g * xh, dims=kept, keepdim=False), sum_values(g, dims=kept, keepdim=False)
+    return (
+        inner * scale,
+        sum_values(g * xh, dims=kept, keepdim=False),
+        sum_values(g, dims=kept, keepdim=False),
+    )
 
 
 def _moments(x: Tensor, dims: Sizes) -> tuple[Tensor, Tensor]:
@@ -72,7 +76,9 @@ def layer_norm_values(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps
 
 
 @layer_norm_values.plan
-def _(outputs: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, center: bool) -> list[Launch]:
+def _(
+    outputs: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, center: bool
+) -> list[Launch]:
     rows, n = x._layout.shape
     env, cost = {"T": x.dtype.kind}, 4 * x._layout.numel
     source, scaled = x.detach().contiguous(), int(weight is not None)
@@ -103,7 +109,9 @@ def _(ctx: Context, g: Tensor, *_: Any) -> Any:
 
 
 @kernel_op(["g", "x", "mean", "rstd", "weight"], name="layer_norm_backward")
-def layer_norm_input(g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, center: bool) -> Layout:
+def layer_norm_input(
+    g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, center: bool
+) -> Layout:
     """The gradient of x."""
     return contiguous(x._layout.shape, x._layout.dtype, x._layout.device)
 
@@ -132,7 +140,9 @@ def _(outputs: Any, g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> list[La
     blocks, kind = twin("cpu", "norm", "row_blocks")(rows), x.dtype.kind
     part = Scratch(blocks * 2 * n * x._layout.itemsize)
     pointers = [part, g.contiguous(), x.detach().contiguous(), mean, rstd]
-    first = Launch(("norm", "layer_norm_backward_sums"), {"T": kind}, pointers, (rows, n), blocks, 4 * x._layout.numel)
+    first = Launch(
+        ("norm", "layer_norm_backward_sums"), {"T": kind}, pointers, (rows, n), blocks, 4 * x._layout.numel
+    )
     return [first, *from_plan(planner("sum_plan")(1, blocks, 2 * n, kind), y=outputs[0], x=part)]
 
 
@@ -142,7 +152,9 @@ def _rows_of(x: Tensor, shape: Sizes) -> Tensor:
     return view.reshape(x, (lead, n))
 
 
-def _layer(op: str, x: Tensor, shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float, center: bool) -> Tensor:
+def _layer(
+    op: str, x: Tensor, shape: Any, weight: Tensor | None, bias: Tensor | None, eps: float, center: bool
+) -> Tensor:
     _check(op, x, weight, bias)
     shape = tuple(shape)
     if x._layout.shape[x._layout.ndim - len(shape) :] != shape or not shape:
@@ -162,7 +174,11 @@ def _layer(op: str, x: Tensor, shape: Any, weight: Tensor | None, bias: Tensor |
 
 
 def layer_norm(
-    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """Mean 0 and variance 1 over the last dimensions, then scaled and shifted. Ba, Kiros, Hinton, arXiv:1607.06450.
 
@@ -174,7 +190,9 @@ def layer_norm(
     return _layer("layer_norm", input, normalized_shape, weight, bias, eps, True)
 
 
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+def rms_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     """Mean square 1 over the last dimensions, then scaled. Zhang, Sennrich, arXiv:1910.07467."""
     from ..dtype import finfo
 
@@ -200,7 +218,16 @@ def _(outputs: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: 
     la = x._layout
     pointers = [*outputs, x.detach().contiguous(), _pointer(weight), _pointer(bias)]
     words = (*la.shape, float(eps), int(weight is not None), int(bias is not None))
-    return [Launch(("norm", "group_norm"), {"T": la.dtype.kind}, pointers, words, la.shape[0] * la.shape[1], 4 * la.numel)]
+    return [
+        Launch(
+            ("norm", "group_norm"),
+            {"T": la.dtype.kind},
+            pointers,
+            words,
+            la.shape[0] * la.shape[1],
+            4 * la.numel,
+        )
+    ]
 
 
 @group_norm_values.backward
@@ -214,7 +241,11 @@ def _(ctx: Context, g: Tensor, *_: Any) -> Any:
         dx, sums = group_norm_backward(g, x, ctx.out1, ctx.out2, weight)
         dw, db = view.unbind(sums, 0)
     flat = (shape[1] * shape[2],)
-    return dx, (view.reshape(dw, flat) if ctx.needs(1) else None), (view.reshape(db, flat) if ctx.needs(2) else None)
+    return (
+        dx,
+        (view.reshape(dw, flat) if ctx.needs(1) else None),
+        (view.reshape(db, flat) if ctx.needs(2) else None),
+    )
 
 
 @kernel_op(["g", "x", "mean", "rstd", "weight"])
@@ -243,7 +274,11 @@ def _(outputs: Any, g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Te
 
 
 def group_norm(
-    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """Mean 0 and variance 1 over each group of channels of (N, C, *). Wu, He, arXiv:1803.08494."""
     _check("group_norm", input, weight, bias)

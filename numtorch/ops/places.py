@@ -44,7 +44,16 @@ def nonzero_places(x: Tensor, starts: Tensor, count: int) -> Layout:
 def _(outputs: Any, x: Tensor, starts: Tensor, count: int) -> list[Launch]:
     la = x._layout
     pointers = [outputs[0], x.detach().contiguous(), starts, table(la.shape, la.device)]
-    return [Launch(("nonzero", "write_places"), env(x), pointers, (la.numel, la.ndim), starts._layout.numel - 1, la.numel)]
+    return [
+        Launch(
+            ("nonzero", "write_places"),
+            env(x),
+            pointers,
+            (la.numel, la.ndim),
+            starts._layout.numel - 1,
+            la.numel,
+        )
+    ]
 
 
 def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
@@ -68,5 +77,3 @@ def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
 def argwhere(input: Tensor) -> Tensor:
     """The indices of all nonzero elements as rows."""
     return nonzero(input)
-
-

@@ -28,13 +28,17 @@ def _rows(la: Layout) -> int:
     return math.prod(la.shape[:-1])
 
 
-def output_size(op: str, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool) -> Sizes:
+def output_size(
+    op: str, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool
+) -> Sizes:
     """The number of windows in each dimension; RuntimeError where there is none."""
     out = []
     for n, k, s, p, d in zip(size, kernel, stride, padding, dilation):
         room = n + 2 * p - d * (k - 1) - 1
         count = (-(-room // s) if ceil else room // s) + 1
-        if ceil and (count - 1) * s >= n + p:  # the last window must start inside the input or its left padding
+        if (
+            ceil and (count - 1) * s >= n + p
+        ):  # the last window must start inside the input or its left padding
             count -= 1
         out.append(count)
     if min(out) < 1:
@@ -61,7 +65,9 @@ def _check(op: str, x: Tensor, *integers: str, channels: bool = True) -> None:
 
 
 @kernel_op(["x"], saves=["out1"], nograd=(1,))
-def max_pool_values(x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool) -> Any:
+def max_pool_values(
+    x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool
+) -> Any:
     """The largest of each window and its flat position in the input plane."""
     la = x._layout
     size = output_size("max_pool", la.shape[2:], kernel, stride, padding, dilation, ceil)
@@ -71,7 +77,9 @@ def max_pool_values(x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dil
 
 
 @max_pool_values.plan
-def _(outputs: Any, x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool) -> list[Launch]:
+def _(
+    outputs: Any, x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool
+) -> list[Launch]:
     la, out = x._layout, outputs[0]._layout
     pointers = [outputs[0], outputs[1], x.detach().contiguous()]
     cost = out.numel * math.prod(kernel)
@@ -132,7 +140,9 @@ def _(ctx: Context, g: Tensor) -> Any:
     return pool_spread(g, ctx.index, size=tuple(ctx.meta(0).shape[2:])), None
 
 
-def max_pool(x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool) -> tuple[Tensor, Tensor]:
+def max_pool(
+    x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
+) -> tuple[Tensor, Tensor]:
     """The largest of each window of (N, C, *size) and its flat position in the input plane (int64).
 
     Example:
@@ -141,7 +151,9 @@ def max_pool(x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: 
         >>> where.tolist()
         [[[[0, 2], [8, 10]]]]
     """
-    return max_pool_values(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil=bool(ceil_mode))
+    return max_pool_values(
+        x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil=bool(ceil_mode)
+    )
 
 
 @kernel_op(["x"], saves=["out1"], nograd=(1,))
@@ -158,7 +170,16 @@ def _(outputs: Any, x: Tensor, size: Sizes) -> list[Launch]:
     la, out = x._layout, outputs[0]._layout
     words = (_planes(la), *_words(la.shape[2:], size))
     pointers = [outputs[0], outputs[1], x.detach().contiguous()]
-    return [Launch(("pool", "adaptive_max_pool"), {"T": x.dtype.kind}, pointers, words, _rows(out), max(la.numel, out.numel))]
+    return [
+        Launch(
+            ("pool", "adaptive_max_pool"),
+            {"T": x.dtype.kind},
+            pointers,
+            words,
+            _rows(out),
+            max(la.numel, out.numel),
+        )
+    ]
 
 
 adaptive_max_pool_values.backward(_spread_back)
@@ -185,9 +206,15 @@ def _averages(name: str) -> tuple[KernelOp, KernelOp]:
     @pool.plan
     def _(outputs: Any, x: Tensor, size: Sizes, **attrs: Any) -> list[Launch]:
         la, out = x._layout, outputs[0]._layout
-        words = (_planes(la), *_words(la.shape[2:], size, *attrs.get("windows", ())), *attrs.get("divide", ()))
+        words = (
+            _planes(la),
+            *_words(la.shape[2:], size, *attrs.get("windows", ())),
+            *attrs.get("divide", ()),
+        )
         pointers = [outputs[0], x.detach().contiguous()]
-        return [Launch(("pool", name), {"T": x.dtype.kind}, pointers, words, _rows(out), max(la.numel, out.numel))]
+        return [
+            Launch(("pool", name), {"T": x.dtype.kind}, pointers, words, _rows(out), max(la.numel, out.numel))
+        ]
 
     @pool.backward
     def _(ctx: Context, g: Tensor) -> Any:
@@ -196,9 +223,22 @@ def _averages(name: str) -> tuple[KernelOp, KernelOp]:
     @spread.plan
     def _(outputs: Any, g: Tensor, size: Sizes, **attrs: Any) -> list[Launch]:
         la, out = g._layout, outputs[0]._layout
-        words = (_planes(la), *_words(size, la.shape[2:], *attrs.get("windows", ())), *attrs.get("divide", ()))
+        words = (
+            _planes(la),
+            *_words(size, la.shape[2:], *attrs.get("windows", ())),
+            *attrs.get("divide", ()),
+        )
         pointers = [outputs[0], g.detach().contiguous()]
-        return [Launch(("pool", f"{name}_backward"), {"T": g.dtype.kind}, pointers, words, _planes(la), max(la.numel, out.numel))]
+        return [
+            Launch(
+                ("pool", f"{name}_backward"),
+                {"T": g.dtype.kind},
+                pointers,
+                words,
+                _planes(la),
+                max(la.numel, out.numel),
+            )
+        ]
 
     @spread.backward
     def _(ctx: Context, g: Tensor) -> Any:
@@ -216,9 +256,13 @@ def avg_pool(
     divisor: int | None = None,
 ) -> Tensor:  # fmt: skip
     """The mean of each window of (N, C, *size): of the sum divided by ``divisor``, or by the window's size."""
-    size = output_size("avg_pool", x._layout.shape[2:], kernel, stride, padding, (1,) * len(kernel), bool(ceil_mode))
+    size = output_size(
+        "avg_pool", x._layout.shape[2:], kernel, stride, padding, (1,) * len(kernel), bool(ceil_mode)
+    )
     _check("avg_pool", x, "int64")
-    return _avg_pool(x, size=size, windows=(kernel, stride, padding), divide=(int(bool(count_include_pad)), divisor or 0))
+    return _avg_pool(
+        x, size=size, windows=(kernel, stride, padding), divide=(int(bool(count_include_pad)), divisor or 0)
+    )
 
 
 def adaptive_avg_pool(x: Tensor, size: Sizes) -> Tensor:

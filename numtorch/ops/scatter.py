@@ -81,7 +81,9 @@ def _(ctx: Context, g: Tensor) -> Any:
     return (dx if ctx.needs(0) else None), None, (ds if ctx.needs(2) else None)
 
 
-def _extreme_gradient(g: Tensor, x: Tensor, index: Tensor, src: Tensor, y: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+def _extreme_gradient(
+    g: Tensor, x: Tensor, index: Tensor, src: Tensor, y: Tensor, dim: int
+) -> tuple[Tensor, Tensor]:
     """The gradient is shared evenly among all that are equal to the result."""
     mine = E.eq(x, y).to(g.dtype)
     theirs = E.eq(src, gather_values(y, index, dim=dim)).to(g.dtype)
@@ -90,7 +92,9 @@ def _extreme_gradient(g: Tensor, x: Tensor, index: Tensor, src: Tensor, y: Tenso
     return mine * share, theirs * gather_values(share, index, dim=dim)
 
 
-def _product_gradient(g: Tensor, x: Tensor, index: Tensor, src: Tensor, y: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+def _product_gradient(
+    g: Tensor, x: Tensor, index: Tensor, src: Tensor, y: Tensor, dim: int
+) -> tuple[Tensor, Tensor]:
     """The product of all the others: where one factor is zero, found by putting a 1 in its place."""
     others = scatter_reduce_values(E.where(E.eq(x, 0.0), 1.0, x), index, src, dim=dim, mode="prod")
     dx = g * others / E.where(E.eq(x, 0.0), 1.0, x)
@@ -234,7 +238,14 @@ def _identity(d: dtype, mode: str) -> Any:
 
 
 def scatter_reduce(
-    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True, out: Any = None
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+    out: Any = None,
 ) -> Tensor:
     """A copy with src[i][j] combined into element [index[i][j]][j] (dim 0): sum, prod, mean, amax or amin.
 
@@ -250,7 +261,9 @@ def scatter_reduce(
 def _reduced(x: Tensor, d: int, index: Tensor, src: Tensor, reduce: str, include_self: bool) -> Tensor:
     start = x
     if not include_self:
-        start = _run(scatter_values, x, d, index, _number("scatter_reduce", _identity(x.dtype, reduce), x), False)
+        start = _run(
+            scatter_values, x, d, index, _number("scatter_reduce", _identity(x.dtype, reduce), x), False
+        )
     if reduce in MODES:
         return _run(scatter_reduce_values, start, d, index, src, False, mode=reduce)
     if reduce == "mean" and x.dtype.name == "bool":

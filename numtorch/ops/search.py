@@ -58,7 +58,9 @@ def _in_order(edges: Tensor, sorter: Tensor | None) -> Tensor:
             f" {list(edges.shape)} and got sorter tensor {list(sorter.shape)}"
         )
     if sorter.dtype is not int64:
-        raise RuntimeError(f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.dtype!r}")
+        raise RuntimeError(
+            f"torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {sorter.dtype!r}"
+        )
     n = edges._layout.shape[-1]
 
     def error(value: int) -> Exception:
@@ -114,7 +116,9 @@ def bucketize(
     """The number of the bucket between sorted ``boundaries`` (a vector) into which each value falls."""
     require_tensor("bucketize", "boundaries", boundaries)
     if boundaries.ndim != 1:
-        raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
+        raise RuntimeError(
+            f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})"
+        )
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
 
@@ -147,7 +151,9 @@ def _unsorted(group: Tensor, order: Tensor) -> Tensor:
     return index_copy_values(None, order, group, dim=0, shape=tuple(order._layout.shape))
 
 
-def _answer(values: Tensor, inverse: Tensor, counts: Tensor, return_inverse: bool, return_counts: bool) -> Any:
+def _answer(
+    values: Tensor, inverse: Tensor, counts: Tensor, return_inverse: bool, return_counts: bool
+) -> Any:
     answer = (values, *([inverse] if return_inverse else []), *([counts] if return_counts else []))
     return answer if len(answer) > 1 else values
 

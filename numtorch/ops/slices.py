@@ -26,7 +26,9 @@ from .scatter import _number, _reduced, kept
 def _vector(op: str, index: Tensor, error: type = IndexError) -> Tensor:
     """The index as a vector; ``error`` if it has more dimensions."""
     if index._layout.ndim > 1:
-        raise error(f"{op}(): Index is supposed to be a vector, but got an index with {index.ndim} dimensions")
+        raise error(
+            f"{op}(): Index is supposed to be a vector, but got an index with {index.ndim} dimensions"
+        )
     return view.reshape(index, (index._layout.numel,))
 
 
@@ -82,7 +84,9 @@ def _source(op: str, x: Tensor, d: int, index: Tensor, source: Tensor, error: ty
         )
 
 
-def _slices(op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor, index_error: type, *allowed: Any) -> Any:
+def _slices(
+    op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor, index_error: type, *allowed: Any
+) -> Any:
     """(dimension, index, source), after all checks."""
     require_tensor(op, "input", x)
     require_tensor(op, "source", source)
@@ -94,7 +98,9 @@ def _slices(op: str, x: Tensor, dim: Any, index: Tensor, source: Tensor, index_e
     return d, index, _lined(source)
 
 
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1, out: Any = None) -> Tensor:
+def index_add(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1, out: Any = None
+) -> Tensor:
     """A copy with alpha * slice k of ``source`` added to slice index[k]."""
     d, index, source = _slices("index_add", input, dim, index, source, RuntimeError, int32)
     x = _lined(input)
@@ -161,11 +167,20 @@ def index_fill_(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 
 def index_reduce(
-    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True, out: Any = None
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+    out: Any = None,
 ) -> Tensor:
     """A copy with slice k of ``source`` combined into slice index[k]: prod, mean, amax or amin."""
     if reduce not in ("prod", "mean", "amax", "amin"):
-        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+        )
     d, index, source = _slices("index_reduce", input, dim, index, source, RuntimeError, int32)
     shape = source._layout.shape
     places = view.reshape(index, tuple(-1 if k == d else 1 for k in range(len(shape))))

@@ -66,7 +66,9 @@ def topk_values(x: Tensor, k: int, largest: bool) -> Any:
 def _(outputs: Any, x: Tensor, k: int, largest: bool) -> list[Launch]:
     rows, n = _rows(x)
     words, cost = (rows, n, k, int(largest)), 4 * x._layout.numel
-    return [Launch(("sort", "topk"), {"T": x.dtype.kind}, [*outputs, x.detach().contiguous()], words, rows, cost)]
+    return [
+        Launch(("sort", "topk"), {"T": x.dtype.kind}, [*outputs, x.detach().contiguous()], words, rows, cost)
+    ]
 
 
 @kernel_op(["x"], saves=["out1"], nograd=(1,), name="kthvalue")
@@ -118,7 +120,9 @@ def _along(op: KernelOp, x: Tensor, dim: int, keepdim: bool | None, **attrs: Any
     last = x.ndim - 1
     values, index = op(x if dim == last else view.movedim(x, dim, last), **attrs)
     if keepdim is not None:
-        return MinMax(*[view.unsqueeze(t, dim) for t in (values, index)]) if keepdim else MinMax(values, index)
+        return (
+            MinMax(*[view.unsqueeze(t, dim) for t in (values, index)]) if keepdim else MinMax(values, index)
+        )
     if dim != last:
         values, index = (view.movedim(t, last, dim).contiguous() for t in (values, index))
     return MinMax(values, index)
@@ -184,7 +188,9 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     d = wrap_dim(dim, input.ndim, "kthvalue")
     n = _require_elements("kthvalue", input, d)
     if not 1 <= k <= n:
-        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}: k={k}, its size is {n}")
+        raise RuntimeError(
+            f"kthvalue(): selected number k out of range for dimension {d}: k={k}, its size is {n}"
+        )
     if input.dtype.category == BOOL:
         raise not_implemented("kthvalue", input.dtype)
     return _written(_along(kth_values, input, d, keepdim, k=int(k), nan_first=False), out, "kthvalue")

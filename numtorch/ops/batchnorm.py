@@ -21,7 +21,9 @@ def _channels(x: Tensor) -> Layout:
     return contiguous(x._layout.shape[1:2], x._layout.dtype, x._layout.device)
 
 
-def _apply(y: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None) -> Launch:
+def _apply(
+    y: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Launch:
     """y = (x - mean) * rstd * weight + bias."""
     la = x._layout
     batch, channels, inner = la.shape
@@ -63,7 +65,9 @@ def _(
     if inner == 1:
         stats = from_plan(planner("var_plan")(1, batch, channels, la.dtype.kind, 0.0), y=var, mean=mean, x=x)
     else:
-        stats = [Launch(("batch_norm", "batch_norm_stats"), env, [mean, var, x], la.shape, channels, 4 * la.numel)]
+        stats = [
+            Launch(("batch_norm", "batch_norm_stats"), env, [mean, var, x], la.shape, channels, 4 * la.numel)
+        ]
     track = running_mean is not None and running_var is not None
     pointers = [rstd, running_mean if track else 0, running_var if track else 0, mean, var]
     unbias = count / (count - 1) if count > 1 else math.nan
@@ -157,15 +161,26 @@ def batch_norm(
     _check("batch_norm", input, weight, bias, running_mean, running_var)
     shape = input._layout.shape
     if len(shape) < 2:
-        raise RuntimeError(f"batch_norm: expected an input (N, C, *) of at least 2 dimensions, got {list(shape)}")
-    for name, t in (("weight", weight), ("bias", bias), ("running_mean", running_mean), ("running_var", running_var)):
+        raise RuntimeError(
+            f"batch_norm: expected an input (N, C, *) of at least 2 dimensions, got {list(shape)}"
+        )
+    for name, t in (
+        ("weight", weight),
+        ("bias", bias),
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+    ):
         if t is not None and t._layout.shape != (shape[1],):
             raise RuntimeError(f"batch_norm: {name} should contain {shape[1]} elements not {t.numel()}")
     x = view.reshape(input, (shape[0], shape[1], math.prod(shape[2:])))
     if training:
-        y = batch_norm_training(x, weight, bias, running_mean, running_var, momentum=float(momentum), eps=float(eps))[0]
+        y = batch_norm_training(
+            x, weight, bias, running_mean, running_var, momentum=float(momentum), eps=float(eps)
+        )[0]
     elif running_mean is None or running_var is None:
-        raise RuntimeError("batch_norm: Expected running_mean and running_var to be defined when training=False")
+        raise RuntimeError(
+            "batch_norm: Expected running_mean and running_var to be defined when training=False"
+        )
     else:
         y = batch_norm_evaluation(x, weight, bias, running_mean, running_var, eps=float(eps))[0]
     return view.reshape(y, shape)
