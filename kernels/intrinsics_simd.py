@@ -127,6 +127,23 @@ def vloadn(typingctx, p, k, n):
 
 
 @intrinsic
+def vevens(typingctx, p, k, n):
+    vec = _vec_of_pointer(p)
+
+    def gen(context, builder, sig, args):
+        p, k, n = args
+        one, lanes = ir.IntType(64)(1), ir.IntType(64)(vec.lanes)
+        reach = builder.sub(builder.add(n, n), one)
+        low = _loadn(builder, p, k, _first_lanes(builder, reach, vec.lanes), vec)
+        rest = _first_lanes(builder, builder.sub(reach, lanes), vec.lanes)
+        high = _loadn(builder, p, builder.add(k, lanes), rest, vec)
+        mask = ir.Constant(ir.VectorType(I32, vec.lanes), [2 * lane for lane in range(vec.lanes)])
+        return builder.shuffle_vector(low, high, mask)
+
+    return vec(p, types.int64, types.int64), gen
+
+
+@intrinsic
 def vstoren(typingctx, p, k, v, n):
     vec = _vec_of_pointer(p)
 

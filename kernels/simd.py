@@ -55,6 +55,13 @@ def vloadn(p: Any, k: int, n: int) -> Any:
 
 
 @_numba
+def vevens(p: Any, k: int, n: int) -> Any:
+    """The `n` elements p[k], p[k + 2], ..., zeros in the other lanes; memory behind the last is not touched."""
+    zero = p.array.dtype.type(0)
+    return np.array([p[k + 2 * lane] if lane < n else zero for lane in range(_lanes(p.array.dtype))])
+
+
+@_numba
 def vstore(p: Any, k: int, v: Any) -> None:
     """Store the lanes of `v` at `p[k]` and after."""
     for lane, x in enumerate(v):

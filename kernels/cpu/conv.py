@@ -29,6 +29,7 @@ from ..simd import (
     tile_store,
     tile_zero,
     vadd,
+    vevens,
     vload,
     vloadn,
     vmaxn,
@@ -49,37 +50,43 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
     `to` are spoilt.
     """
     at = 0
-    planes = fy * fx * height
-    for line in range(channels * depth * planes):
-        r, f = line % height, line // height % (fy * fx)
-        plane = line // planes
-        iz, iy = zfirst + plane % depth * zstep, yfirst + f // fx + r * ystep
-        first = xfirst + f % fx
-        row = offset(x, ((plane // depth * ID + iz) * IH + iy) * IW + first)
-        line_to = offset(to, at)
-        at += pitch
-        # x[lo:hi] of the line are inside; whole vectors are written from left to right, so that spoilt ones are overwritten
-        lo = max(0, (xstep - 1 - first) // xstep)
-        hi = min(pitch, (IW - first + xstep - 1) // xstep)
-        if iz < 0 or iz >= ID or iy < 0 or iy >= IH or hi <= lo:
-            lo, hi = 0, 0
-        for p in range((lo + VL - 1) // VL):
-            vstore(line_to, p * VL, vzero(T))
-        end = lo
-        if xstep == 1:
-            for _ in range((hi - lo + VL - 1) // VL):
-                rest = hi - end
-                if rest >= VL:
-                    vstore(line_to, end, vload(row, end))
-                else:
-                    vstore(line_to, end, vloadn(row, end, rest))
-                end += VL
-        else:
-            for q in range(lo, hi):
-                line_to[q] = row[xstep * q]
-            end = hi
-        for p in range((pitch - end + VL - 1) // VL):
-            vstore(line_to, end + p * VL, vzero(T))
+    for plane in range(channels * depth):
+        iz = zfirst + plane % depth * zstep
+        for f in range(fy * fx):
+            first = xfirst + f % fx
+            # x[lo:hi] of the lines are inside; whole vectors are written from left to right, so that spoilt ones are
+            # overwritten
+            lo = max(0, (xstep - 1 - first) // xstep)
+            hi = min(pitch, (IW - first + xstep - 1) // xstep)
+            if iz < 0 or iz >= ID:
+                hi = 0
+            for r in range(height):
+                iy = yfirst + f // fx + r * ystep
+                row = offset(x, ((plane // depth * ID + iz) * IH + iy) * IW + first)
+                line = offset(to, at)
+                at += pitch
+                end = 0
+                if iy >= 0 and iy < IH and lo < hi:
+                    for p in range((lo + VL - 1) // VL):
+                        vstore(line, p * VL, vzero(T))
+                    end = lo
+                    if xstep == 1:
+                        for _ in range((hi - lo) // VL):
+                            vstore(line, end, vload(row, end))
+                            end += VL
+                        if end < hi:
+                            vstore(line, end, vloadn(row, end, hi - end))
+                            end += VL
+                    elif xstep == 2:
+                        for _ in range((hi - lo + VL - 1) // VL):
+                            vstore(line, end, vevens(row, 2 * end, hi - end))
+                            end += VL
+                    else:
+                        for q in range(lo, hi):
+                            line[q] = row[xstep * q]
+                        end = hi
+                for p in range((pitch - end + VL - 1) // VL):
+                    vstore(line, end + p * VL, vzero(T))
 
 
 @device

@@ -7,6 +7,7 @@ from harness import run
 from numtorch.kernels.jit import VL, T, T_ptr, i64, kernel
 from numtorch.kernels.simd import (
     vadd,
+    vevens,
     vfma,
     vload,
     vloadn,
@@ -38,6 +39,11 @@ def arithmetic(y: T_ptr, x: T_ptr, s: T_ptr, chunk: i64, nchunks: i64):
 def tails(y: T_ptr, x: T_ptr, n: i64, chunk: i64, nchunks: i64):
     vstoren(y, 0, vloadn(x, 0, n), n)
     vstore(y, VL, vloadn(x, 0, n))
+
+
+@kernel
+def evens(y: T_ptr, x: T_ptr, n: i64, chunk: i64, nchunks: i64):
+    vstore(y, 0, vevens(x, 0, n))
 
 
 @kernel
@@ -88,6 +94,16 @@ def test_masked_loads_and_stores_touch_only_their_elements(dtype, interpreted):
         run(tails, y, x, n, interpreted=interpreted)
         mask = np.arange(lanes) < used
         np.testing.assert_array_equal(y, np.concatenate([np.where(mask, 3, 7), np.where(mask, 3, 0)]))
+
+
+@pytest.mark.parametrize("interpreted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_second_element(dtype, interpreted):
+    lanes = _lanes(dtype)
+    for n in range(lanes + 1):
+        x, y = np.arange(1, max(2 * n, 2), dtype=dtype), np.full(lanes, 7, dtype)
+        run(evens, y, x, n, interpreted=interpreted)
+        np.testing.assert_array_equal(y, np.pad(x[::2][:n], (0, lanes - n)))
 
 
 @pytest.mark.parametrize("interpreted", [False, True])
