@@ -1,4 +1,4 @@
-"""Every example in a docstring runs and gives what it says; the README's program and the notebooks run too."""
+"""Every example in a docstring runs and gives what it says; so do the README's program and the notebooks."""
 
 from __future__ import annotations
 

@@ -62,8 +62,10 @@ def written_out() -> set[str]:
     body = next(n for n in ast.parse(inspect.getsource(module)).body if getattr(n, "name", "") == "Tensor")
     assert isinstance(body, ast.ClassDef)
     names = {n.name for n in body.body if isinstance(n, ast.FunctionDef)}
-    assigned = [n for n in ast.walk(body) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    return names | {n.id for n in assigned}
+    for statement in body.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        names |= {t.id for t in targets if isinstance(t, ast.Name)}
+    return names
 
 
 def stub() -> str:
