@@ -203,6 +203,7 @@ from .ops.slices import index_add, index_copy, index_fill, index_put, index_put_
 from .ops.softmax import log_softmax, softmax
 from .ops.sort import argsort, kthvalue, median, mode, msort, nanmedian, sort, topk
 from .ops.variance import std, std_mean, var, var_mean
+from .ops.vector_norm import norm
 from .ops.view import (
     as_strided,
     as_strided_scatter,

@@ -27,6 +27,7 @@ from .ops import (
     softmax,
     sort,
     variance,
+    vector_norm,
     view,
 )
 from .ops import elementwise as E
@@ -292,6 +293,7 @@ PLAIN = (
     (R, "sum mean prod any all count_nonzero logsumexp sum_to_size"),
     (extremes, "amax amin aminmax argmax argmin max min"),
     (variance, "var std"),
+    (vector_norm, "norm"),
     (M, "matmul mm bmm mv dot vdot outer"),
     (joining, "tile repeat"),
     (random, "bernoulli multinomial"),
