@@ -179,7 +179,7 @@ def from_source(text: str, name: str, **options: Any) -> Kernel:
         if key not in _GENERATED:
             path = cache.source_file(text, name)
             scope: dict[str, Any] = {"__name__": f"numtorch.kernels.generated.{name}", "__file__": path}
-            exec(compile(text, path, "exec"), scope)
+            exec(compile(text, path, "exec", dont_inherit=True), scope)
             made = scope[name]
             _GENERATED[key] = made if isinstance(made, Kernel) else kernel(made, **options)
         return _GENERATED[key]

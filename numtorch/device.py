@@ -72,11 +72,18 @@ def canonical(d: Any) -> str:
     found = device(d)
     if found.type == "cpu":
         return "cpu"
-    if found.index is not None:
-        return f"cuda:{found.index}"
-    from .cuda import current_device
+    from .cuda import current_device, device_count
 
-    return f"cuda:{current_device()}"
+    if found.index is None:
+        return f"cuda:{current_device()}"
+    if found.index >= device_count():
+        from .cuda import require
+
+        require()
+        raise RuntimeError(
+            f"CUDA error: invalid device ordinal: device {found} was asked for, there are {device_count()} GPUs"
+        )
+    return f"cuda:{found.index}"
 
 
 def set_default_device(d: Any) -> None:

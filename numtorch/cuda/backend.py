@@ -1,0 +1,149 @@
+"""One GPU through cuda.core: stream-ordered memory, copies, launches. The only file that talks to the driver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+
+class OutOfMemoryError(RuntimeError):
+    """The GPU has no room for an allocation; the message says how much was asked for, used and free."""
+
+
+class Block:
+    """A piece of device memory; counted while it lives, and given back to the pool when it goes."""
+
+    __slots__ = ("buffer", "gpu", "nbytes")
+
+    def __init__(self, gpu: Gpu, buffer: Any, nbytes: int):
+        self.gpu, self.buffer, self.nbytes = gpu, buffer, nbytes
+        gpu.allocated += nbytes
+        gpu.peak = max(gpu.peak, gpu.allocated)
+
+    def __del__(self) -> None:
+        self.gpu.allocated -= self.nbytes
+
+
+class Gpu:
+    """One device with one stream. `allocated` and `peak` count the bytes of living storages."""
+
+    def __init__(self, index: int):
+        from cuda.core import Device, DeviceMemoryResource
+
+        self.index = index
+        self.device = Device(index)
+        self.device.set_current()
+        self.stream = self.device.create_stream()
+        self.memory = DeviceMemoryResource(self.device)
+        self.allocated = self.peak = 0
+        self.checks = os.environ.get("NUMTORCH_CUDA_SYNC", "") not in ("", "0")
+        self._kernels: dict[Any, tuple[Any, list[Any]]] = {}
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """Compute capability, such as (9, 0)."""
+        return tuple(self.device.compute_capability)[:2]  # type: ignore[return-value]
+
+    @property
+    def name(self) -> str:
+        """The device's name."""
+        return self.device.name
+
+    # -- memory
+
+    def allocate(self, nbytes: int) -> tuple[int, Block]:
+        """(address, owner) of uninitialised memory. Raises OutOfMemoryError."""
+        try:
+            buffer = self.memory.allocate(max(nbytes, 1), stream=self.stream)
+        except Exception as error:
+            if "OUT_OF_MEMORY" not in str(error):
+                raise
+            raise OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {_size(nbytes)}. GPU {self.index} has {_size(self.free()[0])}"
+                f" free of {_size(self.free()[1])}; numtorch's tensors hold {_size(self.allocated)}. Use a smaller batch"
+                " or numtorch.no_grad(), and drop tensors that are no longer needed."
+            ) from error
+        return int(buffer.handle), Block(self, buffer, nbytes)
+
+    def free(self) -> tuple[int, int]:
+        """(free, total) bytes of the device."""
+        return tuple(self._driver("cuMemGetInfo"))  # type: ignore[return-value]
+
+    def release(self) -> None:
+        """Give the pool's unused memory back to the system."""
+        self.synchronize()
+        self._driver("cuMemPoolTrimTo", self.memory.handle, 0)
+
+    def upload(self, target: int, source: int, nbytes: int) -> None:
+        """Copy from host memory, which may change as soon as this returns."""
+        self._driver("cuMemcpyHtoDAsync", target, source, nbytes, self.stream.handle)
+        self.synchronize()
+
+    def download(self, target: int, source: int, nbytes: int) -> None:
+        """Copy to host memory, after everything launched before."""
+        self._driver("cuMemcpyDtoHAsync", target, source, nbytes, self.stream.handle)
+        self.synchronize()
+
+    def move(self, target: int, source: int, nbytes: int) -> None:
+        """Copy within (or between) devices."""
+        self._driver("cuMemcpyAsync", target, source, nbytes, self.stream.handle)
+
+    # -- work
+
+    def synchronize(self) -> None:
+        """Wait until all launches and copies are done; raises RuntimeError with an earlier launch's error."""
+        try:
+            self.stream.sync()
+        except Exception as error:
+            raise RuntimeError(f"CUDA error: {error}; NUMTORCH_CUDA_SYNC=1 names the kernel.") from error
+
+    def launch(self, kernel: Any, env: dict[str, Any], words: Sequence[Any]) -> None:
+        """Run a kernel of kernels/cuda with the words of a call: addresses and numbers."""
+        from cuda.core import LaunchConfig, launch
+
+        grid, threads = kernel.config(words)
+        if 0 in grid:
+            return
+        key = (kernel, *sorted(env.items()))
+        found = self._kernels.get(key)
+        if found is None:
+            found = self._kernels[key] = self._load(kernel, env)
+        code, converters = found
+        args = [convert(word) for convert, word in zip(converters, words)]
+        try:
+            launch(self.stream, LaunchConfig(grid=grid, block=(threads, 1, 1)), code, *args)
+        except Exception as error:
+            raise RuntimeError(f"CUDA error at the launch of {kernel.name}: {error}") from error
+        if self.checks:
+            try:
+                self.stream.sync()
+            except Exception as error:
+                raise RuntimeError(f"CUDA error in {kernel.name}, grid {grid}: {error}") from error
+
+    def _load(self, kernel: Any, env: dict[str, Any]) -> tuple[Any, list[Any]]:
+        from cuda.core import ObjectCode
+
+        from ..kernels.cuda.cubins import cubin, param_dtype
+
+        made = cubin(kernel, self.capability, **env)
+        code = ObjectCode.from_cubin(made.code).get_kernel(made.symbol)
+        env = {name: value for name, value in env.items() if value is not None}
+        converters = [int if p.kind == "pointer" else param_dtype(p, env) for p in kernel.params.values()]
+        return code, converters
+
+    def _driver(self, name: str, *args: Any) -> Any:
+        from cuda.bindings import driver
+
+        error, *values = getattr(driver, name)(*args)
+        if int(error) != 0:
+            raise RuntimeError(f"CUDA error: {name} failed with {error}.")
+        return values
+
+
+def _size(nbytes: int) -> str:
+    """A number of bytes to read."""
+    for unit, step in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if nbytes >= step:
+            return f"{nbytes / step:.2f} {unit}"
+    return f"{nbytes} bytes"

@@ -1,0 +1,208 @@
+"""What the framework asks of a GPU: memory for storages, copies between devices, launches of kernels and programs.
+
+The framework plans for a device exactly as for the CPU; here a launch finds the kernel's twin, gets the same words, and
+runs on the device's stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..storage import Storage
+from . import detect
+
+SMALL = 4096  # bytes of a CPU operand that may be staged: a scalar, a generator's state
+
+_gpus: dict[int, Any] = {}
+
+
+def gpu(device: str) -> Any:
+    """The GPU named "cuda:n". Raises as `detect.require` does, and RuntimeError for a number that no GPU has."""
+    index = int(device.partition(":")[2] or 0)
+    found = _gpus.get(index)
+    if found is None:
+        detect.require()
+        if index >= detect.device_count():
+            raise RuntimeError(
+                f"CUDA error: invalid device ordinal: {device} does not exist; there are {detect.device_count()} GPUs."
+            )
+        from .backend import Gpu
+
+        found = _gpus[index] = Gpu(index)
+    return found
+
+
+def started() -> list[Any]:
+    """The GPUs in use so far."""
+    return list(_gpus.values())
+
+
+def allocate(nbytes: int, device: str) -> Storage:
+    """Uninitialised memory on a GPU."""
+    address, owner = gpu(device).allocate(nbytes)
+    return Storage.external(address, nbytes, owner, device)
+
+
+# ---- copies
+
+
+def copy(target: Any, source: Any) -> None:
+    """Write the values of `source` (broadcast, cast) into `target`, which is on another device."""
+    from ..ops.copying import write
+
+    to, here = target._layout, source._layout
+    if to.numel == 0:
+        return
+    source = source.detach()
+    if here.device == "cpu":
+        values = source.to(to.dtype).expand(to.shape).contiguous()
+        staged = target.detach() if to.contiguous else _empty(to, to.device)
+        gpu(to.device).upload(staged._address(), values._address(), to.numel * to.itemsize)
+    elif to.device == "cpu":
+        values = source.contiguous()
+        exact = to.contiguous and to.shape == here.shape and to.dtype is here.dtype
+        staged = target.detach() if exact else _empty(here, "cpu")
+        gpu(here.device).download(staged._address(), values._address(), here.numel * here.itemsize)
+    else:
+        values = source.to(to.dtype).expand(to.shape).contiguous()
+        staged = target.detach() if to.contiguous else _empty(to, to.device)
+        gpu(here.device).synchronize()
+        gpu(to.device).move(staged._address(), values._address(), to.numel * to.itemsize)
+        gpu(to.device).synchronize()
+    if staged._storage is not target._storage:
+        write(target.detach(), staged)
+
+
+def _empty(la: Any, device: str) -> Any:
+    from ..creation import new_tensor
+
+    return new_tensor(la.shape, la.dtype, device)
+
+
+class _Staging:
+    """Small CPU operands of launches on a GPU: uploaded before, and where they may be written, downloaded after."""
+
+    def __init__(self, device: str):
+        self.gpu, self.device = gpu(device), device
+        self.held: dict[int, tuple[Any, Storage]] = {}
+
+    def address(self, t: Any) -> int:
+        """Where a launch on the GPU finds a tensor. Raises RuntimeError for another device, unless it is small."""
+        la = t._layout
+        if la.device == self.device:
+            return t._address()
+        if la.device != "cpu" or la.numel * la.itemsize > SMALL or not la.contiguous:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices,"
+                f" {self.device} and {la.device}! Move one of them with .to()"
+            )
+        place = t._address()
+        if place not in self.held:
+            memory = allocate(la.numel * la.itemsize, self.device)
+            self.gpu.upload(memory.ptr, place, memory.nbytes)
+            self.held[place] = (t, memory)
+        return self.held[place][1].ptr
+
+    def finish(self) -> None:
+        """Bring back what the launches may have written."""
+        for place, (_, memory) in self.held.items():
+            self.gpu.download(place, memory.ptr, memory.nbytes)
+
+
+# ---- launches
+
+
+def run_launches(launches: Sequence[Any], device: str) -> None:
+    """Run launches in order on a GPU."""
+    from ..ops.launch import Scratch
+
+    staging = _Staging(device)
+    memory: dict[Any, Storage] = {}
+    for la in launches:
+        words: list[Any] = []
+        for p in la.pointers:
+            if type(p) is Scratch:
+                if p not in memory:
+                    memory[p] = allocate(p.nbytes, device)
+                words.append(memory[p].ptr)
+            else:
+                words.append(p if type(p) is int else staging.address(p))
+        staging.gpu.launch(twin(la.kernel), la.env, [*words, *la.words])
+    staging.finish()
+
+
+def run_program(plan: Any, outputs: Sequence[Any], args: Sequence[Any]) -> None:
+    """Run an elementwise plan on the GPU of its outputs."""
+    from ..kernels.cuda import elementwise
+
+    program, device = plan.program, outputs[0]._layout.device
+    staging = _Staging(device)
+    tensors = [*outputs, *(args[i] for i in plan.tensors)]
+    addresses = [staging.address(t) for t in tensors]
+    numbers = [args[i] for i in plan.scalars]
+    for call in elementwise.plan(program, *plan.sizes):
+        places = [a + s * t._layout.itemsize for a, s, t in zip(addresses, call.starts, tensors)]
+        staging.gpu.launch(call.kernel, program.written.env, [*places, *call.words, *numbers])
+
+
+def twin(kernel: Any) -> Any:
+    """The CUDA kernel for a launch's (module, name), CPU kernel or CUDA kernel. Raises NotImplementedError without one."""
+    from ..kernels.cuda.launch import CudaKernel, find
+
+    if isinstance(kernel, CudaKernel):
+        return kernel
+    module, name = kernel if type(kernel) is tuple else (kernel.py.__module__.rpartition(".")[2], kernel.name)
+    try:
+        return find(module, name)
+    except LookupError as error:
+        raise NotImplementedError(f"Could not run the kernel on 'CUDA': {error}") from error
+
+
+# ---- exchange with other libraries
+
+
+def to_dlpack(tensor: Any, stream: Any = None, **kwargs: Any) -> Any:
+    """A DLPack capsule of a CUDA tensor's memory."""
+    from cuda.core.utils import StridedMemoryView
+
+    return _view(StridedMemoryView, tensor).__dlpack__(stream=stream)
+
+
+def _view(kind: Any, tensor: Any) -> Any:
+    la, storage = tensor._layout, tensor._storage
+    buffer = storage._block[1].buffer
+    if tensor._offset:
+        from cuda.core import Buffer
+
+        buffer = Buffer.from_handle(
+            tensor._address(), storage.nbytes - tensor._offset * la.itemsize, owner=storage
+        )
+    return kind.from_buffer(buffer, la.shape, la.strides, dtype=la.dtype.numpy)
+
+
+def from_dlpack(ext_tensor: Any) -> Any:
+    """A tensor over the memory of an object on a GPU, ordered after the producer's work."""
+    from cuda.core.utils import StridedMemoryView
+
+    from ..dtype import from_numpy_dtype
+    from ..shape import extent, layout
+    from ..tensor import Tensor
+
+    _, index = ext_tensor.__dlpack_device__()
+    device = f"cuda:{index}"
+    view = StridedMemoryView.from_any_interface(ext_tensor, stream_ptr=int(gpu(device).stream.handle))
+    d, shape = from_numpy_dtype(view.dtype), tuple(view.shape)
+    strides = tuple(view.strides) if view.strides is not None else contiguous_strides(shape)
+    nbytes = (extent(shape, strides)[1] + 1) * d.itemsize if 0 not in shape else 0
+    storage = Storage.external(int(view.ptr), nbytes, (view, ext_tensor), device)
+    return Tensor._make(storage, 0, layout(shape, strides, d, device))
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Element strides of a row-major array."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
