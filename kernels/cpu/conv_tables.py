@@ -193,13 +193,14 @@ def _repeated(at: np.ndarray, images: int, step: tuple[int, ...], vectors: int) 
 
 
 def _ranges(lay: Layout, y: np.ndarray, rows: np.ndarray, full: np.ndarray, taps: int, vectors: int) -> np.ndarray:
-    """(first tap, last tap + 1, whole) of each group of vectors, which start at input rows `rows`; strided is not whole."""
+    """(first tap, last tap + 1, whole) of each group of vectors, which start at input rows `rows`; a strided or
+    added output is not whole."""
     seen = rows[:, None] + y[:, 2] * lay.ystep + y[:, 1]  # input row of each kernel row, of which each has `taps` taps
     inside = ((seen >= 0) & (seen < lay.source[1])).reshape(len(rows) // vectors, vectors, len(y)).any(1)
     inside = np.pad(inside, ((0, 0), (0, 1)))  # argmax wants at least one column
     some = inside.any(1)
     first, last = inside.argmax(1), len(y) + 1 - inside[:, ::-1].argmax(1)
-    whole = full.reshape(-1, vectors).all(1) & (lay.phases[2] == 1)
+    whole = full.reshape(-1, vectors).all(1) & (lay.phases[2] == 1) & lay.overlap  # no overlap: the output is read
     return np.stack([np.where(some, first, 0) * taps, np.where(some, last, 0) * taps, whole], 1)
 
 

@@ -110,7 +110,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("conv", CASES, ids=str)
+WHOLE = Conv(2, 4, 8, (1, 16, 64), (1, 3, 3), padding=(0, 1, 1))  # all vectors full on every target
+
+
+@pytest.mark.parametrize("conv", [*CASES, WHOLE], ids=str)
 @pytest.mark.parametrize("T", ["float32", "float64"])
 def test_forward_and_gradients(conv, T):
     assert_right(conv, T, nchunks=3)
@@ -157,7 +160,7 @@ def test_interpreted_source_stays_inside_its_buffers(conv):
     assert_right(conv, nchunks=2, interpreted=True)
 
 
-@pytest.mark.parametrize("conv", [CASES[0], CASES[2], CASES[8], CASES[14]], ids=str)
+@pytest.mark.parametrize("conv", [CASES[0], CASES[2], CASES[8], CASES[14], WHOLE], ids=str)
 def test_bias_relu_and_accumulation(conv):
     x, w, dy = arrays(conv, "float32")
     y, dx, dw = reference(conv, x, w, dy)
