@@ -72,16 +72,14 @@ def canonical(d: Any) -> str:
     found = device(d)
     if found.type == "cpu":
         return "cpu"
-    from .cuda import current_device, device_count
+    from .cuda import current_device, device_count, require
 
+    require()
     if found.index is None:
         return f"cuda:{current_device()}"
     if found.index >= device_count():
-        from .cuda import require
-
-        require()
         raise RuntimeError(
-            f"CUDA error: invalid device ordinal: device {found} was asked for, there are {device_count()} GPUs"
+            f"CUDA error: invalid device ordinal: {found} does not exist; there are {device_count()} GPUs"
         )
     return f"cuda:{found.index}"
 

@@ -1,40 +1,12 @@
-"""NVIDIA GPUs: what is there, and waiting for them. Asking costs a few milliseconds and imports no CUDA package."""
+"""NVIDIA GPUs, with PyTorch's names. Importing this asks nothing of the driver and imports no CUDA package."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import importlib.util
-import sys
 from typing import Any
 
-EXTRA = "numtorch[cuda]"
+from .detect import device_count, require
 
-
-@functools.cache
-def _devices() -> tuple[int, str]:
-    """(number of usable GPUs, why there is none)."""
-    for package in ("numba_cuda", "cuda.core"):
-        try:
-            missing = importlib.util.find_spec(package) is None
-        except ModuleNotFoundError:
-            missing = True
-        if missing:
-            return 0, f"the package {package} is not installed: pip install '{EXTRA}'"
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(name)
-    except OSError:
-        return 0, f"there is no NVIDIA driver ({name} cannot be loaded)"
-    count = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0, "the NVIDIA driver could not be initialised"
-    return count.value, "" if count.value else "the driver found no NVIDIA GPU"
-
-
-def device_count() -> int:
-    """The number of GPUs that numtorch can use; 0 without the cuda extra, a driver or a GPU."""
-    return _devices()[0]
+_chosen = [0]  # the device that "cuda" means
 
 
 def is_available() -> bool:
@@ -48,36 +20,75 @@ def is_available() -> bool:
     return device_count() > 0
 
 
-def require() -> None:
-    """RuntimeError, saying why, unless there is a usable GPU."""
-    count, reason = _devices()
-    if not count:
-        raise RuntimeError(f"No CUDA GPUs are available: {reason}; use device='cpu', or check numtorch.cuda.is_available()")
-
-
 def is_initialized() -> bool:
     """Whether a GPU has been used in this process."""
-    return "numtorch.cuda.runtime" in sys.modules
+    from . import runtime
+
+    return bool(runtime.started())
+
+
+def init() -> None:
+    """Start the GPU now rather than at its first use; raises where there is none."""
+    _gpu(None)
 
 
 def current_device() -> int:
-    """The number of the GPU in use; RuntimeError where there is none."""
+    """The number of the device that "cuda" means; raises where there is no GPU."""
     require()
-    from . import runtime
+    return _chosen[0]
 
-    return runtime.current_device()
+
+def set_device(device: Any) -> None:
+    """Choose the device that "cuda" means; RuntimeError for one that is not there."""
+    _chosen[0] = _gpu(device).index
 
 
 def synchronize(device: Any = None) -> None:
-    """Wait until the GPU has done all that was asked of it; RuntimeError where there is none."""
-    require()
+    """Wait until the GPU has done all that was asked of it; raises where there is none."""
+    _gpu(device).synchronize()
+
+
+def get_device_name(device: Any = None) -> str:
+    """The GPU's name."""
+    return _gpu(device).name
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    """The GPU's compute capability, such as (9, 0)."""
+    return _gpu(device).capability
+
+
+def memory_allocated(device: Any = None) -> int:
+    """Bytes held by numtorch's tensors on the GPU."""
+    return _gpu(device).allocated if is_available() else 0
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that numtorch's tensors have held at once."""
+    return _gpu(device).peak if is_available() else 0
+
+
+def reset_peak_memory_stats(device: Any = None) -> None:
+    """Count the peak from now on."""
+    gpu = _gpu(device)
+    gpu.peak = gpu.allocated
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """(free, total) bytes of the GPU."""
+    return _gpu(device).free()
+
+
+def empty_cache() -> None:
+    """Give memory that no tensor holds back to the system; without a GPU, nothing."""
     from . import runtime
 
-    runtime.synchronize(device)
+    for gpu in runtime.started():
+        gpu.release()
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the random numbers of the GPU; without one, nothing."""
+    """Seed the random numbers used on the GPU (the same stream as on the CPU); without a GPU, nothing."""
     if is_available():
         from .. import random
 
@@ -85,3 +96,26 @@ def manual_seed(seed: int) -> None:
 
 
 manual_seed_all = manual_seed
+
+
+def _gpu(device: Any) -> Any:
+    """The GPU that a device, its number or None (the chosen one) names."""
+    from ..device import device as Device
+    from . import runtime
+
+    require()
+    index = None if device is None else device if isinstance(device, int) else Device(device).index
+    return runtime.gpu(f"cuda:{_chosen[0] if index is None else index}")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OutOfMemoryError":
+        from .backend import OutOfMemoryError
+
+        return OutOfMemoryError
+    raise AttributeError(f"module 'numtorch.cuda' has no attribute {name!r}")
+
+
+__all__ = ["current_device", "device_count", "empty_cache", "get_device_capability", "get_device_name", "init", "is_available",
+           "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "mem_get_info", "memory_allocated",
+           "require", "reset_peak_memory_stats", "set_device", "synchronize"]  # fmt: skip
