@@ -12,6 +12,7 @@ from ..tensor import replaced
 from . import tree
 from .bound import Bound, GuardFailed
 from .check import check
+from .listing import Graph
 from .path import record_path
 from .record import Untraceable
 
@@ -118,6 +119,14 @@ class Traced:
     def paths(self) -> list[Bound]:
         """Everything recorded so far."""
         return [b for kinds in self._kinds.values() for k in kinds for b in k.paths]
+
+    @property
+    def graph(self) -> Graph:
+        """The ops of the newest recording, printable; RuntimeError if nothing was recorded."""
+        found = self.paths()
+        if not found:
+            raise RuntimeError(f"{self.__name__} has recorded nothing yet; call it once with example inputs")
+        return Graph(found[0].path)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or "function" not in self.__dict__:

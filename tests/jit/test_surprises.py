@@ -412,3 +412,13 @@ def test_index_out_of_range_is_found_at_each_replay():
     with pytest.raises(IndexError, match="out of bounds"):
         traced(torch.tensor([1, 4]))
     assert len(traced.paths()) == 1
+
+
+def test_graph_lists_ops_with_shapes_and_lines():
+    def f(x):
+        return (x * 2.0).exp()  # the line that is named
+
+    text = str(jit.trace(f, torch.ones(3, 2)).graph)
+    assert "float32[3, 2]" in text and "mul(input0, 2.0)" in text and "exp(" in text and "test_surprises.py:" in text
+    with pytest.raises(RuntimeError, match="recorded nothing"):
+        _ = jit.trace(f).graph
