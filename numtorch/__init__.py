@@ -240,6 +240,22 @@ from .random import (
 from .shape import Size
 from .tensor import Tensor
 
+# isort: off
+# fmt: off
+from .ops.copies import (
+    alias_copy, as_strided_copy, cartesian_prod, combinations, detach_copy, diagonal_copy, dsplit, expand_copy,
+    hsplit, narrow_copy, permute_copy, select_copy, slice_copy, split_copy, split_with_sizes,
+    split_with_sizes_copy, squeeze_copy, t_copy, transpose_copy, unbind_copy, unfold_copy, unsafe_chunk,
+    unsafe_split, unsafe_split_with_sizes, unsqueeze_copy, view_copy, vsplit,
+)
+from .ops.diagonals import (
+    block_diag, diag, diag_embed, diagflat, diagonal_scatter, select_scatter, slice_scatter, trace, tril_indices,
+    triu_indices,
+)
+from .ops.rearrange import flip, fliplr, flipud, repeat_interleave, roll, rot90, tril, triu
+# fmt: on
+# isort: on
+
 _bind()
 
 __version__ = "0.1.0"

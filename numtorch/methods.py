@@ -8,31 +8,11 @@ from typing import Any
 from . import indexing
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
+from .method_table import ALIASES, ARITHMETIC, CASTS, ELEMENTWISE, IN_PLACE_OPERATORS, PLAIN, TRAILING
 from .ops import arithmetic as A
-from .ops import (
-    compare,
-    copying,
-    extremes,
-    index,
-    inplace,
-    joining,
-    masked,
-    places,
-    random,
-    random_fill,
-    scan,
-    scatter,
-    search,
-    slices,
-    softmax,
-    sort,
-    variance,
-    vector_norm,
-    view,
-)
+from .ops import copying, inplace, view
 from .ops import elementwise as E
 from .ops import matmul as M
-from .ops import reduce as R
 from .ops.pointwise import Elementwise
 from .ops.quick import binary
 from .tensor import Tensor
@@ -277,41 +257,6 @@ def _transposed(name: str) -> property:
     return property(get, doc="Transposed.")
 
 
-VIEWS = """view reshape view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose t movedim expand
-    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter unbind split chunk tensor_split"""
-ARITHMETIC = """add sub mul div floor_divide remainder fmod pow float_power clamp addcmul addcdiv where bitwise_not round positive
-    neg""".split()
-ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_xor logical_not abs sign square reciprocal
-    maximum minimum lerp exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan asinh acosh
-    atanh atan2 hypot erf erfc erfinv sigmoid floor ceil trunc frac bitwise_and bitwise_or bitwise_xor bitwise_left_shift
-    bitwise_right_shift relu""".split()
-
-# Methods that are the functions of a module of ops/ as they are, in-place forms included.
-PLAIN = (
-    (view, VIEWS),
-    (compare, "equal isclose allclose"),
-    (R, "sum mean prod any all count_nonzero logsumexp sum_to_size"),
-    (extremes, "amax amin aminmax argmax argmin max min"),
-    (variance, "var std"),
-    (vector_norm, "norm"),
-    (M, "matmul mm bmm mv dot vdot outer"),
-    (joining, "tile repeat"),
-    (random, "bernoulli multinomial"),
-    (random_fill, "uniform_ normal_ exponential_ bernoulli_ random_ cauchy_ log_normal_ geometric_"),
-    (copying, "clone contiguous copy_ to type_as"),
-    (softmax, "softmax log_softmax"),
-    (scan, "cumsum cumsum_ cumprod cumprod_ logcumsumexp cummax cummin"),
-    (sort, "sort argsort msort topk kthvalue median nanmedian mode"),
-    (search, "unique unique_consecutive"),
-    (index, "gather"),
-    (places, "nonzero argwhere"),
-    (scatter, "scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_"),
-    (slices, """index_select index_add index_add_ index_copy index_copy_ index_fill index_fill_ index_reduce index_reduce_
-        index_put index_put_"""),
-    (masked, """masked_fill masked_fill_ masked_select masked_scatter masked_scatter_ take put put_ take_along_dim"""),
-)  # fmt: skip
-
-
 def bind() -> None:
     """Put all of it on the class; called once by the package."""
     for name, method in _operators().items():
@@ -323,6 +268,9 @@ def bind() -> None:
         bind_method(name, getattr(E, name))
     for name in ("addmm", "addmv", "addr", "baddbmm", "addbmm"):
         bind_method(name, getattr(M, name))
+    for module, names in TRAILING:
+        for name in names.split():
+            bind_method(name, getattr(module, name))
     _bind_arithmetic()
     _bind_conversions()
     for name in ("T", "mT", "H", "mH"):
@@ -335,15 +283,6 @@ def bind() -> None:
         setattr(Tensor, name, getattr(Tensor, target))
         if hasattr(Tensor, target + "_"):
             setattr(Tensor, name + "_", getattr(Tensor, target + "_"))
-
-
-IN_PLACE_OPERATORS = {
-    "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ipow__": "pow_",
-    "__ifloordiv__": "floor_divide_", "__imod__": "remainder_", "__iand__": "bitwise_and_", "__ior__": "bitwise_or_",
-    "__ixor__": "bitwise_xor_", "__ilshift__": "bitwise_left_shift_", "__irshift__": "bitwise_right_shift_",
-}  # fmt: skip
-CASTS = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16",
-         "char": "int8", "byte": "uint8", "bool": "bool"}  # fmt: skip
 
 
 def _bind_arithmetic() -> None:
@@ -386,14 +325,6 @@ def bind_method(name: str, op: Any, inplace_form: bool = True) -> None:
         setattr(Tensor, name, op)
     if inplace_form:
         setattr(Tensor, name + "_", in_place(op, name))
-
-
-ALIASES = {
-    "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg", "absolute": "abs",
-    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "clip": "clamp",
-    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-    "arctan2": "atan2", "fix": "trunc", "swapaxes": "transpose", "swapdims": "transpose", "moveaxis": "movedim",
-}  # fmt: skip
 
 
 __all__ = ["ALIASES", "ARITHMETIC", "ELEMENTWISE", "PLAIN", "bind", "bind_method"]
