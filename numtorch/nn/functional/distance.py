@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numtorch
 
 from ...errors import require_tensor
+from ...ops.constant import table
 from ...ops.elementwise import clamp_min
 from ...tensor import Tensor
 from ._reduction import legacy, reduced
@@ -61,9 +62,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise RuntimeError("pdist only supports non-negative p values")
     n = input.size(0)
     pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    if not pairs:
-        return input.new_zeros(0)
-    first, second = (numtorch.tensor(side, device=input.device) for side in zip(*pairs))
+    first, second = (table([pair[side] for pair in pairs], input._layout.device) for side in (0, 1))
     return (input.index_select(0, first) - input.index_select(0, second)).norm(p, 1)
 
 

@@ -101,7 +101,8 @@ def grid_sample(
         x = (x + 1) * ((size - 1) / 2) if align else ((x + 1) * size - 1) * 0.5
         places.append(x if mode == "bicubic" else _bounded(x, size, padding_mode, align))
     if mode == "nearest":
-        taps = [[(numtorch.round(x), None)] for x in places]
+        # A weight of 1 that depends on the grid gives it the gradient 0, as in PyTorch.
+        taps = [[(numtorch.round(x), x * 0.0 + 1.0 if x.requires_grad else None)] for x in places]
     elif mode == "bilinear":
         taps = [_linear_taps(x) for x in places]
     else:

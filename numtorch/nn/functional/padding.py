@@ -102,7 +102,8 @@ def _replicated(size: int, left: int, right: int) -> list[int]:
 
 
 def _wrapped(size: int, left: int, right: int) -> list[int]:
-    return [i % size for i in range(-left, size + right)]
+    start, n = max(-left, 0), size + min(left, 0) + min(right, 0)  # negative amounts crop first
+    return [start + i % n for i in range(-max(left, 0), n + max(right, 0))]
 
 
 _POSITIONS = {"reflect": _reflected, "replicate": _replicated, "circular": _wrapped}
@@ -121,7 +122,7 @@ def _continued(input: Tensor, dim: int, left: int, right: int, mode: str) -> Ten
             f"Padding value causes wrapping around more than once: padding ({left}, {right}) at dimension"
             f" {dim} of size {size}"
         )
-    if size + left + right < 0 or (mode == "circular" and size + left + right <= 0):
+    if size + left + right < 0 or (mode == "circular" and size + min(left, 0) + min(right, 0) <= 0):
         raise RuntimeError(
             f"{mode} padding ({left}, {right}) leaves nothing of dimension {dim} of size {size}; crop less"
         )

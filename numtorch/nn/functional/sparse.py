@@ -56,8 +56,8 @@ def _wrap_padding(name: str, padding_idx: int | None, rows: int) -> int:
     return padding_idx + rows if padding_idx < 0 else padding_idx
 
 
-def _dense_only(name: str, sparse: bool) -> None:
-    if sparse:
+def _dense_only(name: str, sparse: bool, weight: Tensor) -> None:
+    if sparse and weight.requires_grad and numtorch.is_grad_enabled():
         raise NotImplementedError(
             f"{name}: sparse=True needs sparse gradients, which numtorch does not have; use sparse=False"
         )
@@ -97,7 +97,7 @@ def embedding(
     """
     require_tensor("embedding", "input", input)
     require_tensor("embedding", "weight", weight)
-    _dense_only("embedding", sparse)
+    _dense_only("embedding", sparse, weight)
     padding = _wrap_padding("embedding", padding_idx, weight.size(0))
     if max_norm is not None:
         _renorm_rows(weight, input.reshape(-1), max_norm, norm_type)
@@ -125,7 +125,7 @@ def embedding_bag(
             "Argument order of nn.functional.embedding_bag was changed. Usage `embedding_bag(weight, input,"
             " ...)` is deprecated, and should now be `embedding_bag(input, weight, ...)`."
         )
-    _dense_only("embedding_bag", sparse)
+    _dense_only("embedding_bag", sparse, weight)
     _check_bag(input, offsets, mode, per_sample_weights, scale_grad_by_freq)
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...errors import require_tensor
 from ...tensor import Tensor
 
@@ -30,7 +32,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
             f" upscale_factor, but input.size(-3)={channels} is not divisible by {r * r}"
         )
     c = channels // (r * r)
-    x = input.reshape(-1, c, r, r, height, width).permute(0, 1, 4, 2, 5, 3)
+    x = input.reshape(math.prod(batch), c, r, r, height, width).permute(0, 1, 4, 2, 5, 3)
     return x.reshape(*batch, c, height * r, width * r)
 
 
@@ -52,7 +54,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
                 f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but"
                 f" input.size({position})={size} is not divisible by {r}"
             )
-    x = input.reshape(-1, channels, height // r, r, width // r, r).permute(0, 1, 3, 5, 2, 4)
+    x = input.reshape(math.prod(batch), channels, height // r, r, width // r, r).permute(0, 1, 3, 5, 2, 4)
     return x.reshape(*batch, channels * r * r, height // r, width // r)
 
 
