@@ -36,7 +36,7 @@ from ..simd import (
     vzero,
 )  # fmt: skip
 from .conv import copy_planes
-from .matmul import pack
+from .tiles import pack
 
 
 @cache

@@ -21,96 +21,56 @@ from typing import Any
 
 from ..jit import VL, T, T_ptr, device, i64, kernel, real
 from ..memory import offset, select, split, stack
-from ..simd import (
-    spread,
-    tile_dot,
-    tile_dotn,
-    tile_fma,
-    tile_load,
-    tile_max,
-    tile_splat,
-    tile_store,
-    tile_sums,
-    tile_turned,
-    tile_zero,
-    vadd,
-    vfma,
-    vload,
-    vloadn,
-    vmaxn,
-    vmul,
-    vsplat,
-    vstore,
-    vstoren,
-)  # fmt: skip
+from ..simd import spread, tile_dot, tile_dotn, tile_sums, tile_zero
 from ..target import target
 from . import tiles
 from .plan import LOWEST, Launch, slots
-
-READ, BIAS = 1, 2  # flags of finish()
-
-
-@device
-def finish(c, ldc, m, n, vectors, acc, alpha, beta, bias, brs, bcs, low, flags):
-    """C[:m, :n] = max(alpha acc + beta C + bias, low) for a tile whose sums are in `acc`, `vectors` vectors a row.
-
-    `flags & READ`: C is read; `flags & BIAS`: bias[i * brs + j * bcs] is added, bcs is 0 or 1.
-    """
-    al, be, lo = vsplat(alpha), vsplat(beta), vsplat(low)
-    for i in range(m):
-        for j in range(vectors):
-            left = n - j * VL
-            if left > 0:
-                at = i * ldc + j * VL
-                v = vmul(vload(acc, (i * vectors + j) * VL), al)
-                if flags & 1 != 0:
-                    v = vfma(vloadn(c, at, left), be, v)
-                if flags & 2 != 0:
-                    if bcs == 0:
-                        v = vadd(v, vsplat(bias[i * brs]))
-                    else:
-                        v = vadd(v, vloadn(bias, i * brs + j * VL, left))
-                v = vmaxn(v, lo)
-                if left >= VL:
-                    vstore(c, at, v)
-                else:
-                    vstoren(c, at, v, left)
+from .tiles import BIAS, READ, finish, pack
 
 
-@device
-def pack(to, pitch, panel, source, row_step, col_step, rows, cols):
-    """to[i * pitch + j] = source[i * row_step + j * col_step] for a rows x cols matrix, fast where one step is 1.
+@cache
+def block_product(rows: int, vectors: int) -> Any:
+    """Device function: the blocks `mb` to `mb + run` of rows of one C times its columns `j0` to `j1`, over all of k."""
+    panel_product = tiles.panel_product(rows, vectors)
 
-    With col_step 1 more than `pitch` columns go to panels of `pitch` columns, `panel` elements apart. Spoils the rest of
-    the lines up to `pitch`, and up to VL - 1 lines behind the last.
-    """
-    if col_step == 1:
-        for i in range(rows):
-            for q in range((cols + pitch - 1) // pitch):
-                line, left = offset(to, q * panel + i * pitch), cols - q * pitch
-                first = i * row_step + q * pitch
-                for p in range((min(left, pitch) + VL - 1) // VL):
-                    if p * VL + VL <= left:
-                        vstore(line, p * VL, vload(source, first + p * VL))
-                    else:
-                        vstore(line, p * VL, vloadn(source, first + p * VL, left - p * VL))
-    elif row_step == 1:
-        for p in range((cols + VL - 1) // VL):
-            lines = spread(offset(source, p * VL * col_step), col_step, cols - p * VL, VL)
-            for q in range((rows + VL - 1) // VL):
-                square = spread(offset(to, q * VL * pitch + p * VL), 0, 1, 1)
-                tile_store(square, pitch, tile_turned(lines, q * VL, rows - q * VL))
-    else:
-        for i in range(rows):
-            for j in range(cols):
-                to[i * pitch + j] = source[i * row_step + j * col_step]
+    @device
+    def multiply(
+        c, a, b, bias, panels, acc, M, K, ldc, ars, aks, bks, bns, brs, bcs, alpha, beta, low, flags, plain, mb, run, MB, j0, j1,
+        KC, copy_a, pack_b, kept,
+    ):  # fmt: skip
+        width = vectors * VL
+        together = select(bns == 1, min(kept, 8), 1)  # panels packed in one pass over the rows of B
+        copied = offset(panels, kept * KC * width + 16 * width)
+        for step in range(max(1, (K + KC - 1) // KC)):
+            k0 = step * KC
+            kc, lower = min(KC, K - k0), select(k0 + KC >= K, low, T(LOWEST))
+            does, factor = select(k0 == 0, flags, READ), select(k0 == 0, beta, T(1))
+            for block in range(mb, mb + run):
+                i0, i1 = block * MB, min(M, block * MB + MB)
+                at, ar, ak = offset(a, i0 * ars + k0 * aks), ars, aks
+                if copy_a != 0:
+                    pack(copied, KC + 16, 0, at, ars, aks, i1 - i0, kc)
+                    at, ar, ak = copied, KC + 16, 1
+                for p in range((j1 - j0 + width - 1) // width):
+                    j = j0 + p * width
+                    n, panel, bk = min(width, j1 - j), offset(b, k0 * bks + j), bks
+                    if pack_b != 0 or n < width:
+                        panel, bk = offset(panels, p % kept * KC * width), width
+                        if block == mb and (p % together == 0 or pack_b == 0):
+                            ahead = min(j1 - j, width * together)
+                            pack(panel, width, KC * width, offset(b, k0 * bks + j * bns), bks, bns, kc, ahead)
+                    panel_product(
+                        offset(c, i0 * ldc + j), ldc, i1 - i0, n, at, ar, ak, panel, bk, kc, offset(bias, i0 * brs + j * bcs),
+                        brs, bcs, alpha, factor, lower, does, plain, select(k0 > 0, READ, plain - 1), acc,
+                    )  # fmt: skip
+
+    return multiply
 
 
 @cache
 def gemm(rows: int, vectors: int) -> Any:
     """The outer-form kernel with tiles of `rows` x `vectors` vectors, and half as many rows for a remainder."""
-    half = (rows + 1) // 2
-    room = rows * vectors * 16  # lanes are at most 16
+    multiply, room = block_product(rows, vectors), rows * vectors * 16  # lanes are at most 16
 
     @kernel
     def gemm_outer(
@@ -124,89 +84,21 @@ def gemm(rows: int, vectors: int) -> Any:
         A unit is a block of MB x NB of one C; up to `most` of them side by side share the packed A. `kept` B panels stay in
         scratch for the other blocks of rows.
         """
-        width = vectors * VL
-        together = select(bns == 1, min(kept, 8), 1)  # panels packed in one pass over the rows of B
-        acc = stack(room, T)
-        sums = spread(acc, VL, vectors, vectors)
-        panels = offset(scratch, chunk * chunk_words)
-        copied = offset(panels, kept * KC * width + 16 * width)
+        acc, panels = stack(room, T), offset(scratch, chunk * chunk_words)
         mblocks, nblocks = (M + MB - 1) // MB, (N + NB - 1) // NB
         unit, end = split(batch * mblocks * nblocks, chunk, nchunks)
         while unit < end:
-            mb = unit % mblocks
-            nb = unit // mblocks % nblocks
-            t = unit // mblocks // nblocks
+            mb, nb, t = unit % mblocks, unit // mblocks % nblocks, unit // mblocks // nblocks
             run, wide = min(mblocks - mb, end - unit), 1
             if run == mblocks:  # whole columns of blocks: as many at once as scratch can keep
                 wide = max(1, min((end - unit) // mblocks, min(nblocks - nb, most)))
             unit += run * wide
             ap = offset(a, t // inner * abs0 + t % inner * abs1)
             bp = offset(b, t // inner * bbs0 + t % inner * bbs1)
-            cp = offset(c, t * cbs)
-            i_end, j_end = min(M, (mb + run) * MB), min(N, (nb + wide) * NB)
-            k0 = 0
-            while True:
-                kc = min(KC, K - k0)
-                lower = low if k0 + kc >= K else T(LOWEST)
-                does = flags if k0 == 0 else READ
-                factor = beta if k0 == 0 else T(1)
-                for block in range(mb, mb + run):
-                    i0 = block * MB
-                    i1 = min(i_end, i0 + MB)
-                    ablock, ar, ak = offset(ap, i0 * ars + k0 * aks), ars, aks
-                    if copy_a != 0:
-                        pack(copied, KC + 16, 0, ablock, ars, aks, i1 - i0, kc)
-                        ablock, ar, ak = copied, KC + 16, 1
-                    for p in range((j_end - nb * NB + width - 1) // width):
-                        j = nb * NB + p * width
-                        n = min(width, j_end - j)
-                        panel, bk = offset(bp, k0 * bks + j), bks
-                        if pack_b != 0 or n < width:
-                            panel, bk = offset(panels, p % kept * KC * width), width
-                            if block == mb and (p % together == 0 or pack_b == 0):
-                                ahead = min(j_end - j, width * together)
-                                pack(panel, width, KC * width, offset(bp, k0 * bks + j * bns), bks, bns, kc, ahead)
-                        for q in range((i1 - i0 + rows - 1) // rows):
-                            i = i0 + q * rows
-                            m = min(rows, i1 - i)
-                            ct, at = offset(cp, i * ldc + j), offset(ablock, (i - i0) * ar)
-                            vs = spread(panel, VL, vectors, vectors)
-                            fast = plain != 0 and m == rows and n == width
-                            begin = 0
-                            if fast:
-                                begin = select(k0 > 0, READ, plain - 1)
-                            ka, kb = 0, 0
-                            if m > half or half == rows:
-                                xs = spread(at, ar, m, rows)
-                                tile = tile_zero(T, rows, vectors)
-                                if begin == READ:
-                                    tile = tile_load(spread(ct, VL, vectors, vectors), ldc, rows)
-                                elif begin == 2:
-                                    tile = tile_load(spread(offset(bias, j), VL, vectors, vectors), 0, rows)
-                                elif begin == 3:
-                                    tile = tile_splat(offset(bias, i), 1, m, rows, vectors)
-                                for _ in range(kc):
-                                    tile = tile_fma(tile, xs, ka, vs, kb)
-                                    ka += ak
-                                    kb += bk
-                                if fast:
-                                    tile_store(spread(ct, VL, vectors, vectors), ldc, tile_max(tile, lower))
-                                else:
-                                    tile_store(sums, width, tile)
-                            else:
-                                ys = spread(at, ar, m, half)
-                                small = tile_zero(T, half, vectors)
-                                for _ in range(kc):
-                                    small = tile_fma(small, ys, ka, vs, kb)
-                                    ka += ak
-                                    kb += bk
-                                tile_store(sums, width, small)
-                            if not fast:
-                                bt = offset(bias, i * brs + j * bcs)
-                                finish(ct, ldc, m, n, vectors, acc, alpha, factor, bt, brs, bcs, lower, does)
-                k0 += kc
-                if k0 >= K:
-                    break
+            multiply(
+                offset(c, t * cbs), ap, bp, bias, panels, acc, M, K, ldc, ars, aks, bks, bns, brs, bcs, alpha, beta, low, flags,
+                plain, mb, run, MB, nb * NB, min(N, (nb + wide) * NB), KC, copy_a, pack_b, kept,
+            )  # fmt: skip
 
     return gemm_outer
 
@@ -322,6 +214,15 @@ def matmul_plan(
         rows, cols = tiles.shape("dotrow" if M == 1 else "dot", T)
         words = (M, N, K, ldc, a[0], b[1], *matrices, *numbers)
         return Launch(gemm_dot(rows, cols), T, names[:4], words, max(1, count * -(-N // cols)), 0, cost)
+    return _outer_plan(M, N, K, a, b, T, names, ldc, matrices, numbers, cost)
+
+
+def _outer_plan(
+    M: int, N: int, K: int, a: tuple[int, int], b: tuple[int, int], T: str, names: tuple[str, ...], ldc: int,
+    matrices: tuple[int, ...], numbers: tuple[float, ...], cost: int,
+) -> Launch:  # fmt: skip
+    """The launch of gemm_outer: what is packed, and in which blocks."""
+    lanes, count, (alpha, beta, _, flags), (brs, bcs) = target().lanes(T), matrices[0], numbers, matrices[-2:]
     rows, vectors = tiles.shape("row" if M == 1 else "outer", T)
     width, itemsize = vectors * lanes, target().vector_bytes // lanes
     mb, nb, kc = _blocks(M, N, K, count, rows, width, itemsize)
