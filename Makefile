@@ -6,6 +6,7 @@ PY := $(BIN)/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/stamps
 SHARED ?= ../shared
+JOBS ?= auto
 PYTEST_ARGS ?=
 
 .PHONY: help demo test test-cuda oracle lint typecheck stubs bench bench-fast conformance dist notebooks warmup clean
@@ -18,13 +19,13 @@ demo: $(STAMP)/demo  ## Train, trace, debug and save a small network on real dig
 	$(PY) -m numtorch.demo
 
 test: $(STAMP)/test  ## All tests that need neither PyTorch nor a GPU
-	$(PY) -m pytest -m "not oracle and not gpu and not cuda_compile" $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "not oracle and not gpu and not cuda_compile" $(PYTEST_ARGS)
 
 test-cuda: $(STAMP)/test $(STAMP)/cuda  ## CUDA kernels compiled for sm_80 and sm_90 (no GPU needed), and run where there is one
 	$(PY) -m pytest -m "cuda_compile or gpu" $(PYTEST_ARGS)
 
 oracle: $(STAMP)/test $(STAMP)/oracle  ## Tests against PyTorch
-	$(PY) -m pytest -m "oracle" $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "oracle" $(PYTEST_ARGS)
 
 conformance: $(STAMP)/oracle  ## PyTorch's own test databases; fails if a name in tests/conformance regresses
 	$(PY) tests/conformance/check.py --shared $(SHARED)
