@@ -133,69 +133,71 @@ def pack_weight(
 
 
 @cache
+def correlate_groups(rows: int, vectors: int) -> Any:
+    """Device function: the correlation of the planes in scratch with the taps, for all groups of pixels and rows of weights."""
+
+    @device
+    def correlate(out, ldc, M, step, weight, wm, wt, bias, planes, table, head, inner, flags, low, acc):
+        taps, ranges, places = offset(table, head[0]), offset(table, head[1]), offset(table, head[2])
+        groups, room, tiles = head[3], head[4], (M + rows - 1) // rows
+        for t in range(groups * tiles):
+            g, q = t // tiles, t % tiles
+            if inner == 0:
+                g, q = t % groups, t // groups
+            m, ot, bt = min(rows, M - q * rows), offset(out, q * rows * ldc), offset(bias, q * rows)
+            vs = spread_at(planes, places, g * vectors, vectors)
+            ws = spread(offset(weight, q * wt), wm, m, rows)
+            tile = tile_zero(T, rows, vectors)
+            if flags == 2:
+                tile = tile_splat(bt, 1, m, rows, vectors)
+            for k in range(ranges[3 * g], ranges[3 * g + 1]):
+                tile = tile_fma(tile, ws, taps[2 * k], vs, taps[2 * k + 1])
+            if ranges[3 * g + 2] != 0 and m == rows:
+                tile_store(spread_at(ot, places, room + g * vectors, vectors), ldc, tile_max(tile, low))
+            else:
+                tile_store(spread(acc, VL, vectors, vectors), vectors * VL, tile)
+                finish_pixels(ot, ldc, m, vectors, acc, offset(places, g * vectors), room, step, bt, low, flags)
+
+    return correlate
+
+
+@cache
 def taps_kernel(rows: int, vectors: int) -> Any:
     """The kernel of forward and input gradient with tiles of `rows` x `vectors` vectors."""
-    acc_room = rows * vectors * 16  # lanes are at most 16
+    correlate, acc_room = correlate_groups(rows, vectors), rows * vectors * 16  # lanes are at most 16
 
     @kernel
     def conv_taps(
         out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, table: i64_ptr, scratch: T_ptr,
-        units: i64, IB: i64, G: i64, M: i64, Q: i64, wm: i64, wt: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64, OW: i64,
-        zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64, xstep: i64, xshift: i64, fy: i64, fx: i64,
+        units: i64, IB: i64, G: i64, M: i64, Q: i64, wm: i64, wt: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64,
+        OW: i64, zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64, xstep: i64, xshift: i64, fy: i64, fx: i64,
         sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64, height: i64, pitch: i64, inner: i64,
         flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); a unit is a band of one depth of IB images; `table` is described at conv_tables.correlation_table.
+        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); a unit is a band of one depth of IB images.
 
-        The weight has strides wm between rows, wt between tiles of rows and wg between groups.
-        `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a larger or smaller weight.
+        `table` is described at conv_tables.correlation_table. The weight has strides wm between rows, wt between tiles of
+        rows and wg between groups. `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a
+        smaller or larger weight.
         """
-        acc = stack(acc_room, T)
-        sums = spread(acc, VL, vectors, vectors)
-        planes = offset(scratch, chunk * chunk_words)
-        ldc, tiles = OD * OH * OW, (M + rows - 1) // rows
+        acc, planes = stack(acc_room, T), offset(scratch, chunk * chunk_words)
         lo, hi = split(units, chunk, nchunks)
         for unit in range(lo, hi):
             xb, yb = unit % xblocks, unit // xblocks % ybands
             oz, ng = unit // (xblocks * ybands) % OD, unit // (xblocks * ybands * OD)
-            wp, bp = offset(weight, ng % G * wg), offset(bias, ng % G * M)
-            head = offset(table, oz % zphases * 2)
+            g, n, head = ng % G, ng // G * IB, offset(table, oz % zphases * 2)
             for i in range(IB):
-                source = ((ng // G * IB + i) * G + ng % G) * Q * ID * IH * IW
                 copy_planes(
-                    offset(planes, i * Q * head[1] * fy * fx * height * pitch), offset(x, source), Q, head[1],
-                    oz // zphases * zscale + head[0], zstep, ID, IH, IW, fy, fx, height, ystep, ystep * yb * YB - yshift,
-                    pitch, xstep, xstep * xb * XB - xshift,
+                    offset(planes, i * Q * head[1] * fy * fx * height * pitch), offset(x, ((n + i) * G + g) * Q * ID * IH * IW),
+                    Q, head[1], oz // zphases * zscale + head[0], zstep, ID, IH, IW, fy, fx, height, ystep,
+                    ystep * yb * YB - yshift, pitch, xstep, xstep * xb * XB - xshift,
                 )  # fmt: skip
-            first = ((ng // G * IB * G + ng % G) * M * OD + oz) * OH * OW + yb * YB * sy * OW + xb * XB * sx
+            first = ((n * G + g) * M * OD + oz) * OH * OW + yb * YB * sy * OW + xb * XB * sx
             for phase in range(sy * sx):
                 case = ((oz % zphases * sy * sx + phase) * ybands + yb) * xblocks + xb
-                head = offset(table, zphases * 2 + case * 5)
-                taps, ranges, places, groups, room = (
-                    offset(table, head[0]), offset(table, head[1]), offset(table, head[2]), head[3], head[4],
+                correlate(
+                    offset(out, first + phase // sx * OW + phase % sx), OD * OH * OW, M, sx, offset(weight, g * wg), wm, wt,
+                    offset(bias, g * M), planes, table, offset(table, zphases * 2 + case * 5), inner, flags, low, acc,
                 )  # fmt: skip
-                op = offset(out, first + phase // sx * OW + phase % sx)
-                for t in range(groups * tiles):
-                    g, q = t // tiles, t % tiles
-                    if inner == 0:
-                        g, q = t % groups, t // groups
-                    vs = spread_at(planes, places, g * vectors, vectors)
-                    i = q * rows
-                    m = min(rows, M - i)
-                    ws = spread(offset(wp, q * wt), wm, m, rows)
-                    tile = tile_zero(T, rows, vectors)
-                    if flags == 2:
-                        tile = tile_splat(offset(bp, i), 1, m, rows, vectors)
-                    for k in range(ranges[3 * g], ranges[3 * g + 1]):
-                        tile = tile_fma(tile, ws, taps[2 * k], vs, taps[2 * k + 1])
-                    if ranges[3 * g + 2] != 0 and m == rows:
-                        os = spread_at(offset(op, i * ldc), places, room + g * vectors, vectors)
-                        tile_store(os, ldc, tile_max(tile, low))
-                    else:
-                        tile_store(sums, vectors * VL, tile)
-                        finish_pixels(
-                            offset(op, i * ldc), ldc, m, vectors, acc, offset(places, g * vectors), room, sx,
-                            offset(bp, i), low, flags,
-                        )  # fmt: skip
 
     return conv_taps

@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ..jit import VL, T, T_ptr, i64, i64_ptr, kernel
+from ..jit import VL, T, T_ptr, device, i64, i64_ptr, kernel
 from ..memory import offset, select, split, stack
 from ..simd import (
     shifted,
@@ -40,8 +40,39 @@ from .tiles import pack
 
 
 @cache
+def multiply_pixels(rows: int, vectors: int) -> Any:
+    """Device function: add planes x turned dy over `count` pixels to the partial result (or start it, if `first`)."""
+
+    @device
+    def multiply(result, block_rows, block_cols, planes, table, places, turned, panel, panels, count, first):
+        for t in range(panels * (block_rows // rows)):
+            p, q = t // (block_rows // rows), t % (block_rows // rows)
+            vs = spread(offset(turned, p * panel), VL, vectors, vectors)
+            os = spread(offset(result, q * rows * block_cols + p * vectors * VL), VL, vectors, vectors)
+            ws, tile = spread_at(planes, table, q * rows, rows), tile_zero(T, rows, vectors)
+            if not first:
+                tile = tile_load(os, block_cols, rows)
+            for k in range(count):
+                tile = tile_fma(tile, ws, places[k], vs, k * vectors * VL)
+            tile_store(os, block_cols, tile)
+
+    return multiply
+
+
+@device
+def turn_pixels(turned, panel, width, dy, area, line, M, ny, nx, one):
+    """Panels of pixels x output channels from dy[m, y, x]; rows of pixels that follow each other are one."""
+    lines, length = select(nx == line, one, ny), select(nx == line, ny * nx, nx)
+    for t in range((M + width - 1) // width * lines):
+        p, y = t // lines, t % lines
+        source = offset(dy, p * width * area + y * line)
+        pack(offset(turned, p * panel + y * nx * width), width, area, source, one, area, length, min(width, M - p * width))
+
+
+@cache
 def partials_kernel(rows: int, vectors: int) -> Any:
     """The kernel of the partial weight gradients with tiles of `rows` x `vectors` vectors."""
+    multiply = multiply_pixels(rows, vectors)
 
     @kernel
     def weight_partials(
@@ -56,16 +87,13 @@ def partials_kernel(rows: int, vectors: int) -> Any:
         partial: (blocks, G, channel blocks, block_rows, block_cols). The table is made by conv_tables.weight_table;
         `one` is 1, at run time so that copy_planes is not compiled once more for a constant.
         """
-        width = vectors * VL
+        width, area = vectors * VL, OD * OH * OW
         panel = (IB * YB * XB + VL) * width  # pack spoils up to VL - 1 lines behind the pixels
-        pixels, area = offset(table, block_rows), OD * OH * OW
         planes = offset(scratch, chunk * chunk_words)
         turned = offset(planes, IB * CB * KD * height * pitch + VL)
         lo, hi = split(blocks * G * cblocks, chunk, nchunks)
         for unit in range(lo, hi):
             c0, g = unit % cblocks * CB, unit // cblocks % G
-            channels = min(CB, Q - c0)
-            result = offset(partial, unit * block_rows * block_cols)
             begin, end = split(steps, unit // (cblocks * G), blocks)
             for step in range(begin, end):
                 x0, y0 = step % xblocks * XB, step // xblocks % ybands * YB
@@ -74,28 +102,16 @@ def partials_kernel(rows: int, vectors: int) -> Any:
                 for i in range(ni):
                     ng = (n0 + i) * G + g
                     copy_planes(
-                        offset(planes, i * CB * KD * height * pitch), offset(x, (ng * Q + c0) * ID * IH * IW), channels, KD,
-                        oz * SD - PD, LD, ID, IH, IW, one, one, height, one, y0 * SH - PH, pitch, one, x0 * SW - PW,
+                        offset(planes, i * CB * KD * height * pitch), offset(x, (ng * Q + c0) * ID * IH * IW), min(CB, Q - c0),
+                        KD, oz * SD - PD, LD, ID, IH, IW, one, one, height, one, y0 * SH - PH, pitch, one, x0 * SW - PW,
                     )  # fmt: skip
-                    # dy turned: pixels x output channels, in panels; rows of pixels that follow each other are one
-                    lines, length = select(nx == OW, one, ny), select(nx == OW, ny * nx, nx)
-                    for t in range((M + width - 1) // width * lines):
-                        p, y = t // lines, t % lines
-                        source = offset(dy, (ng * M + p * width) * area + (oz * OH + y0 + y) * OW + x0)
-                        to = offset(turned, p * panel + (i * ny * nx + y * nx) * width)
-                        pack(to, width, area, source, one, area, length, min(width, M - p * width))
-                places = offset(pixels, x0 // max(OW - XB, 1) * IB * YB * XB)
-                for p in range((M + width - 1) // width):
-                    vs = spread(offset(turned, p * panel), VL, vectors, vectors)
-                    for q in range(block_rows // rows):
-                        os = spread(offset(result, q * rows * block_cols + p * width), VL, vectors, vectors)
-                        ws = spread_at(planes, table, q * rows, rows)
-                        tile = tile_zero(T, rows, vectors)
-                        if step > begin:
-                            tile = tile_load(os, block_cols, rows)
-                        for k in range(ni * ny * nx):
-                            tile = tile_fma(tile, ws, places[k], vs, k * width)
-                        tile_store(os, block_cols, tile)
+                    source = offset(dy, ng * M * area + (oz * OH + y0) * OW + x0)
+                    turn_pixels(offset(turned, i * ny * nx * width), panel, width, source, area, OW, M, ny, nx, one)
+                places = offset(table, block_rows + x0 // max(OW - XB, 1) * IB * YB * XB)
+                multiply(
+                    offset(partial, unit * block_rows * block_cols), block_rows, block_cols, planes, table, places, turned, panel,
+                    (M + width - 1) // width, ni * ny * nx, step == begin,
+                )  # fmt: skip
 
     return weight_partials
 
