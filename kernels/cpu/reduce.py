@@ -158,7 +158,8 @@ def bind(function, name: str, **bound) -> FunctionType:
     """A copy, called `name`, of a module-level function that sees `bound` in place of its globals."""
     code = function.__code__.replace(co_name=name, co_qualname=name)
     copy = FunctionType(code, {**function.__globals__, **bound}, name, function.__defaults__)
-    copy.__annotations__, copy.__doc__, copy.__module__ = function.__annotations__, function.__doc__, __name__
+    copy.__annotations__, copy.__doc__ = function.__annotations__, function.__doc__
+    copy.__module__ = function.__module__
     return copy
 
 

@@ -186,13 +186,18 @@ def _loops(name: str, **names) -> tuple[object, object]:
     return rows, kernel(grid=cols_grid, threads=THREADS)(bound(cols_kernel, f"{name}_cols", **names))
 
 
-def reduction(name: str, init, step, combine, finish=keep) -> Reduction:
-    """Kernels of a reduction given as four @device functions (see cpu/reduce.py)."""
+def reduction(name: str, init, step, combine, finish=keep, part=None, merge=True) -> Reduction:
+    """Kernels of a reduction given as four @device functions (see cpu/reduce.py, also for part and merge)."""
     names = {"init": init, "step": step, "combine": combine, "finish": finish}
     complete = _loops(name, **names)
-    part = complete if finish is keep else _loops(f"{name}_part", **{**names, "finish": keep})
+    if part is not None:
+        partial = part[1:3]
+    else:
+        partial = complete if finish is keep else _loops(f"{name}_part", **{**names, "finish": keep})
+    if not merge:
+        return Reduction(name, *complete, *partial, *complete)
     again = _device(cpu.merge_step, f"{name}_merge_step", combine=combine)
-    return Reduction(name, *complete, *part, *_loops(f"{name}_merge", **{**names, "step": again}))
+    return Reduction(name, *complete, *partial, *_loops(f"{name}_merge", **{**names, "step": again}))
 
 
 @device
@@ -200,16 +205,16 @@ def root_of_order(acc, a):
     return power(acc, S(1) / S(a))  # in S: the CPU divides in float64
 
 
-SUM = reduction("sum", init, step, combine)
-MEAN = reduction("mean", init, step, combine, cpu.divide)
-PROD = reduction("prod", cpu.one, cpu.times, cpu.product)
-MAX = reduction("max", cpu.lowest, cpu.take_larger, cpu.larger)
-MIN = reduction("min", cpu.highest, cpu.take_smaller, cpu.smaller)
-ANY = reduction("any", init, cpu.or_nonzero, cpu.either)
-ALL = reduction("all", cpu.one, cpu.and_nonzero, cpu.both)
+SUM = reduction("sum", init, step, combine, merge=False)
+MEAN = reduction("mean", init, step, combine, cpu.divide, part=SUM, merge=False)
+PROD = reduction("prod", cpu.one, cpu.times, cpu.product, merge=False)
+MAX = reduction("max", cpu.lowest, cpu.take_larger, cpu.larger, merge=False)
+MIN = reduction("min", cpu.highest, cpu.take_smaller, cpu.smaller, merge=False)
+ANY = reduction("any", init, cpu.or_nonzero, cpu.either, merge=False)
+ALL = reduction("all", cpu.one, cpu.and_nonzero, cpu.both, merge=False)
 COUNT_NONZERO = reduction("count_nonzero", init, cpu.add_one_if_nonzero, combine)
-NORM_ONE = reduction("norm_one", init, cpu.add_absolute, combine)
+NORM_ONE = reduction("norm_one", init, cpu.add_absolute, combine, merge=False)
 NORM_TWO = reduction("norm_two", init, cpu.add_square, combine, cpu.root)
 NORM_POWER = reduction("norm_power", init, cpu.add_power, combine, root_of_order)
-NORM_MAX = reduction("norm_max", init, cpu.take_larger_absolute, cpu.larger)
-NORM_MIN = reduction("norm_min", cpu.highest, cpu.take_smaller_absolute, cpu.smaller)
+NORM_MAX = reduction("norm_max", init, cpu.take_larger_absolute, cpu.larger, merge=False)
+NORM_MIN = reduction("norm_min", cpu.highest, cpu.take_smaller_absolute, cpu.smaller, merge=False)

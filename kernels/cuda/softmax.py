@@ -1,17 +1,20 @@
-"""Softmax and log-softmax over the middle axis of a contiguous (outer, n, inner) array, and their gradients.
+"""Softmax, log-softmax (with gradients) and logsumexp over the middle axis of contiguous (outer, n, inner).
 
 The CUDA twin of cpu/softmax.py; who works on what is said in rows.py.
 """
 
 from math import inf
 
-from numpy import int32
+from numpy import int32, int64
 
+from ..cpu.softmax import finite
 from ..jit import T, T_ptr, device, i64
+from ..loops import quotient
 from ..memory import offset, stack
 from ..scalar import exp, log
-from .gpu import shared, thread
-from .launch import kernel
+from .gpu import block, shared, thread
+from .index import element
+from .launch import ceil_div, kernel
 from .rows import (
     HELD,
     MEDIUM,
@@ -257,3 +260,82 @@ def log_softmax_backward_cols(dx: T_ptr, g: T_ptr, y: T_ptr, outer: i64, n: i64,
         i = base + r * inner
         dx[i] = g[i] - exp(y[i]) * total
         r += step
+
+
+# ---------------------------------------------------------------- logsumexp
+this_block = block  # kernels call a parameter `block` as well
+
+
+@device
+def write_logsum(y, at, step, m, total, final):
+    """log of the sum, or the pair (largest, sum) `step` apart."""
+    if final != 0:
+        y[at] = m + log(total)
+    else:
+        y[at] = m
+        y[at + step] = total
+
+
+@kernel(grid=lambda outer, blocks: outer * blocks, threads=THREADS)
+def logsumexp_rows(y: T_ptr, x: T_ptr, outer: i64, n: i64, block: i64, blocks: i64, final: i64):
+    """y[outer] = log(sum(exp(x[outer, n]))); if not `final` pairs (max, sum) y[outer, blocks, 2]."""
+    room, unit = shared(32, T), int64(this_block())
+    row = quotient(unit, blocks)
+    start = (unit - row * blocks) * block
+    end = min(n, start + block)
+    p, i, m = offset(x, row * n), start + thread(), T(-inf)
+    while i < end:
+        m = higher(m, p[i])
+        i += THREADS
+    m = block_max(m, room)
+    m = finite(m) if end > start else T(-inf)
+    total, i = T(0), start + thread()
+    while i < end:
+        total += exp(p[i] - m)
+        i += THREADS
+    total = block_sum(total, room)
+    if thread() == 0:
+        write_logsum(y, unit if final != 0 else 2 * unit, 1, m, total, final)
+
+
+def blocks_grid(outer: int, inner: int, blocks: int) -> int:
+    """A block for each tile of columns of each block of rows."""
+    return columns_grid(outer * blocks, inner)
+
+
+@kernel(grid=blocks_grid, threads=THREADS)
+def logsumexp_cols(y: T_ptr, x: T_ptr, outer: i64, n: i64, inner: i64, block: i64, blocks: i64, final: i64):
+    """y[outer, inner], or pairs y[outer, blocks, 2, inner]."""
+    room = shared(THREADS, T)
+    part, column, line, step, wide = column_of(inner)
+    row, inside = quotient(part, blocks), column < inner
+    start = (part - row * blocks) * block
+    end = min(n, start + block)
+    p, r, m = offset(x, row * n * inner + column), start + line, T(-inf)
+    while r < end and inside:
+        m = higher(m, p[r * inner])
+        r += step
+    m = column_max(m, room, wide)
+    m = finite(m) if end > start else T(-inf)
+    total, r = T(0), start + line
+    while r < end and inside:
+        total += exp(p[r * inner] - m)
+        r += step
+    total = column_sum(total, room, wide)
+    if line == 0 and inside:
+        write_logsum(y, (part if final != 0 else 2 * part) * inner + column, inner, m, total, final)
+
+
+@kernel(grid=lambda outer, inner: ceil_div(outer * inner, THREADS), threads=THREADS)
+def logsumexp_merge(y: T_ptr, part: T_ptr, outer: i64, blocks: i64, inner: i64):
+    """y[outer, inner] from pairs part[outer, blocks, 2, inner]."""
+    unit = element()
+    if unit < outer * inner:
+        o = quotient(unit, inner)
+        p = offset(part, o * blocks * 2 * inner + unit - o * inner)
+        m, total = p[0], T(0)
+        for b in range(1, blocks):
+            m = higher(m, p[2 * b * inner])
+        for b in range(blocks):
+            total += p[(2 * b + 1) * inner] * exp(p[2 * b * inner] - m)
+        y[unit] = m + log(total)

@@ -93,7 +93,7 @@ def _(outputs: Any, x: Tensor, w: Tensor, bias: Tensor | None, **attrs: Any) -> 
         return []
     x, w = x.detach().contiguous(), w.detach().contiguous()
     geometry = _geometry(x._layout.shape, w._layout.shape, attrs)
-    plan = planner("forward_plan", "conv_plan")(geometry, x.dtype.kind, bias=bias is not None)
+    plan = planner("forward_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind, bias=bias is not None)
     return _launches(plan, out=outputs[0], weight=w, x=x, bias=_pointer(bias))
 
 
@@ -119,7 +119,7 @@ def _(outputs: Any, y: Tensor, w: Tensor, bias: Tensor | None, size: Sizes, **at
         return []
     y, w = y.detach().contiguous(), w.detach().contiguous()
     geometry = _geometry(outputs[0]._layout.shape, w._layout.shape, attrs)
-    plan = planner("input_grad_plan", "conv_plan")(geometry, y.dtype.kind, bias=bias is not None)
+    plan = planner("input_grad_plan", "conv_plan", y._layout.device)(geometry, y.dtype.kind, bias=bias is not None)
     return _launches(plan, out=outputs[0], weight=w, x=y, bias=_pointer(bias))
 
 
@@ -146,7 +146,7 @@ def _(outputs: Any, x: Tensor, y: Tensor, kernel: Sizes, **attrs: Any) -> list[L
         return []
     x, y = x.detach().contiguous(), y.detach().contiguous()
     geometry = _geometry(x._layout.shape, outputs[0]._layout.shape, attrs)
-    plan = planner("weight_grad_plan", "conv_plan")(geometry, x.dtype.kind)
+    plan = planner("weight_grad_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind)
     return _launches(plan, dw=outputs[0], x=x, dy=y)
 
 
@@ -166,7 +166,7 @@ def conv_bias(y: Tensor) -> Layout:
 @conv_bias.plan
 def _(outputs: Any, y: Tensor) -> list[Launch]:
     n, channels, *size = y._layout.shape
-    plan = planner("bias_grad_plan", "conv_plan")(n, channels, math.prod(size), y.dtype.kind)
+    plan = planner("bias_grad_plan", "conv_plan", y._layout.device)(n, channels, math.prod(size), y.dtype.kind)
     return _launches(plan, db=outputs[0], dy=y.detach().contiguous())
 
 

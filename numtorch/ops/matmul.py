@@ -80,7 +80,7 @@ def _(outputs: Any, a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = Fals
     has_bias = (0, bias._layout.strides[-1]) if bias is not None else None
     if bias is not None and has_bias != (0, 1):
         bias, has_bias = bias.contiguous(), (0, 1)
-    found = planner("matmul_plan", "matmul")(
+    found = planner("matmul_plan", "matmul", out._layout.device)(
         M,
         N,
         K,
@@ -97,7 +97,11 @@ def _(outputs: Any, a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = Fals
         has_bias,
         relu,
     )
-    return [bind(found, c=out, a=a, b=b, bias=bias if bias is not None else 0)]
+    tensors = {"c": out, "a": a, "b": b, "bias": bias if bias is not None else 0}
+    if out._layout.device == "cpu":
+        return [bind(found, **tensors)]
+    tensors["work"] = Scratch(found.work_bytes)  # on a GPU the sums of a small product are split
+    return [bind(one, **tensors) for one in found.launches]
 
 
 def _strides(x: Tensor) -> tuple[int, int]:

@@ -277,7 +277,8 @@ class Elementwise(Differentiable):
         if not plan.outputs:
             plan.address = 0
             return
-        plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides))
+        here = device == "cpu"  # a GPU lays its launch out itself (kernels/cuda/elementwise.py)
+        plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides)) if here else ("cuda", ())
         n = plan.outputs[0].numel
         plan.sizes = (shape, tuple(strides))
         # Small contiguous results on the CPU take the short way through binary().

@@ -22,9 +22,10 @@ from .inplace import write_out
 from .launch import Launch, from_plan
 
 
-def planner(name: str, module: str = "reduce_plan") -> Callable:
-    """A plan function of the CPU kernels, imported when it is first needed."""
-    return getattr(importlib.import_module(f"numtorch.kernels.cpu.{module}"), name)
+def planner(name: str, module: str = "reduce_plan", device: str = "cpu") -> Callable:
+    """A plan function of the kernels, imported when it is first needed. Most serve every device as they are."""
+    folder = "cpu" if device == "cpu" else "cuda"
+    return getattr(importlib.import_module(f"numtorch.kernels.{folder}.{module}"), name)
 
 
 def _split(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, int, int, int]:

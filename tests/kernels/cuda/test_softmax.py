@@ -13,6 +13,7 @@ pytestmark = pytest.mark.simulator
 ROWS = ("softmax_rows", "log_softmax_rows")
 COLS = ("softmax_cols", "log_softmax_cols")
 BACKWARD_ROWS = ("softmax_backward_rows", "log_softmax_backward_rows")
+LOGSUMEXP = ("logsumexp_rows", "logsumexp_cols", "logsumexp_merge")
 BACKWARD_COLS = ("softmax_backward_cols", "log_softmax_backward_cols")
 
 
@@ -58,7 +59,21 @@ def test_backward_columns(outer: int, n: int, inner: int) -> None:
         agree("softmax", name, empty(outer, n, inner), g, y, outer, n, inner, schedules=(0, 1))
 
 
+@pytest.mark.parametrize(
+    "outer, n, inner, block", [(3, 40, 1, 25), (2, 60, 5, 25), (1, 7, 40, 7), (2, 0, 1, 1)]
+)
+def test_logsumexp(outer: int, n: int, inner: int, block: int) -> None:
+    x, blocks = randoms(0, outer, n, inner) * 3, max(1, -(-n // block))
+    if n:
+        x[0, 0], x[0, :block, 0] = np.inf, -np.inf
+    name = "logsumexp_rows" if inner == 1 else "logsumexp_cols"
+    sizes = (outer, n) if inner == 1 else (outer, n, inner)
+    agree("softmax", name, empty(outer, inner), x, *sizes, max(n, 1), 1, 1, schedules=(0, 1))
+    part, _ = agree("softmax", name, empty(outer, blocks, 2, inner), x, *sizes, block, blocks, 0)
+    agree("softmax", "logsumexp_merge", empty(outer, inner), part, outer, blocks, inner)
+
+
 @pytest.mark.cuda_compile
-@pytest.mark.parametrize("name", ROWS + COLS + BACKWARD_ROWS + BACKWARD_COLS)
+@pytest.mark.parametrize("name", ROWS + COLS + BACKWARD_ROWS + BACKWARD_COLS + LOGSUMEXP)
 def test_code(name: str) -> None:
     check(find("softmax", name), T="float32")

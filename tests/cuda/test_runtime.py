@@ -1,0 +1,127 @@
+"""Tensors on a simulated GPU: copies, ops, gradients, a training step; what is refused, and how."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numtorch as torch
+from numtorch import nn
+from numtorch.cuda import runtime
+
+pytestmark = pytest.mark.simulator
+
+
+def same(found: Any, wanted: Any) -> None:
+    """A GPU tensor holds the values of a CPU tensor, up to roundings."""
+    assert found.is_cuda and found.dtype is wanted.dtype
+    np.testing.assert_allclose(found.detach().cpu().numpy(), wanted.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_copies(gpu: Any) -> None:
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    for view in (x, x.transpose(0, 2), x[:, 1], x[0, 0, 0], x[:0]):
+        y = view.to("cuda")
+        assert str(y.device) == "cuda:0" and y.shape == view.shape
+        same(y, view)
+        assert y.cuda() is y and y.to("cuda:0") is y
+    assert x.cuda().to(torch.float64).cpu().tolist() == x.tolist()
+    assert (x > 5).cuda().tolist() == (x > 5).tolist()
+    y = torch.zeros(3, 4, 2, device="cuda").transpose(0, 2)
+    y.copy_(x[:1].transpose(1, 2).expand(2, 4, 3))
+    same(y, x[:1].transpose(1, 2).expand(2, 4, 3))
+    z = torch.zeros(2, 3, 4, dtype=torch.int64)
+    assert z.copy_(x.cuda()).tolist() == x.long().tolist()
+
+
+def test_memory_is_counted_and_given_back(gpu: Any) -> None:
+    x = torch.zeros(1000, device="cuda")
+    assert gpu.allocated == 4000 == gpu.peak
+    y = x[10:]
+    del x
+    assert gpu.allocated == 4000
+    del y
+    assert gpu.allocated == 0 and not gpu.blocks
+
+
+def test_elementwise_ops_and_gradients(gpu: Any) -> None:
+    x = torch.randn(3, 5, requires_grad=True)
+    y = x.detach().cuda().requires_grad_(True)
+    for t in (x, y):
+        (torch.exp(t * 0.3).t() @ torch.tanh(t) + t.sum() - (t - 1) / 7).mean().backward() if t.shape[
+            0
+        ] == t.shape[1] else (torch.exp(t * 0.3) * torch.tanh(t) + (t - 1) / 7 + t[0]).mean().backward()
+    same(y.grad, x.grad)
+    same(y.detach().add_(2).clamp(0, 2), x.detach().add_(2).clamp(0, 2))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda t: t.sum(), lambda t: t.mean(1), lambda t: t.max(0).values, lambda t: t.argmax(1), lambda t: t.var(0),
+        lambda t: torch.softmax(t, 1), lambda t: torch.log_softmax(t, 0), lambda t: t.t() @ t, lambda t: t[:, [0, 2, 2]],
+        lambda t: t[t > 0], lambda t: torch.cat([t, t * 2], 1), lambda t: (t > 0).any(1), lambda t: t.norm(),
+        lambda t: torch.where(t > 0, t, -t), lambda t: t.gather(1, torch.zeros(4, 1, dtype=torch.int64, device=t.device)),
+    ],
+)  # fmt: skip
+def test_ops(gpu: Any, function: Any) -> None:
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    same(function(x.cuda()), function(x))
+    assert gpu.launched
+
+
+def test_random_numbers_are_those_of_the_cpu(gpu: Any) -> None:
+    for draw in (torch.rand, torch.randn):
+        torch.manual_seed(3)
+        wanted = [draw(7), draw(5)]
+        torch.manual_seed(3)
+        for one in wanted:
+            same(draw(one.numel(), device="cuda"), one)
+    torch.manual_seed(4)
+    wanted = nn.functional.dropout(torch.ones(50), 0.3)
+    torch.manual_seed(4)
+    same(nn.functional.dropout(torch.ones(50, device="cuda"), 0.3), wanted)
+
+
+def test_a_training_step(gpu: Any) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 3, bias=False),
+        nn.BatchNorm2d(2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+    x, target = torch.randn(3, 1, 6, 6), torch.tensor([0, 2, 1])
+    other = copy.deepcopy(net).cuda()
+    losses = []
+    for model, inputs, t in ((net, x, target), (other, x.cuda(), target.cuda())):
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        loss = nn.functional.cross_entropy(model(inputs), t)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss)
+    same(losses[1], losses[0])
+    for a, b in zip(other.state_dict().values(), net.state_dict().values()):
+        same(a, b)
+
+
+def test_devices_do_not_mix(gpu: Any) -> None:
+    big = torch.ones(2000)
+    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
+        big + big.cuda()
+    same(big.cuda() * torch.tensor(2.0), big * 2)  # a number in a CPU tensor is welcome
+    with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
+        big.cuda().numpy()
+    assert float(big.cuda().sum()) == 2000.0
+
+
+def test_a_kernel_without_twin_says_so(gpu: Any) -> None:
+    with pytest.raises(NotImplementedError, match=r"reduce.nowhere has no CUDA kernel; move .* \.cpu\(\)"):
+        runtime.twin(("reduce", "nowhere"))
+    with pytest.raises(NotImplementedError, match="nothing.at_all has no CUDA kernel"):
+        runtime.twin(("nothing", "at_all"))

@@ -1,0 +1,95 @@
+"""A GPU that is not there: device memory is host memory at other addresses, kernels run in the simulator.
+
+With it, `device="cuda"` tensors work as on hardware, only slowly; every access of every kernel is checked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from simulator import run
+
+from numtorch.kernels.cuda.cubins import param_dtype
+from numtorch.kernels.interpret import Pointer
+
+
+class _Memory:
+    """One allocation; its owner."""
+
+    def __init__(self, gpu: SimulatedGpu, nbytes: int):
+        self.gpu, self.nbytes = gpu, nbytes
+        room = np.full(max(nbytes, 1) + 255, 0xFF, np.uint8)
+        start = -room.ctypes.data % 256  # as the driver aligns
+        self.bytes = room[start : start + max(nbytes, 1)]
+        self.address = self.bytes.ctypes.data
+        gpu.blocks[self.address] = self.bytes
+        gpu.allocated += nbytes
+        gpu.peak = max(gpu.peak, gpu.allocated)
+
+    def __del__(self) -> None:
+        self.gpu.blocks.pop(self.address, None)
+        self.gpu.allocated -= self.nbytes
+
+
+class SimulatedGpu:
+    """Stands for numtorch.cuda.backend.Gpu. `launched` lists the names of the kernels run."""
+
+    index, capability, name = 0, (9, 0), "simulated"
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, np.ndarray] = {}
+        self.allocated = self.peak = 0
+        self.launched: list[str] = []
+
+    def allocate(self, nbytes: int) -> tuple[int, _Memory]:
+        made = _Memory(self, nbytes)
+        return made.address, made
+
+    def free(self) -> tuple[int, int]:
+        return 1 << 30, 1 << 30
+
+    def release(self) -> None:
+        """There is no pool."""
+
+    def synchronize(self) -> None:
+        """Everything is done at once."""
+
+    def upload(self, target: int, source: int, nbytes: int) -> None:
+        self._inside(target, nbytes)
+        ctypes.memmove(target, source, nbytes)
+
+    def download(self, target: int, source: int, nbytes: int) -> None:
+        self._inside(source, nbytes)
+        ctypes.memmove(target, source, nbytes)
+
+    def move(self, target: int, source: int, nbytes: int) -> None:
+        self._inside(target, nbytes)
+        self.download(target, source, nbytes)
+
+    def launch(self, kernel: Any, env: dict[str, Any], words: Sequence[Any]) -> None:
+        self.launched.append(kernel.name)
+        env = {name: value for name, value in env.items() if value is not None}
+        args = []
+        for param, word in zip(kernel.params.values(), words):
+            if param.kind == "pointer" and word:
+                args.append(self._pointer(word, np.dtype(param_dtype(param, env))))
+            else:
+                args.append(word)
+        run(kernel, *args, **env)
+
+    def _inside(self, address: int, nbytes: int) -> np.ndarray:
+        """The allocation that holds this range. AssertionError if none does: a host address, or memory given back."""
+        for start, memory in self.blocks.items():
+            if start <= address and address + nbytes <= start + len(memory):
+                return memory
+        raise AssertionError(f"address {address:#x} (+{nbytes}) is no memory of the GPU")
+
+    def _pointer(self, address: int, dtype: np.dtype) -> Pointer:
+        memory = self._inside(address, 0)
+        start = address - memory.ctypes.data
+        assert start % dtype.itemsize == 0, f"address {address:#x} is not aligned for {dtype}"
+        whole = len(memory) // dtype.itemsize * dtype.itemsize
+        return Pointer(memory[:whole].view(dtype), start // dtype.itemsize)
