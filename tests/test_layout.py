@@ -31,7 +31,10 @@ LONG_FUNCTIONS: dict[str, str] = {}  # path:function: why it may be longer
 # The only files that may import the compiler when they are imported themselves; all others reach it lazily.
 COMPILER_FILES = re.compile(r"kernels/(compile_\w+|intrinsics_\w+|lean|cuda/compile|cuda/intrinsics)\.py")
 # CUDA kernels without a twin, and why.
-CUDA_ONLY = {"matmul.py:gemm_sum": "adds up the parts of a split K; on the CPU one thread keeps all of K"}
+CUDA_ONLY = {
+    "matmul.py:gemm_sum": "adds up the parts of a split K; on the CPU one thread keeps all of K",
+    "conv.py:weight_sum": "its partial sums lie otherwise than those of the CPU (cpu/conv_weight.py)",
+}
 COMPILER_DOORS = {"kernels/jit.py", "kernels/compile_cpu.py", "kernels/cuda/compile.py"}
 
 
