@@ -129,7 +129,7 @@ class ConvertMixin:
 
     def share_memory(self) -> Any:
         """Move all parameters and buffers to memory that other processes can share."""
-        return self._apply(lambda t: t.share_memory_())
+        return self._apply(lambda t: t.share_memory_())  # type: ignore[attr-defined]
 
 
 def _convert(t: Tensor, device: Any, dtype: Any, non_blocking: bool) -> Tensor:

@@ -165,7 +165,8 @@ class _Scan(autograd.Function):
             return (None, None, *_through_steps(run.kind, run.reverse, inputs, (dout, dh, dc)))
         dout = numtorch.zeros_like(out) if dout is None else dout.contiguous()
         dh = numtorch.zeros_like(h0) if dh is None else dh
-        dc = numtorch.zeros_like(c0) if dc is None and has_c else dc
+        if dc is None and c0 is not None:
+            dc = numtorch.zeros_like(c0)
         dx, dg, dh0, dc0 = run.backward(dout, dh, dc)
         flat = dg.reshape(-1, dg.shape[2])
         old = run.before(run.h).reshape(-1, run.size)
@@ -290,7 +291,7 @@ class _Rows(autograd.Function):
         return numtorch.cat(parts), None
 
 
-def _cell(kind: str, x: Tensor, g: Tensor, h: Tensor, c: Any) -> tuple[Tensor, Any]:
+def _cell(kind: str, x: Tensor, g: Tensor, h: Any, c: Any) -> tuple[Tensor, Any]:
     """One step in ordinary operations: new state and cell from the gates of input and state."""
     if kind == "LSTM":
         i, f, u, o = (x + g).chunk(4, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..tensor import Tensor
@@ -15,6 +15,7 @@ class TreeMixin:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Any]
+    _get_name: Callable[[], str]
 
     def _walk(self, target: str) -> tuple[Any, str]:
         """The module that holds the last name of a dotted path, and that name."""

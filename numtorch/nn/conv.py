@@ -211,7 +211,8 @@ class _ConvTransposeNd(_ConvNd):
         if padding_mode != "zeros":
             raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         n = self.ndim
-        sizes = [_one_or_all(v, n) for v in (kernel_size, stride, padding, dilation)]
+        kernel, stride = _one_or_all(kernel_size, n), _one_or_all(stride, n)
+        sizes = (kernel, stride, _one_or_all(padding, n), _one_or_all(dilation, n))
         output_padding = _one_or_all(output_padding, n)
         super().__init__(
             in_channels, out_channels, *sizes, True, output_padding, groups, bias, padding_mode, device, dtype

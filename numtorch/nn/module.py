@@ -228,7 +228,7 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
             )
         if is_buffer:
             self._forget(name, "_buffers")
-            self.register_buffer(name, value, value.persistent)
+            self.register_buffer(name, value, value.persistent)  # type: ignore[attr-defined]
         else:
             buffers[name] = _through_hooks("buffer", self, name, value) if value is not None else None
 

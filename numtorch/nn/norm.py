@@ -7,6 +7,7 @@ from typing import Any
 
 import numtorch
 
+from ..from_data import tensor as make_tensor
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -45,7 +46,7 @@ class _NormBase(Module):
         if track_running_stats:
             self.register_buffer("running_mean", numtorch.zeros(num_features, **like))
             self.register_buffer("running_var", numtorch.ones(num_features, **like))
-            count = numtorch.tensor(0, dtype=numtorch.int64, device=device)
+            count = make_tensor(0, dtype=numtorch.int64, device=device)
             self.register_buffer("num_batches_tracked", count)
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
@@ -85,7 +86,7 @@ class _NormBase(Module):
             key = prefix + "num_batches_tracked"
             if key not in state_dict:
                 count = self.num_batches_tracked
-                state_dict[key] = count if count is not None else numtorch.tensor(0, dtype=numtorch.int64)
+                state_dict[key] = count if count is not None else make_tensor(0, dtype=numtorch.int64)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *lists)
 
 
@@ -279,7 +280,7 @@ class _LazyNormBase(LazyModuleMixin):
         if track_running_stats:
             self.running_mean = UninitializedBuffer(**like)
             self.running_var = UninitializedBuffer(**like)
-            self.num_batches_tracked = numtorch.tensor(0, dtype=numtorch.int64, device=device)
+            self.num_batches_tracked = make_tensor(0, dtype=numtorch.int64, device=device)
 
     def reset_parameters(self) -> None:
         if not self.has_uninitialized_params() and self.num_features != 0:  # type: ignore[has-type]

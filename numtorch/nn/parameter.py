@@ -50,8 +50,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         custom = data.detach().requires_grad_(requires_grad)
         if type(custom) is not type(data):
             return _as_leaf(cls, data, requires_grad)
-        custom._is_param = True
-        return custom
+        custom._is_param = True  # type: ignore[attr-defined]
+        return custom  # type: ignore[return-value]
 
     # The class must accept what __new__ accepts.
     def __init__(self, data: Any = None, requires_grad: bool = True):

@@ -182,19 +182,20 @@ def _planned(op: Elementwise, outputs: list[Part], inputs: list[Any]) -> tuple:
     return plan.address, plan.chunks, pointers, plan.words, tensors
 
 
-def _planned_product(out: Part, a: Part, b: Tensor, bias: Tensor | None) -> tuple:
+def _planned_product(out: Part, a: Any, b: Any, bias: Any) -> tuple:
     """The same of a matrix product."""
     tensors = [out.at(0), a.at(0)]
     steps = {t._address(): p.step() for t, p in zip(tensors, (out, a))}
     assert gemm._plan is not None
     (launch,) = gemm._plan(tensors[:1], tensors[1], b, bias)
-    pointers, keep = [], [tensors, launch.pointers]
-    for p in launch.pointers:
-        if isinstance(p, launching.Scratch):
-            memory = Storage(p.nbytes)
-            keep.append(memory)
-            p = memory.ptr
-        address = p if type(p) is int else p._address()
+    pointers: list[tuple[int, int]] = []
+    keep: list[Any] = [tensors, launch.pointers]
+    for operand in launch.pointers:
+        if isinstance(operand, launching.Scratch):
+            keep.append(Storage(operand.nbytes))
+            address = keep[-1].ptr
+        else:
+            address = operand if type(operand) is int else operand._address()
         pointers.append((address, steps.get(address, 0)))
     return launch.address(), launch.chunks(), pointers, launch.words, keep
 

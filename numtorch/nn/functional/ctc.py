@@ -16,6 +16,7 @@ import numtorch
 
 from ... import autograd
 from ...errors import require_tensor
+from ...from_data import tensor as make_tensor
 from ...tensor import Tensor
 
 _NEVER = -math.inf
@@ -107,7 +108,7 @@ def ctc_loss(
     rows = _labels(targets if batched or targets.dim() == 2 else targets.unsqueeze(0), lengths, x.size(1))
     losses = _CTC.apply(x, rows, inputs, blank, zero_infinity)
     if reduction == "mean":
-        counts = numtorch.tensor([max(k, 1) for k in lengths], dtype=losses.dtype, device=losses.device)
+        counts = make_tensor([max(k, 1) for k in lengths], dtype=losses.dtype, device=losses.device)
         return (losses / counts).mean()
     if reduction == "sum":
         return losses.sum()
@@ -127,15 +128,15 @@ class _States:
         jump = [[s >= 2 and v[s] != blank and v[s] != v[s - 2] for s in range(count)] for v in table]
         device = like.device
         self.count = count
-        self.labels = numtorch.tensor(table, dtype=numtorch.int64, device=device)
-        self.jump = numtorch.tensor(jump, device=device)
+        self.labels = make_tensor(table, dtype=numtorch.int64, device=device)
+        self.jump = make_tensor(jump, device=device)
         # 0 in the last states of each sample (the label and the blank after it), minus infinity elsewhere.
         final = [[0.0 if 2 * len(r) - 1 <= s <= 2 * len(r) else _NEVER for s in range(count)] for r in rows]
-        self.final = numtorch.tensor(final, dtype=like.dtype, device=device)
-        self.first = numtorch.tensor(
+        self.final = make_tensor(final, dtype=like.dtype, device=device)
+        self.first = make_tensor(
             [[0.0 if s < 2 else _NEVER for s in range(count)] for _ in rows], dtype=like.dtype, device=device
         )
-        self.inputs = numtorch.tensor(inputs, dtype=numtorch.int64, device=device)
+        self.inputs = make_tensor(inputs, dtype=numtorch.int64, device=device)
 
     def emissions(self, log_probs: Tensor) -> Tensor:
         """(T, N, states): the log probability of each state's label."""
@@ -188,7 +189,7 @@ class _CTC(autograd.Function):
         losses = states.losses(alpha)
         if min(inputs, default=1) == 0:
             # Without input only the empty label sequence is possible, and it is certain.
-            none = numtorch.tensor([0.0 if not r else math.inf for r in rows], dtype=x.dtype, device=x.device)
+            none = make_tensor([0.0 if not r else math.inf for r in rows], dtype=x.dtype, device=x.device)
             losses = numtorch.where(states.inputs == 0, none, losses)
         ctx.states, ctx.zero_infinity = states, zero_infinity
         ctx.save_for_backward(x, alpha, losses)

@@ -45,14 +45,14 @@ class _Geometry:
         if min(self.padding) < 0:
             raise RuntimeError(f"{op}: padding should be non-negative, but got {list(self.padding)}")
 
-    def blocks(self, image: tuple[int, int]) -> list[int]:
+    def blocks(self, image: tuple[int, ...]) -> list[int]:
         """How many blocks fit along each side of an image."""
         return [
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, p, d, k, s in zip(image, self.padding, self.dilation, self.kernel, self.stride)
         ]
 
-    def table(self, image: tuple[int, int], device: Any) -> tuple[Tensor, int, tuple[int, int]]:
+    def table(self, image: tuple[int, ...], device: Any) -> tuple[Tensor, int, tuple[int, int]]:
         """(flat positions, number of blocks, padded sizes)."""
         padded = (image[0] + 2 * self.padding[0], image[1] + 2 * self.padding[1])
         positions, count = _positions(padded, self.kernel, self.dilation, self.stride)

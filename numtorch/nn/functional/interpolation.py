@@ -9,9 +9,8 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
-import numtorch
-
 from ...errors import require_tensor
+from ...from_data import tensor as make_tensor
 from ...ops.constant import table
 from ...tensor import Tensor
 
@@ -95,6 +94,8 @@ def _sizes_and_scales(
         raise ValueError("only one of size or scale_factor should be defined")
     if size is None and scale_factor is None:
         raise ValueError("either size or scale_factor should be defined")
+    name: str
+    given: Any
     name, given = ("size", size) if size is not None else ("scale_factor", scale_factor)
     if isinstance(given, (list, tuple)):
         if len(given) != n:
@@ -111,7 +112,8 @@ def _sizes_and_scales(
             raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
         return [int(v) for v in values], [None] * n
     sizes = [math.floor(float(input.shape[2 + k]) * float(values[k])) for k in range(n)]
-    return sizes, [None] * n if recompute else [float(v) for v in values]
+    scales: list[float | None] = [None if recompute else float(v) for v in values]
+    return sizes, scales
 
 
 def _resample(
@@ -125,7 +127,7 @@ def _resample(
         taken = x.index_select(dim, table(places, x._layout.device))
         if not weight:
             return taken
-        term = taken * numtorch.tensor(weight, dtype=x.dtype, device=x.device).reshape(shape)
+        term = taken * make_tensor(weight, dtype=x.dtype, device=x.device).reshape(shape)
         total = term if total is None else total + term
     assert total is not None
     return total

@@ -7,6 +7,7 @@ import numtorch
 from ... import ops
 from ...autograd.mode import state
 from ...errors import require_tensor
+from ...from_data import tensor as make_tensor
 from ...tensor import Tensor
 
 
@@ -219,7 +220,7 @@ def _bag_max(rows: Tensor, bags: Tensor, n_bags: int, kept: Tensor | None) -> Te
     results = []
     for member in members:
         if member:
-            index = numtorch.tensor(member, dtype=numtorch.int64, device=rows.device)
+            index = make_tensor(member, dtype=numtorch.int64, device=rows.device)
             results.append(rows.index_select(0, index).max(0)[0])
         else:
             results.append(zero)

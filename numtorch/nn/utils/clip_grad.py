@@ -8,6 +8,7 @@ from typing import Any
 
 import numtorch
 
+from ...from_data import tensor as make_tensor
 from ...tensor import Tensor
 
 
@@ -23,7 +24,7 @@ def get_total_norm(
     tensors = _tensors(tensors)
     norm_type = float(norm_type)
     if not tensors:
-        return numtorch.tensor(0.0)
+        return make_tensor(0.0)
     device = tensors[0].device
     if norm_type == 2.0 and len(tensors) == 1:
         total = tensors[0].norm(2)

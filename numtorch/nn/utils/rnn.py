@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numtorch
 
+from ...from_data import tensor as make_tensor
 from ...tensor import Tensor
 
 
@@ -147,16 +148,16 @@ def pack_padded_sequence(
     if not enforce_sorted:
         positions = sorted(range(len(counts)), key=lambda k: -counts[k])
         counts = [counts[k] for k in positions]
-        order = numtorch.tensor(positions, dtype=numtorch.int64, device=input.device)
+        order = make_tensor(positions, dtype=numtorch.int64, device=input.device)
         input = input.index_select(0 if batch_first else 1, order)
     x = input.transpose(0, 1) if batch_first else input
     _check_lengths(x, counts)
     sizes = [sum(1 for n in counts if n > t) for t in range(counts[0])]
     steps, n = x.shape[:2]
     rows = [t * n + k for t in range(counts[0]) for k in range(sizes[t])]
-    index = numtorch.tensor(rows, dtype=numtorch.int64, device=x.device)
+    index = make_tensor(rows, dtype=numtorch.int64, device=x.device)
     data = x.reshape(steps * n, *x.shape[2:]).index_select(0, index)
-    return PackedSequence(data, numtorch.tensor(sizes, dtype=numtorch.int64), order)
+    return PackedSequence(data, make_tensor(sizes, dtype=numtorch.int64), order)
 
 
 def _check_lengths(x: Tensor, counts: list[int]) -> None:
@@ -204,11 +205,11 @@ def pad_packed_sequence(
         steps = total_length
     data = sequence.data
     rows = [t * n + k for t, size in enumerate(sizes) for k in range(size)]
-    index = numtorch.tensor(rows, dtype=numtorch.int64, device=data.device)
+    index = make_tensor(rows, dtype=numtorch.int64, device=data.device)
     shape = (steps * n, *data.shape[1:])
     padded = numtorch.full(shape, padding_value, dtype=data.dtype, device=data.device)
     padded = padded.index_copy(0, index, data).reshape(steps, n, *data.shape[1:])
-    lengths = numtorch.tensor([sum(1 for s in sizes if s > k) for k in range(n)], dtype=numtorch.int64)
+    lengths = make_tensor([sum(1 for s in sizes if s > k) for k in range(n)], dtype=numtorch.int64)
     if sequence.unsorted_indices is not None:
         padded = padded.index_select(1, sequence.unsorted_indices)
         lengths = lengths[sequence.unsorted_indices.cpu()]
