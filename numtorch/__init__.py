@@ -252,6 +252,11 @@ from .ops.diagonals import (
     block_diag, diag, diag_embed, diagflat, diagonal_scatter, select_scatter, slice_scatter, trace, tril_indices,
     triu_indices,
 )
+from .ops.einsum import einsum
+from .ops.norms import cdist, corrcoef, cov, dist, nanmean, nansum, renorm
+from .ops.products import (
+    chain_matmul, cross, cumulative_trapezoid, diff, gradient, inner, kron, tensordot, trapezoid, trapz, vander,
+)
 from .ops.rearrange import flip, fliplr, flipud, repeat_interleave, roll, rot90, tril, triu
 # fmt: on
 # isort: on

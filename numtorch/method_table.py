@@ -11,7 +11,9 @@ from .ops import (
     index,
     joining,
     masked,
+    norms,
     places,
+    products,
     random,
     random_fill,
     rearrange,
@@ -62,12 +64,15 @@ PLAIN = (
     (masked, """masked_fill masked_fill_ masked_select masked_scatter masked_scatter_ take put put_ take_along_dim"""),
     (rearrange, "flip fliplr flipud roll rot90 repeat_interleave"),
     (diagonals, "diag diagflat diag_embed trace diagonal_scatter select_scatter slice_scatter"),
+    (norms, "dist nansum nanmean cov corrcoef"),
+    (products, "inner kron cross diff"),
     (copies, "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk hsplit vsplit dsplit"),
 )  # fmt: skip
 
 # Functions with an in-place form that computes, then copies.
 TRAILING = (
     (rearrange, "tril triu"),
+    (norms, "renorm"),
 )  # fmt: skip
 
 IN_PLACE_OPERATORS = {

@@ -1,0 +1,381 @@
+"""numtorch.linalg: PyTorch's linear algebra. Products and norms run on kernels, factorisations on NumPy (not in a trace).
+
+Example:
+    >>> import numtorch
+    >>> numtorch.linalg.solve(numtorch.tensor([[2.0, 0.0], [0.0, 4.0]]), numtorch.tensor([2.0, 2.0])).tolist()
+    [1.0, 0.5]
+"""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from typing import Any
+
+from .creation import eye
+from .dtype import finfo, int32
+from .errors import require_tensor
+from .ops import elementwise as E
+from .ops import factors, solvers, view
+from .ops import reduce as R
+from .ops.arithmetic import where
+from .ops.copying import clone
+from .ops.extremes import amax, amin
+from .ops.inplace import write_out
+from .ops.matmul import matmul
+from .ops.solvers import mt
+from .ops.vector_norm import vector_norm
+from .shape import wrap_dim
+from .tensor import Tensor
+
+
+class LinAlgError(RuntimeError):
+    """A matrix that cannot be factored or inverted."""
+
+
+QR = namedtuple("QR", ["Q", "R"])
+Eigh = namedtuple("Eigh", ["eigenvalues", "eigenvectors"])
+SVD = namedtuple("SVD", ["U", "S", "Vh"])
+Slogdet = namedtuple("Slogdet", ["sign", "logabsdet"])
+Lstsq = namedtuple("Lstsq", ["solution", "residuals", "rank", "singular_values"])
+InvEx = namedtuple("InvEx", ["inverse", "info"])
+CholeskyEx = namedtuple("CholeskyEx", ["L", "info"])
+SolveEx = namedtuple("SolveEx", ["result", "info"])
+
+
+def _matrix(op: str, A: Tensor, square: bool = False, name: str = "A") -> None:
+    """Raise unless ``A`` holds floating point (square) matrices."""
+    require_tensor(f"linalg.{op}", name, A)
+    if A.ndim < 2:
+        raise RuntimeError(f"linalg.{op}: The input tensor {name} must have at least 2 dimensions.")
+    m, n = A._layout.shape[-2:]
+    if square and m != n:
+        raise RuntimeError(
+            f"linalg.{op}: {name} must be batches of square matrices, but they are {m} by {n} matrices"
+        )
+    if A.dtype.name not in ("float32", "float64"):
+        raise RuntimeError(
+            f"linalg.{op}: Expected a floating point or complex tensor as input. Got {A.dtype.name}; convert with .float()"
+        )
+
+
+def _result(op: str, result: Any, out: Any) -> Any:
+    return result if out is None else write_out(result, out, f"linalg.{op}")
+
+
+# -- norms
+
+
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Tensor:  # fmt: skip
+    """The norm of matrices: "fro", "nuc", or 1, -1, 2, -2, inf, -inf."""
+    _matrix("matrix_norm", A)
+    a, b = (wrap_dim(d, A.ndim, "linalg.matrix_norm") for d in dim)
+    if a == b:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+    A = A if dtype is None else A.to(dtype)
+    if ord == "fro":
+        return vector_norm(A, 2, (a, b), keepdim, out=out)
+    if isinstance(ord, str) and ord != "nuc":
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    if ord == "nuc" or abs(ord) == 2:
+        s = svdvals(view.movedim(A, (a, b), (-2, -1)))
+        result = R.sum(s, -1) if ord == "nuc" else _extreme(s, -1, ord > 0)
+    elif abs(ord) == 1 or math.isinf(ord):
+        first, last = (a, b) if abs(ord) == 1 else (b, a)
+        sums = vector_norm(A, 1, first)
+        result = _extreme(sums, last - (first < last), ord > 0)
+    else:
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    if keepdim:
+        shape = tuple(1 if d in (a, b) else n for d, n in enumerate(A._layout.shape))
+        result = view.reshape(result, shape)
+    return _result("matrix_norm", result, out)
+
+
+def _extreme(x: Tensor, dim: int, largest: bool) -> Tensor:
+    """The largest or smallest along ``dim``; the largest of no values is 0."""
+    if largest and x._layout.shape[dim] == 0:
+        return R.sum(x, dim)
+    return (amax if largest else amin)(x, dim)
+
+
+def norm(
+    A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None
+) -> Tensor:
+    """A vector norm (no order, one dimension or a vector) or a matrix norm."""
+    require_tensor("linalg.norm", "A", A)
+    dims = dim if dim is None or isinstance(dim, (tuple, list)) else (dim,)
+    if ord is None:
+        return vector_norm(A, 2, dims, keepdim, dtype=dtype, out=out)
+    if dims is None and A.ndim > 2:
+        raise RuntimeError(
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D."
+        )
+    if isinstance(ord, str) or (len(dims) == 2 if dims is not None else A.ndim == 2):
+        return matrix_norm(A, ord, dims or (-2, -1), keepdim, dtype=dtype, out=out)
+    return vector_norm(A, ord, dims, keepdim, dtype=dtype, out=out)
+
+
+def cond(A: Tensor, p: Any = None, *, out: Any = None) -> Tensor:
+    """The condition number: of singular values (p None, 2, -2), or norm(A) * norm(inverse)."""
+    _matrix("cond", A)
+    if p is None or (not isinstance(p, str) and abs(p) == 2):
+        s = svdvals(A)
+        large, small = view.select(s, -1, 0), view.select(s, -1, -1)
+        result = small / large if p == -2 else large / small
+    else:
+        _matrix("cond", A, square=True)
+        result = matrix_norm(A, p) * matrix_norm(solvers.inv(A), p)
+    return _result("cond", result, out)
+
+
+# -- inverses and systems
+
+
+def inv(A: Tensor, *, out: Any = None) -> Tensor:
+    """The inverses of square matrices; LinAlgError if one is singular."""
+    _matrix("inv", A, square=True)
+    return _result("inv", solvers.inv(A), out)
+
+
+def _info(A: Tensor) -> Tensor:
+    from .creation import zeros
+
+    return zeros(A._layout.shape[:-2], dtype=int32, device=A.device)
+
+
+def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
+    """The inverses with info 0 each; LinAlgError if one is singular."""
+    _matrix("inv_ex", A, square=True)
+    return _result("inv_ex", InvEx(solvers.inv(A), _info(A)), out)
+
+
+def det(A: Tensor, *, out: Any = None) -> Tensor:
+    """The determinants of square matrices."""
+    _matrix("det", A, square=True)
+    return _result("det", solvers.det(A), out)
+
+
+def slogdet(A: Tensor, *, out: Any = None) -> Any:
+    """The signs and the logarithms of the absolute values of determinants."""
+    _matrix("slogdet", A, square=True)
+    return _result("slogdet", Slogdet(*solvers.slogdet(A)), out)
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor:
+    """X with A @ X = B (``left=False``: X @ A = B); B holds matrices, or vectors of A's batch."""
+    _matrix("solve", A, square=True)
+    require_tensor("linalg.solve", "B", B)
+    if A.dtype is not B.dtype:
+        raise RuntimeError(
+            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype} and B of type {B.dtype}"
+        )
+    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and B._layout.shape == A._layout.shape[:-1])
+    if vector and not left:
+        raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is equivalent to B / A.squeeze(-1)")  # fmt: skip
+    rows = view.unsqueeze(B, -1) if vector else B if left else mt(B)
+    if rows._layout.shape[-2] != A._layout.shape[-1]:
+        raise RuntimeError(
+            f"linalg.solve: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'}"
+            f" ({A._layout.shape[-2]}x{A._layout.shape[-1]} and {rows._layout.shape[-2]}x{rows._layout.shape[-1]})"
+        )
+    X = solvers.solve(A if left else mt(A), rows)
+    return _result("solve", view.squeeze(X, -1) if vector else X if left else mt(X), out)
+
+
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False, out: Any = None) -> Any:
+    """``solve`` with info 0 each; LinAlgError if a matrix is singular."""
+    return _result("solve_ex", SolveEx(solve(A, B, left=left), _info(A)), out)
+
+
+def solve_triangular(
+    A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False, out: Any = None
+) -> Tensor:
+    """X with A @ X = B (``left=False``: X @ A = B) for triangular A."""
+    _matrix("solve_triangular", A, square=True)
+    _matrix("solve_triangular", B, name="B")
+    if left:
+        X = solvers.solve_triangular(A, B, upper=upper, unitriangular=unitriangular)
+    else:
+        X = mt(solvers.solve_triangular(mt(A), mt(B), upper=not upper, unitriangular=unitriangular))
+    return _result("solve_triangular", X, out)
+
+
+def cholesky(A: Tensor, *, upper: bool = False, out: Any = None) -> Tensor:
+    """The Cholesky factor of symmetric positive definite matrices; LinAlgError for others."""
+    _matrix("cholesky", A, square=True)
+    L = solvers.cholesky(A)
+    return _result("cholesky", mt(L) if upper else L, out)
+
+
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+    """The Cholesky factor with info 0 each; LinAlgError for matrices that are not positive definite."""
+    return _result("cholesky_ex", CholeskyEx(cholesky(A, upper=upper), _info(A)), out)
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+    """The least squares solution of A @ X = B, by the pseudoinverse."""
+    _matrix("lstsq", A)
+    require_tensor("linalg.lstsq", "B", B)
+    m, n = A._layout.shape[-2:]
+    vector = B.ndim == A.ndim - 1
+    rows = view.unsqueeze(B, -1) if vector else B
+    tolerance = finfo(A.dtype).eps * max(m, n) if rcond is None else rcond
+    X = matmul(pinv(A, rtol=tolerance), rows)
+    batch = A._layout.shape[:-2]
+    empty = view.narrow(view.reshape(X, (-1,)), 0, 0, 0)
+    wide = driver == "gelsy" or driver is None
+    rank = A.new_zeros((0,), dtype=int).long() if driver == "gels" else matrix_rank(A, rtol=tolerance)
+    residuals = empty
+    if m > n and (driver == "gels" or bool((rank == n).all())):
+        residuals = R.sum(E.square(matmul(A, X) - rows), -2)
+    values = empty if wide or driver == "gels" else svdvals(A)
+    values = values if values._layout.numel or not batch else view.reshape(empty, (0,))
+    return Lstsq(view.squeeze(X, -1) if vector else X, residuals, rank, values)
+
+
+def _tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[float, float]:
+    """(absolute, relative) tolerance as numbers."""
+    if rtol is None:
+        rtol = (
+            0.0 if atol is not None and float(atol) > 0.0 else finfo(A.dtype).eps * max(A._layout.shape[-2:])
+        )
+    return 0.0 if atol is None else float(atol), float(rtol)
+
+
+def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Tensor:  # fmt: skip
+    """The pseudoinverses; singular values up to max(atol, rtol * largest) count as 0."""
+    _matrix("pinv", A, square=hermitian)
+    absolute, relative = _tolerances(A, atol, rtol if rtol is not None else rcond)
+    return _result("pinv", solvers.pinv(A, rtol=relative, atol=absolute, hermitian=bool(hermitian)), out)
+
+
+def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Tensor:  # fmt: skip
+    """How many singular values are above max(atol, rtol * largest)."""
+    _matrix("matrix_rank", A, square=hermitian)
+    absolute, relative = (float(tol), 0.0) if tol is not None else _tolerances(A, atol, rtol)
+    s = E.abs(eigvalsh(A)) if hermitian else svdvals(A.detach())
+    if not s._layout.shape[-1]:
+        return R.sum(s, -1).long()
+    bound = E.maximum(amax(s, -1, True) * relative, absolute)
+    return _result("matrix_rank", R.sum(s > bound, -1), out)
+
+
+# -- factorisations
+
+
+def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
+    """Q and R; mode "reduced", "complete" or "r" (Q is empty)."""
+    _matrix("qr", A)
+    if mode not in ("reduced", "complete", "r"):
+        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")  # fmt: skip
+    q, r = factors.qr_values(A.detach() if mode == "r" else A, complete=mode == "complete")
+    return _result("qr", QR(A.new_zeros((0,)) if mode == "r" else q, r), out)
+
+
+def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
+    """Eigenvalues in ascending order and eigenvectors of symmetric matrices."""
+    _matrix("eigh", A, square=True)
+    if UPLO.upper() not in ("L", "U"):
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return _result("eigh", Eigh(*factors.eigh_values(A, upper=UPLO.upper() == "U")), out)
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
+    """Eigenvalues of symmetric matrices in ascending order."""
+    return _result("eigvalsh", eigh(A, UPLO)[0], out)
+
+
+def svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
+    """U, S and Vh with A = U * S @ Vh, S in descending order."""
+    _matrix("svd", A)
+    return _result("svd", SVD(*factors.svd_values(A, full=full_matrices)), out)
+
+
+def svdvals(A: Tensor, *, driver: Any = None, out: Any = None) -> Tensor:
+    """Singular values in descending order."""
+    _matrix("svdvals", A)
+    return _result("svdvals", factors.svd_values(A)[1], out)
+
+
+# -- products
+
+
+def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
+    """A @ A @ ... n times, of the inverse if n is negative."""
+    _matrix("matrix_power", A, square=True)
+    base = solvers.inv(A) if n < 0 else A
+    result: Any = None
+    k = abs(n)
+    while k:
+        if k & 1:
+            result = base if result is None else matmul(result, base)
+        k >>= 1
+        base = matmul(base, base) if k else base
+    if result is None:
+        one = eye(A._layout.shape[-1], dtype=A.dtype, device=A.device)
+        result = where(one == one, one, A)  # constant, but with A's history, as in PyTorch
+    return _result("matrix_power", clone(result) if result is A else result, out)
+
+
+def multi_dot(tensors: Any, *, out: Any = None) -> Tensor:
+    """The product of two or more matrices (the outer two may be vectors) in the cheapest order."""
+    from .ops.products import multiply_chain
+
+    given = list(tensors)
+    if len(given) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(given)}")
+    first, last = given[0].ndim == 1, given[-1].ndim == 1
+    given[0] = view.unsqueeze(given[0], 0) if first else given[0]
+    given[-1] = view.unsqueeze(given[-1], 1) if last else given[-1]
+    result = multiply_chain(given, "multi_dot")
+    result = view.squeeze(result, 0) if first else result
+    return _result("multi_dot", view.squeeze(result, -1) if last else result, out)
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Any = None) -> Tensor:
+    """The products of vectors along ``dim``."""
+    return _result("vecdot", R.sum(E.mul(x, y), dim), out)
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Any = None) -> Tensor:
+    """The cross products of vectors of 3 along ``dim``."""
+    from .ops.products import cross as product
+
+    return product(input, other, dim, out=out)
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices."""
+    return view.diagonal(A, offset, dim1, dim2)
+
+
+def vander(x: Tensor, N: int | None = None) -> Tensor:
+    """Powers 0 to N - 1 of the last dimension, as a new last one."""
+    from .ops.products import powers_of
+
+    return powers_of(x, x._layout.shape[-1] if N is None else N)
+
+
+def tensorinv(A: Tensor, ind: int = 2, *, out: Any = None) -> Tensor:
+    """The inverse with respect to ``tensordot`` over the first ``ind`` dimensions."""
+    if ind <= 0:
+        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+    a, b = A._layout.shape[:ind], A._layout.shape[ind:]
+    if math.prod(a) != math.prod(b):
+        raise RuntimeError(
+            f"Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got {math.prod(b)} != {math.prod(a)}"
+        )
+    return _result("tensorinv", view.reshape(inv(view.reshape(A, (math.prod(a), -1))), b + a), out)
+
+
+def tensorsolve(A: Tensor, B: Tensor, dims: Any = None, *, out: Any = None) -> Tensor:
+    """X with tensordot(A, X, X.ndim) = B."""
+    if dims is not None:
+        A = view.movedim(A, tuple(dims), tuple(range(A.ndim - len(dims), A.ndim)))
+    rest = A._layout.shape[B.ndim :]
+    n = math.prod(rest)
+    result = solve(view.reshape(A, (n, n)), view.reshape(B, (-1,)))
+    return _result("tensorsolve", view.reshape(result, rest), out)
