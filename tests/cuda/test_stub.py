@@ -1,0 +1,104 @@
+"""The real host path (cuda.core, cubins, launches, copies) against a stub driver: no results, but every call is made."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [
+    pytest.mark.cuda_compile,
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is absent: it builds the stub driver"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the stub driver is a Linux library"),
+]
+SOURCE = pathlib.Path(__file__).with_name("stub_libcuda.c")
+
+WORK = """
+import gc, json, sys
+import numpy as np
+import numtorch as torch
+from numtorch.cuda import runtime
+
+def launches():
+    import ctypes
+    return ctypes.CDLL("libcuda.so.1").stub_launches()
+
+x = torch.arange(6.0).reshape(2, 3)
+y = x.cuda()
+answers = {
+    "available": torch.cuda.is_available(), "count": torch.cuda.device_count(), "name": torch.cuda.get_device_name(),
+    "capability": torch.cuda.get_device_capability(), "device": str(y.device), "values": y.cpu().tolist(),
+    "part": y[1].cpu().tolist(), "held": torch.cuda.memory_allocated(),
+}
+before = launches()
+z = y * 2.5
+w = torch.nn.functional.dropout(y, 0.5)
+m = y @ y.t()
+b = (y > 1).long()
+answers["launches"] = launches() - before
+gpu = runtime.gpu("cuda:0")
+answers["converters"] = {k[0].name: [c.__name__ for c in v[1]] for k, v in gpu._kernels.items()}
+del z, w, m, b, y
+gc.collect()  # the compiler's exceptions hold frames of a cold run
+torch.cuda.synchronize()
+answers["left"], answers["peak"] = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
+torch.cuda.empty_cache()
+try:
+    torch.zeros(1 << 22, device="cuda")
+except RuntimeError as error:
+    answers["out of memory"] = [type(error).__name__, str(error)]
+answers["heavy"] = "numba" in sys.modules
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which the stub is the driver, with a kernel cache of its own."""
+    folder = tmp_path_factory.mktemp("stub")
+    library = folder / "libcuda.so.1"
+    command = [
+        "gcc",
+        "-O1",
+        "-w",
+        "-shared",
+        "-fPIC",
+        "-Wl,-soname,libcuda.so.1",
+        "-o",
+        library,
+        SOURCE,
+        "-ldl",
+    ]
+    subprocess.run(command, check=True)
+    return {
+        **os.environ, "LD_LIBRARY_PATH": str(folder), "STUB_CUDA_MEMORY": "4194304", "NUMTORCH_CUDA_SYNC": "1",
+        "NUMTORCH_CACHE_DIR": str(folder / "cache"),
+    }  # fmt: skip
+
+
+def run(environment: dict[str, str]) -> dict:
+    done = subprocess.run([sys.executable, "-c", WORK], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_host_path(environment: dict[str, str]) -> None:
+    cold = run(environment)
+    assert cold["available"] and cold["count"] == 1 and cold["device"] == "cuda:0"
+    assert cold["capability"] == [9, 0] and cold["name"].startswith("stub")
+    assert cold["values"] == [[0, 1, 2], [3, 4, 5]] and cold["part"] == [3, 4, 5]
+    assert cold["held"] == 24 and cold["left"] == 0 and cold["peak"] > 24
+    assert cold["launches"] >= 6  # multiply; dropout, advance; product; compare, cast
+    name, message = cold["out of memory"]
+    assert name == "OutOfMemoryError" and "Tried to allocate 16.00 MiB" in message
+    widths = cold["converters"]
+    assert widths["mul_run"] == ["int", "int", "int64", "float32"]
+    assert widths["dropout"] == ["int"] * 4 + ["int64"] * 2 + ["float64", "float32"]
+    warm = run(environment)
+    assert not warm["heavy"], "with all cubins in the cache numba is not imported"
+    assert warm["converters"] == widths
