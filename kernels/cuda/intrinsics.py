@@ -309,9 +309,8 @@ def roundeven(typingctx, x):
         raise TypingError(f"roundeven needs a float, got {x}")
 
     def gen(context, builder, sig, args):
-        return _call(
-            builder, f"llvm.rint.f{x.bitwidth}", args[0].type, args
-        )  # the GPU's mode is to nearest even
+        # libdevice's, to nearest even: NVVM knows neither llvm.rint nor llvm.roundeven
+        return _call(builder, "__nv_rintf" if x.bitwidth == 32 else "__nv_rint", args[0].type, args)
 
     return x(x), gen
 
@@ -392,7 +391,7 @@ exp, exp2, expm1, log, log2 = map(_libdevice, ("exp", "exp2", "expm1", "log", "l
 log10, log1p, sqrt, rsqrt = map(_libdevice, ("log10", "log1p", "sqrt", "rsqrt"))
 sin, cos, tan, asin, acos, atan = map(_libdevice, ("sin", "cos", "tan", "asin", "acos", "atan"))
 sinh, cosh, tanh, asinh, acosh, atanh = map(_libdevice, ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
-erf, erfc, erfinv, gamma, lgamma = map(_libdevice, ("erf", "erfc", "erfinv", "tgamma", "lgamma"))
+erf, erfc, erfinv, lgamma = map(_libdevice, ("erf", "erfc", "erfinv", "lgamma"))
 floor, ceil, trunc, fabs, i0 = map(_libdevice, ("floor", "ceil", "trunc", "fabs", "cyl_bessel_i0"))
 power, fmod, atan2 = (_libdevice(name, 2) for name in ("pow", "fmod", "atan2"))
 hypot, copysign = (_libdevice(name, 2) for name in ("hypot", "copysign"))

@@ -109,7 +109,7 @@ def kernels() -> dict[tuple[str, str], CudaKernel]:
     return dict(_KERNELS)
 
 
-def bound(function: FunctionType, name: str, **names: Any) -> FunctionType:
+def bound(function: FunctionType, name: str, /, **names: Any) -> FunctionType:
     """A copy of a module-level function, called `name`, that sees `names` in place of its globals."""
     code = function.__code__.replace(co_name=name, co_qualname=name)
     copy = FunctionType(code, {**function.__globals__, **names}, name, function.__defaults__)

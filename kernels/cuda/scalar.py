@@ -14,7 +14,7 @@ from ..binding import Device, Intrinsic
 
 LIBDEVICE = frozenset({
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "copysign", "cos", "cosh", "erf",
-    "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "fmod", "gamma", "hypot", "i0", "lgamma", "log",
+    "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "fmod", "hypot", "i0", "lgamma", "log",
     "log10", "log1p", "log2", "power", "rsqrt", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
 })  # fmt: skip
 
