@@ -82,6 +82,7 @@ TORCH_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "int6
 
 def not_implemented(op: str, d: Any) -> NotImplementedError:
     """The error of an op that has no kernel for a dtype."""
+    others = "int64 or bool" if d.name in ("float32", "float64") else "float32 or float64"
     return NotImplementedError(
-        f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}'; convert to float32 or float64 with .to()"
+        f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}'; convert to {others} with .to()"
     )

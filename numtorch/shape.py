@@ -179,7 +179,7 @@ def wrap_dims(dims: Any, ndim: int, op: str = "dim", all_if_empty: bool = True) 
     if dims is None:
         return tuple(range(ndim))
     if isinstance(dims, int):
-        return (wrap_dim(dims, ndim, op),) if ndim else ()
+        dims = (dims,)
     wrapped = [wrap_dim(d, ndim, op) for d in dims]
     if len(set(wrapped)) != len(wrapped):
         repeated = next(d for d in wrapped if wrapped.count(d) > 1)
@@ -243,7 +243,10 @@ def infer_size(shape: Sequence[int], numel: int) -> tuple[int, ...]:
             return shape[:d] + (numel // known,) + shape[d + 1 :]
     elif known == numel:
         return shape
-    raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+    raise RuntimeError(
+        f"reshape: shape '{list(shape)}' is invalid for input of size {numel}; give sizes whose product is {numel}, or -1 for"
+        " one of them"
+    )
 
 
 def view_strides(

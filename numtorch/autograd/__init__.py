@@ -29,10 +29,16 @@ def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -
     found = []
     for t, g in zip(tensors, grads):
         if not t.requires_grad:
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(
+                "backward: element 0 of tensors does not require grad and does not have a grad_fn; set requires_grad=True on"
+                " what it was computed from"
+            )
         if g is None:
             if t._layout.numel != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+                raise RuntimeError(
+                    f"backward: grad can be implicitly created only for scalar outputs, got shape {list(t.shape)}; reduce it, or"
+                    " give gradient="
+                )
             with no_grad():
                 g = ones_like(t)
         else:

@@ -107,8 +107,11 @@ def _no_zero_division(op: Any, input: Any, other: Any, out: _Out, integers: Any 
         if isinstance(x, float) or (isinstance(x, Tensor) and x.dtype.category == FLOATING):
             return op(input, other, out=out)
     zero = not other if not isinstance(other, Tensor) else bool((other.detach() == 0).any())
-    if zero:
-        raise RuntimeError("ZeroDivisionError")
+    if zero and (not isinstance(input, Tensor) or input.numel()):
+        raise RuntimeError(
+            f"{op.name}: ZeroDivisionError: an integer divided by 0, which has no result; divide floats, or replace the"
+            " zeros first"
+        )
     return (integers or op)(input, other, out=out)
 
 
@@ -190,10 +193,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: _Out 
     if input is None and other is None:
         return tuple(condition.nonzero(as_tuple=True))
     require_tensor("where", "condition", condition)
-    if (
-        condition.dtype.category == FLOATING
-        or (condition.dtype.category == 1
-        and condition.dtype.name != "uint8")
+    if condition.dtype.category == FLOATING or (
+        condition.dtype.category == 1 and condition.dtype.name != "uint8"
     ):
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype!r}; compare it"

@@ -13,12 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from ..dtype import BOOL, INTEGER
 from .pointwise import elementwise
 
 Scalar = Any
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+
+
+def _same(input):
+    return input
+
+
+WHOLE = {INTEGER: _same}  # integers are whole already
 
 
 # -- choice and tests
@@ -193,7 +201,7 @@ def clone_values_grad(g):
     return g
 
 
-@elementwise(ref=np.abs)
+@elementwise(ref=np.abs, bool_ok=False)
 def abs(input):
     """The absolute value."""
     return abs(input)
@@ -204,7 +212,7 @@ def abs_grad(g, input):
     return g * sign(input)
 
 
-@elementwise(ref=np.sign)
+@elementwise(ref=np.sign, bodies={BOOL: _same})
 def sign(input):
     """-1, 0 or 1."""
     return sign(input)
@@ -279,7 +287,7 @@ def minimum_grad(g, input, other):
     )
 
 
-@elementwise(ref=np.clip)
+@elementwise(ref=np.clip, bool_ok=False)
 def clamp_both(input, min, max):
     """Limited to [min, max]."""
     return minimum(maximum(input, min), max)
@@ -597,7 +605,7 @@ def atan2_grad(g, input, other):
     return g * (other / (input * input + other * other)), -g * (input / (input * input + other * other))
 
 
-@elementwise("float", ref=np.hypot)
+@elementwise(ref=np.hypot, int_ok=False)
 def hypot(input, other):
     """``sqrt(input**2 + other**2)``."""
     return hypot(input, other)
@@ -658,7 +666,7 @@ def sigmoid_grad(g, y):
 # -- rounding
 
 
-@elementwise(ref=np.floor)
+@elementwise(ref=np.floor, bool_ok=False, bodies=WHOLE)
 def floor(input):
     """The largest whole number not above."""
     return floor(input)
@@ -669,7 +677,7 @@ def floor_grad(g):
     return 0.0
 
 
-@elementwise(ref=np.ceil)
+@elementwise(ref=np.ceil, bool_ok=False, bodies=WHOLE)
 def ceil(input):
     """The smallest whole number not below."""
     return ceil(input)
@@ -680,7 +688,7 @@ def ceil_grad(g):
     return 0.0
 
 
-@elementwise(ref=np.trunc)
+@elementwise(ref=np.trunc, bool_ok=False, bodies=WHOLE)
 def trunc(input):
     """Without the fraction."""
     return trunc(input)
@@ -691,7 +699,7 @@ def trunc_grad(g):
     return 0.0
 
 
-@elementwise(name="round", ref=np.round)
+@elementwise(name="round", ref=np.round, bool_ok=False, bodies=WHOLE)
 def round_values(input):
     """The nearest whole number, halves to even."""
     return round(input)
@@ -702,7 +710,7 @@ def round_values_grad(g):
     return 0.0
 
 
-@elementwise(domain=(-3.0, 3.0))
+@elementwise(domain=(-3.0, 3.0), int_ok=False)
 def frac(input):
     """The fraction, with the input's sign."""
     return input - trunc(input)
@@ -813,7 +821,7 @@ def bitwise_not(input):
 # -- activations that everything builds on
 
 
-@elementwise()
+@elementwise(bool_ok=False)
 def relu(input):
     """``max(input, 0)``; NaN stays NaN."""
     return where(input < 0.0, 0.0, input)

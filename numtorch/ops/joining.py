@@ -39,7 +39,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     """Tensors joined along an existing dimension; all other sizes must agree."""
     tensors = sequence_of_tensors(tensors, "cat")
     if not tensors:
-        raise RuntimeError("numtorch.cat(): expected a non-empty list of Tensors")
+        raise ValueError(
+            "numtorch.cat(): expected a non-empty list of Tensors, got an empty one; pass at least one"
+        )
     d = tensors[0].dtype
     for t in tensors[1:]:
         d = promote_types(d, t.dtype)
@@ -51,18 +53,24 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     # PyTorch skips 1-d tensors without elements, whatever the others' shape.
     kept = [t for t in tensors if t._layout.shape != (0,)] or list(tensors[:1])
     first = kept[0]._layout
-    if any(t._layout.ndim == 0 for t in tensors):
-        raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated; use stack")
+    scalar = next((i for i, t in enumerate(tensors) if t._layout.ndim == 0), None)
+    if scalar is not None:
+        raise RuntimeError(
+            f"cat: zero-dimensional tensor (at position {scalar}) cannot be concatenated; use stack"
+        )
     axis = wrap_dim(dim, first.ndim, "cat")
     for i, t in enumerate(kept):
         s = t._layout.shape
         if len(s) != first.ndim:
-            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {len(s)}")
+            raise RuntimeError(
+                f"cat: Tensors must have same number of dimensions: got {first.ndim} and {len(s)} (tensor number {i} in"
+                " the list); add dimensions with unsqueeze"
+            )
         if any(m != n for k, (m, n) in enumerate(zip(s, first.shape)) if k != axis):
             bad = next(k for k, (m, n) in enumerate(zip(s, first.shape)) if k != axis and m != n)
             raise RuntimeError(
-                f"Sizes of tensors must match except in dimension {axis}. Expected size {first.shape[bad]} but got size"
-                f" {s[bad]} for tensor number {i} in the list."
+                f"cat: Sizes of tensors must match except in dimension {axis}. Expected size {first.shape[bad]} but got"
+                f" size {s[bad]} for tensor number {i} in the list; pad or narrow it, or give another dim"
             )
     total = sum(t._layout.shape[axis] for t in kept)
     result = new_tensor(first.shape[:axis] + (total,) + first.shape[axis + 1 :], d, first.device)
@@ -98,7 +106,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor
         if t._layout.shape != first.shape:
             raise RuntimeError(
                 f"stack expects each tensor to be equal size, but got {list(first.shape)} at entry 0 and"
-                f" {list(t._layout.shape)} at entry {i}"
+                f" {list(t._layout.shape)} at entry {i}; pad them to one size, or use cat"
             )
     axis = wrap_dim(dim, first.ndim + 1, "stack")
     return cat([view.unsqueeze(t, axis) for t in tensors], axis, out=out)

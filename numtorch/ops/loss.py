@@ -255,8 +255,15 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
         )
     xs, ts = tuple(x._layout.shape), tuple(target._layout.shape)
     if not xs:
-        raise ValueError(f"{op}: Expected 1 or more dimensions (got 0)")
-    if xs[:1] + xs[2:] != ts and not (len(xs) == 1 and ts == ()):
+        raise (IndexError if op == "cross_entropy" else ValueError)(
+            f"{op}: Expected 1 or more dimensions (got 0) in input; give scores (C), (N, C) or (N, C, *)"
+        )
+    if op == "cross_entropy" and x.dtype.name not in (
+        "float32",
+        "float64",
+    ):  # its softmax comes before the target
+        raise not_implemented(op, x.dtype)
+    if (xs[:1] + xs[2:] if len(xs) > 1 else ()) != ts and not (len(xs) == 1 and ts == (1,)):
         _shape_error(op, xs, ts)
     if target.dtype not in (int64, uint8):
         raise RuntimeError(f"{op}: expected scalar type Long but found {target.dtype.name.capitalize()} for target; convert"
@@ -269,16 +276,25 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
     target = target.detach().to(int64)
 
     def error(value: int) -> Exception:
-        return IndexError(f"Target {value} is out of bounds. ({op}: the input has {classes} classes)")
+        return IndexError(
+            f"{op}: Target {value} is out of bounds: the input has {classes} classes; give targets in 0..{classes - 1}, or"
+            f" ignore_index={value}"
+        )
 
     check_range(target, 0, classes - 1, error, skip=ignore)
     return target
 
 
 def _shape_error(op: str, xs: tuple[int, ...], ts: tuple[int, ...]) -> None:
+    if len(xs) == 1 and len(ts) == 1:
+        raise ValueError(
+            f"{op}: For 1D input, 1D target must have size 1, but got target size: {ts[0]}; give one class, or scores of"
+            " shape (N, C)"
+        )
     if len(xs) > 1 and (ts[0] if ts else 0) != xs[0]:
         raise ValueError(
-            f"Expected input batch_size ({xs[0]}) to match target batch_size ({ts[0] if ts else 0})."
+            f"{op}: Expected input batch_size ({xs[0]}) to match target batch_size ({ts[0] if ts else 0}); give a class"
+            f" for each row of the scores"
         )
     if len(xs) < 3 and len(ts) > 1:
         raise RuntimeError(
@@ -327,7 +343,9 @@ def cross_entropy(
     result = cross_entropy_values(
         x, flat, weight, ignore=ignore_index, smoothing=float(label_smoothing), reduction=reduction
     )[0]
-    return view.reshape(result, target._layout.shape) if reduction == "none" else result
+    if reduction == "none":
+        return view.reshape(result, target._layout.shape if len(shape) > 1 else ())
+    return result
 
 
 def nll_loss(
@@ -339,9 +357,11 @@ def nll_loss(
 ) -> Tensor:
     """-w[t] * input[t] of log-probabilities (C), (N, C) or (N, C, *) and class indices (), (N) or (N, *)."""
     target = _check("nll_loss", input, target, weight, ignore_index, reduction)
-    shape = input._layout.shape if input._layout.ndim > 1 else (1, *input._layout.shape)
-    outer, classes, inner = split_at(shape, 1)
+    shape = input._layout.shape
+    outer, classes, inner = split_at(shape if len(shape) > 1 else (1, *shape), 1)
     x = view.reshape(input, (outer, classes, inner))
     flat = view.reshape(target, (outer, inner))
     result = nll_values(x, flat, weight, ignore=ignore_index, reduction=reduction)[0]
-    return view.reshape(result, target._layout.shape) if reduction == "none" else result
+    if reduction == "none":
+        return view.reshape(result, target._layout.shape if len(shape) > 1 else ())
+    return result

@@ -281,7 +281,9 @@ def embedding(
     size = weight._layout.shape[0]
 
     def error(value: int) -> Exception:
-        return IndexError(f"embedding: index out of range in self: {value} (the weight has {size} rows)")
+        return IndexError(
+            f"embedding: index out of range in self: {value} (the weight has {size} rows); give indices in 0..{size - 1}"
+        )
 
     flat = view.reshape(index, (index._layout.numel,))
     check_range(flat, 0, size - 1, error)

@@ -49,7 +49,7 @@ def gemm(a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = False) -> Layou
     if la.shape[-1] != lb.shape[-2]:
         fit = " b.mT would fit." if lb.shape[-1] == la.shape[-1] else ""
         raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({la.shape[-2]}x{la.shape[-1]} and {lb.shape[-2]}x{lb.shape[-1]}):"
+            f"matmul: mat1 and mat2 shapes cannot be multiplied ({la.shape[-2]}x{la.shape[-1]} and {lb.shape[-2]}x{lb.shape[-1]}):"
             f" a.shape[-1] must equal b.shape[-2].{fit}"
         )
     require_same_dtype("matmul", a=a, b=b, bias=bias)
@@ -178,17 +178,19 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         require_tensor("linear", name, t)
     if weight._layout.ndim == 1:
         result = matmul(input, weight)
-        return result if bias is None else E.add(result, bias)
+        return result if bias is None else _add_bias(result, bias)
+    if input._layout.dtype is not weight._layout.dtype:
+        require_same_dtype("linear", input=input, weight=weight)
     shape = input._layout.shape
     if not shape or shape[-1] != weight._layout.shape[-1]:
         rows = input._layout.numel // max(shape[-1], 1) if shape else 1
         raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{shape[-1] if shape else 1} and"
-            f" {weight._layout.shape[1]}x{weight._layout.shape[0]}): linear: the input's last size must equal the weight's"
+            f"linear: mat1 and mat2 shapes cannot be multiplied ({rows}x{shape[-1] if shape else 1} and"
+            f" {weight._layout.shape[1]}x{weight._layout.shape[0]}): the input's last size must equal the weight's"
             " in_features"
         )
     if bias is not None and bias._layout.shape != weight._layout.shape[:1]:
-        return E.add(linear(input, weight), bias)
+        return _add_bias(linear(input, weight), bias)
     w = view.transpose(weight, 0, 1)
     if len(shape) == 2:
         return gemm(input, w, bias)
@@ -198,6 +200,19 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         else view.reshape(input, (-(-input._layout.numel // 1), 0))
     )
     return view.reshape(gemm(rows, w, bias), shape[:-1] + weight._layout.shape[:1])
+
+
+def _add_bias(result: Tensor, bias: Tensor) -> Tensor:
+    """A product and a bias of any shape that broadcasts to it; RuntimeError for others."""
+    require_tensor("linear", "bias", bias)
+    require_same_dtype("linear", input=result, bias=bias)
+    shape = result._layout.shape
+    if broadcast(shape, bias._layout.shape, op="linear") != shape:
+        raise RuntimeError(
+            f"linear: output with shape {list(shape)} doesn't match the broadcast shape of it and bias"
+            f" {list(bias.shape)}; give a bias of shape (out_features,)"
+        )
+    return E.add(result, bias)
 
 
 def _matrices(op: str, dims: int, **tensors: Tensor) -> None:

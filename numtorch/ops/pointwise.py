@@ -13,6 +13,7 @@ from typing import Any
 
 from ..autograd.mode import state
 from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, result_of, uint8
+from ..errors import not_implemented
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
 from . import launch as launching
@@ -64,6 +65,8 @@ class Elementwise(Differentiable):
         self.count = outputs
         self.component = component
         self.int_ok = int_ok
+        self.bool_ok = True
+        self.bodies: dict[int, Callable] = {}  # for a category of dtypes another body
         self.lift = False  # bool operands are computed as bytes
         self.grad_body: Callable | None = None
         self._grads: dict[int, Any] = {}
@@ -187,7 +190,10 @@ class Elementwise(Differentiable):
             tuple(self._output_layouts(shape, layouts, compute, device)) if out is None else tuple(out)
         )
         plan.alone = plan.outputs[0] if self.count == 1 and out is None else None
-        self._bind_kernel(plan, args, layouts, shape, compute, device)
+        try:
+            self._bind_kernel(plan, args, layouts, shape, compute, device)
+        except TypeError as error:  # the body has no meaning in this dtype, as `&` of floats
+            raise not_implemented(self.name, compute) from error
         if len(self._plans) > _MOST_PLANS:
             self._plans.clear()
         self._plans[key] = plan
@@ -242,6 +248,8 @@ class Elementwise(Differentiable):
             found = uint8
         if self.result == "float" and not found.is_floating_point:
             return get_default_dtype()
+        if found is bool_ and not self.bool_ok:
+            raise not_implemented(self.name, found)
         if not self.int_ok and not found.is_floating_point:
             raise RuntimeError(
                 f'"{self.name}" not implemented for {found.name!r}: expected a floating point dtype; convert with .float()'
@@ -283,7 +291,11 @@ class Elementwise(Differentiable):
         plan.sizes = (shape, tuple(strides))
         # Small contiguous results on the CPU take the short way through binary().
         plan.quick = plan.alone is not None and 0 < n * plan.alone.itemsize <= 4096 and device == "cpu"
-        plan.address = plan.program.kernel(plan.layout_kind).address() if n and device == "cpu" else 0
+        if here:
+            kernel = plan.program.kernel(plan.layout_kind)
+            plan.address = kernel.address() if n else 0
+        else:
+            plan.address = 0
         plan.chunks = 1 if n < PARALLEL_COST else min(launching.threads(), (n + 16383) // 16384)
 
     def program(self, plan: Plan, args: Sequence[Any], compute: dtype) -> Any:
@@ -294,7 +306,13 @@ class Elementwise(Differentiable):
         tensors = {self.params[i]: f"x{k}" for k, i in enumerate(plan.tensors)}
         names = tuple(tensors.get(p, p) for p in self.params)
         outs = tuple(f"y{k}" for k in range(len(plan.outputs)))
-        step = Step(self.body, self._full_args(names), outs, compute.kind, self.component)
+        step = Step(
+            self.bodies.get(compute.category, self.body),
+            self._full_args(names),
+            outs,
+            compute.kind,
+            self.component,
+        )
         return Program(
             inputs=[args[i]._layout.dtype.kind for i in plan.tensors],
             scalars=scalars,
@@ -359,18 +377,19 @@ def _tensor(storage: Any, offset: int, la: Layout) -> Any:
 def elementwise(
     result: str = "same", promote: Sequence[str] | None = None, outputs: int = 1, name: str | None = None,
     ref: Callable | None = None, domain: Any = None, samples: Callable | None = None, int_ok: bool = True,
-    aliases: Sequence[str] = (), lift: bool = False,
+    aliases: Sequence[str] = (), lift: bool = False, bool_ok: bool = True, bodies: dict[int, Callable] | None = None,
 ) -> Callable[[Callable], Elementwise]:  # fmt: skip
     """Declare an elementwise op from its scalar body.
 
     ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
-    parameters that take part in promotion (default all); ``lift``: bool is computed as uint8; ``ref``: a NumPy reference, ``domain``: where samples are drawn.
+    parameters that take part in promotion (default all); ``lift``: bool is computed as uint8;
+    ``int_ok``, ``bool_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``ref``: a NumPy reference, ``domain``: where samples are drawn.
     """
 
     def declare(body: Callable) -> Elementwise:
         op = Elementwise(body, result, promote, outputs, name, int_ok=int_ok)
         op.ref, op.domain, op.samples, op.aliases = ref, domain, samples, tuple(aliases)
-        op.lift = lift
+        op.lift, op.bool_ok, op.bodies = lift, bool_ok, bodies or {}
         TABLE[op.name] = op
         return op
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..creation import _like, _options
 from ..device import canonical
 from ..dtype import bool_, dtype, get_default_dtype, int64
+from ..errors import require_floating
 from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
 from ..tensor import Tensor
 from . import elementwise as E
@@ -110,6 +111,9 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0.0:
         return input
+    if not input.is_floating_point() and (p == 1.0 or not input._layout.numel):
+        return input.new_zeros(input._layout.shape)
+    require_floating("dropout", "input", input)
     if p == 1.0:
         return input * 0.0
     return dropout_values(input, state_of(None), p=float(p))[0]

@@ -166,14 +166,22 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims and len(shifts) == 1:
-        return view.reshape(roll(view.reshape(input, (-1,)), shifts, (0,)), input._layout.shape)
+        return view.reshape(
+            roll(view.reshape(input, (input._layout.numel,)), shifts, (0,)), input._layout.shape
+        )
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not input._layout.numel:
+        return clone(input)
+    if not input._layout.ndim:
+        raise IndexError(
+            f"roll: Dimension specified as {dims[0]} but tensor has no dimensions; leave 'dims' out to roll a number"
+        )
     result = input
     for shift, dim in zip(shifts, dims):
         d = wrap_dim(dim, input.ndim, "roll")
-        n = input._layout.shape[d] if input.ndim else 1
-        if n > 1 and shift % n and input._layout.numel:
+        n = input._layout.shape[d]
+        if shift % n:
             result = roll_values(result, dim=d, shift=shift % n)
     return clone(input) if result is input else result
 

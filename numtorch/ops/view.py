@@ -364,6 +364,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     for what, given in (("source", src), ("destination", dst)):
         if len(set(given)) != len(given):
             raise RuntimeError(f"movedim: repeated dim in `{what}` ({given})")
+    if not n:
+        return permute(input, ())
     order = [d for d in range(n) if d not in src]
     for d, s in sorted(zip(dst, src)):
         order.insert(d, s)
@@ -390,8 +392,9 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
         n = have if n == -1 else n
         if (have != n and have != 1) or n < 0:
             raise RuntimeError(
-                f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension {d}."
-                f"  Target sizes: {list(target)}.  Tensor sizes: {list(la.shape)}"
+                f"expand: The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension {d}."
+                f"  Target sizes: {list(target)}.  Tensor sizes: {list(la.shape)}; only sizes of 1"
+                " can be expanded"
             )
         shape.append(n)
     strides = expand_strides(la.shape, la.strides, shape)

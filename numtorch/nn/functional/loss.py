@@ -8,7 +8,7 @@ import warnings
 import numtorch
 
 from ...autograd.mode import state
-from ...errors import require_tensor
+from ...errors import require_floating, require_same_dtype, require_tensor
 from ...ops import loss_terms
 from ...tensor import Tensor
 from ._reduction import legacy, reduced
@@ -119,9 +119,10 @@ def binary_cross_entropy(
     require_tensor("binary_cross_entropy", "target", target)
     if target.shape != input.shape:
         raise ValueError(
-            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}) is"
-            " deprecated. Please ensure they have the same size."
+            f"binary_cross_entropy: Using a target size ({target.size()}) that is different to the input size"
+            f" ({input.size()}) is deprecated. Please ensure they have the same size."
         )
+    require_same_dtype("binary_cross_entropy", input=input, target=target)
     if state.recorder is None and input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
         raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
     terms = loss_terms.binary_cross_entropy_term(input, target)
@@ -171,6 +172,8 @@ def kl_div(
     """
     require_tensor("kl_div", "input", input)
     require_tensor("kl_div", "target", target)
+    require_floating("kl_div", "input", input)
+    require_floating("kl_div", "target", target)
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
