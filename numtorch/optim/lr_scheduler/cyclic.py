@@ -137,7 +137,7 @@ class OneCycleLR(_MomentumCycle):
         >>> import numtorch
         >>> optimizer = numtorch.optim.SGD([numtorch.ones(1, requires_grad=True)], lr=0.1, momentum=0.9)
         >>> schedule = numtorch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=10)
-        >>> schedule.get_last_lr()
+        >>> [round(lr, 6) for lr in schedule.get_last_lr()]
         [0.04]
     """
 

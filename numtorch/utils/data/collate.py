@@ -46,7 +46,7 @@ def default_convert(data: Any) -> Any:
     Example:
         >>> import numpy, numtorch
         >>> numtorch.utils.data.default_convert({"a": numpy.zeros(2), "b": "text"})
-        {'a': tensor([0., 0.], dtype=numtorch.float64), 'b': 'text'}
+        {'a': tensor([0., 0.], dtype=torch.float64), 'b': 'text'}
     """
     if isinstance(data, Tensor):
         return data
