@@ -22,7 +22,7 @@ test: $(STAMP)/test  ## All tests that need neither PyTorch nor a GPU
 	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "not oracle and not gpu and not cuda_compile" $(PYTEST_ARGS)
 
 test-cuda: $(STAMP)/test $(STAMP)/cuda  ## CUDA kernels compiled for sm_80 and sm_90 (no GPU needed), and run where there is one
-	$(PY) -m pytest -m "cuda_compile or gpu" $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "cuda_compile or gpu" $(PYTEST_ARGS)
 
 oracle: $(STAMP)/test $(STAMP)/oracle  ## Tests against PyTorch
 	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "oracle" $(PYTEST_ARGS)
