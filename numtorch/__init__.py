@@ -253,6 +253,14 @@ from .ops.diagonals import (
     triu_indices,
 )
 from .ops.einsum import einsum
+from .ops.elementwise import clamp_max, clamp_min
+from .ops.elementwise_more import (
+    copysign, deg2rad, digamma, fmax, fmin, gcd, heaviside, i0, lgamma, logaddexp, logaddexp2, rad2deg, sinc, xlogy,
+)
+from .ops.mathematics import (
+    bincount, conj, conj_physical, fill, frexp, histc, isin, isneginf, isposinf, isreal, lcm, ldexp, logit,
+    mvlgamma, nan_to_num, nextafter, polygamma, real, resolve_conj, resolve_neg, signbit, unravel_index, zero_,
+)
 from .ops.norms import cdist, corrcoef, cov, dist, nanmean, nansum, renorm
 from .ops.products import (
     chain_matmul, cross, cumulative_trapezoid, diff, gradient, inner, kron, tensordot, trapezoid, trapz, vander,
@@ -271,6 +279,7 @@ short, int, long = int16, int32, int64
 subtract, multiply, divide, true_divide, negative, absolute = sub, mul, div, div, neg, abs
 greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh, arctan2 = asin, acos, atan, asinh, acosh, atanh, atan2
+sgn = sign
 clip, fix, concat, concatenate, row_stack = clamp, trunc, cat, cat, vstack
 swapaxes, swapdims, moveaxis, ger = transpose, transpose, movedim, outer
 

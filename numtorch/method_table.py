@@ -11,6 +11,7 @@ from .ops import (
     index,
     joining,
     masked,
+    mathematics,
     norms,
     places,
     products,
@@ -27,6 +28,8 @@ from .ops import (
     vector_norm,
     view,
 )
+from .ops import elementwise as E
+from .ops import elementwise_more as EM
 from .ops import matmul as M
 from .ops import reduce as R
 
@@ -64,6 +67,7 @@ PLAIN = (
     (masked, """masked_fill masked_fill_ masked_select masked_scatter masked_scatter_ take put put_ take_along_dim"""),
     (rearrange, "flip fliplr flipud roll rot90 repeat_interleave"),
     (diagonals, "diag diagflat diag_embed trace diagonal_scatter select_scatter slice_scatter"),
+    (mathematics, """bincount conj conj_physical frexp histc isneginf isposinf isreal resolve_conj resolve_neg signbit"""),
     (norms, "dist nansum nanmean cov corrcoef"),
     (products, "inner kron cross diff"),
     (copies, "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk hsplit vsplit dsplit"),
@@ -73,6 +77,9 @@ PLAIN = (
 TRAILING = (
     (rearrange, "tril triu"),
     (norms, "renorm"),
+    (mathematics, "lcm ldexp logit mvlgamma nan_to_num nextafter"),
+    (E, "clamp_min clamp_max"),
+    (EM, "copysign deg2rad digamma fmax fmin gcd heaviside i0 lgamma logaddexp logaddexp2 rad2deg sinc xlogy"),
 )  # fmt: skip
 
 IN_PLACE_OPERATORS = {
@@ -84,6 +91,7 @@ CASTS = {"float": "float32", "double": "float64", "half": "float16", "long": "in
          "char": "int8", "byte": "uint8", "bool": "bool"}  # fmt: skip
 
 ALIASES = {
+    "sgn": "sign",
     "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg", "absolute": "abs",
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "clip": "clamp",
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
