@@ -109,7 +109,7 @@ def frexp(input: Tensor, *, out: Any = None) -> tuple[Tensor, Tensor]:
     return result if out is None else write_out(result, out, "frexp")
 
 
-@host_op(["x", "other"])
+@host_op(["x", "other"], saves=["x", "other"])
 def nextafter_values(x: Tensor, other: Tensor) -> Any:
     """The next floating point number from ``x`` towards ``other``."""
     shape = broadcast(x._layout.shape, other._layout.shape, op="nextafter")
@@ -119,6 +119,14 @@ def nextafter_values(x: Tensor, other: Tensor) -> Any:
 @nextafter_values.compute
 def _(x: Any, other: Any) -> Any:
     return np.nextafter(x, other)
+
+
+@nextafter_values.backward
+def _(ctx: Context, g: Tensor) -> Any:
+    """PyTorch's: 1 where the number moved, else 0; the direction has no gradient."""
+    x, other = ctx.x, ctx.other
+    dx = R.sum_to_size(where(E.eq(x, other), 0.0, g), x._layout.shape) if ctx.needs(0) else None
+    return dx, E.mul(other, 0.0) if ctx.needs(1) else None
 
 
 def nextafter(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
