@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,82 +12,96 @@ from .engine import Node
 from .mode import no_grad, state
 
 
-class FunctionNode(Node):
-    """The node of a custom Function, which is also the ``ctx`` its forward and backward see."""
+class FunctionCtx:
+    """What a custom Function's forward and backward share; any attribute of your own may be set on it."""
 
-    name = "FunctionBackward"
-    cls: Any
-
-    def __init__(self, cls: Any, inputs: tuple, needs: bool):
-        tensors = [x if hasattr(x, "_layout") else None for x in inputs]
-        Node.__init__(self, tensors if needs else [None] * len(inputs), 1)
-        self.cls = cls
-        self.name = f"{cls.__name__}Backward"
-        self.needs_input_grad = tuple(e is not None for e in self.edges)
-        self.to_save: tuple = ()
-        self._saved: Any = ()
-        self.dirty_tensors: tuple = ()
-        self.non_differentiable: tuple = ()
-        self.materialize_grads = True
-        self.freed = False
+    def __init__(self, node: FunctionNode):
+        self._node = weakref.ref(node)
+        self.needs_input_grad = tuple(e is not None for e in node.edges)
+        self._to_save: tuple = ()
+        self._dirty: tuple = ()
+        self._non_differentiable: tuple = ()
+        self._materialize = True
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors for ``backward``, where they are ``ctx.saved_tensors``."""
-        self.to_save = tensors
+        self._to_save = tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
         """Keep tensors for ``jvp`` (accepted; numtorch differentiates in reverse)."""
 
     def mark_dirty(self, *tensors: Any) -> None:
         """Inputs that ``forward`` has changed in place."""
-        self.dirty_tensors = tensors
+        self._dirty = tensors
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """Outputs that carry no gradient."""
-        self.non_differentiable = tensors
+        self._non_differentiable = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
         """Whether missing output gradients reach ``backward`` as zeros (default) or as None."""
-        self.materialize_grads = value
+        self._materialize = value
 
     @property
     def saved_tensors(self) -> tuple:
         """What ``save_for_backward`` kept; RuntimeError when the graph was freed or a tensor was changed in place."""
-        if self.freed:
-            raise second_backward_error(self)
-        return tuple(x if x is None else x.get(self) for x in self._saved)
+        node = self._node()
+        assert node is not None
+        return node.saved_tensors()
 
     saved_variables = saved_tensors
+
+
+class FunctionNode(Node):
+    """The node of a custom Function."""
+
+    name = "FunctionBackward"
+
+    def __init__(self, cls: Any, inputs: tuple, needs: bool):
+        tensors = [x if hasattr(x, "_layout") else None for x in inputs]
+        Node.__init__(self, tensors if needs else [None] * len(inputs), 1)
+        self.cls = cls
+        self.name = f"{cls.__name__}Backward"
+        self.saved: Any = ()
+        self.freed = False
+        self.ctx = FunctionCtx(self)
+
+    def saved_tensors(self) -> tuple:
+        """The tensors kept for backward; RuntimeError when the graph was freed."""
+        if self.freed:
+            raise second_backward_error(self)
+        return tuple(x if x is None else x.get(self) for x in self.saved)
 
     def keep(self, outputs: tuple) -> None:
         """Turn the tensors given to ``save_for_backward`` into saved ones."""
         from ..ops.declare import Saved
 
         places = {id(o): i for i, o in enumerate(outputs)}
-        for t in self.to_save:
+        for t in self.ctx._to_save:
             if t is not None and not hasattr(t, "_layout"):
                 raise TypeError(
                     f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
                 )
-        self._saved = tuple(None if t is None else Saved(t, places.get(id(t), -1)) for t in self.to_save)
+        self.saved = tuple(None if t is None else Saved(t, places.get(id(t), -1)) for t in self.ctx._to_save)
+        self.ctx._to_save = ()
 
     def release(self) -> None:
-        if self._saved:
-            self._saved = ()
+        if self.saved:
+            self.saved = ()
             self.freed = True
 
     def run(self, grads: list[Any]) -> Any:
-        if self.materialize_grads:
+        if self.ctx._materialize:
             grads = [_zeros(m) if g is None and m is not None else g for g, m in zip(grads, self.out_metas)]
-        results = self.cls.backward(self, *grads)
+        results = self.cls.backward(self.ctx, *grads)
         results = tuple(results) if isinstance(results, (tuple, list)) else (results,)
         n = len(self.edges)
         if len(results) > n and all(r is None for r in results[n:]):
             results = results[:n]
         if len(results) != n:
             raise RuntimeError(
-                f"function {self.name} returned an incorrect number of gradients (expected {n}, got {len(results)}); return one"
-                " per input of forward, None where none is needed"
+                f"function {self.name} returned an incorrect number of gradients (expected {n}, got {len(results)}); return"
+                " one per input of forward, None where none is needed"
             )
         return results
 
@@ -150,9 +165,9 @@ class Function:
         with no_grad():
             if cls.setup_context is not None:
                 result = cls.forward(*inputs)
-                cls.setup_context(node, inputs, result)
+                cls.setup_context(node.ctx, inputs, result)
             else:
-                result = cls.forward(node, *inputs)
+                result = cls.forward(node.ctx, *inputs)
         outputs = result if isinstance(result, tuple) else (result,)
         wrapped = _wrap(node, inputs, outputs, needs)
         return tuple(wrapped) if isinstance(result, tuple) else wrapped[0]
@@ -166,8 +181,8 @@ def _wrap(node: FunctionNode, inputs: tuple, outputs: tuple, needs: bool) -> lis
     from ..ops.view import alias
 
     given = {id(x) for x in inputs if hasattr(x, "_layout")}
-    dirty = {id(x) for x in node.dirty_tensors}
-    silent = {id(x) for x in node.non_differentiable}
+    dirty = {id(x) for x in node.ctx._dirty}
+    silent = {id(x) for x in node.ctx._non_differentiable}
     node.out_metas = [getattr(o, "_layout", None) for o in outputs]
     found: list[Any] = []
     for i, out in enumerate(outputs):
@@ -194,7 +209,7 @@ def _wrap(node: FunctionNode, inputs: tuple, outputs: tuple, needs: bool) -> lis
         found.append(out)
     if needs:
         node.keep(tuple(outputs))
-        for s in node._saved:  # a saved output is tied to the node, not to the tensor (no cycle)
+        for s in node.saved:  # a saved output is tied to the node, not to the tensor (no cycle)
             if s is not None and s.output >= 0 and s.tensor is not None:
                 s.tensor = s.tensor._alias()
     return found

@@ -169,3 +169,20 @@ def test_custom_function_in_a_trace():
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     traced(x).backward()
     assert x.grad.tolist() == [3, 12]
+
+
+def test_any_attribute_may_be_set_on_ctx():
+    class Free(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.run = ctx.name = ctx.hooks = ctx.edges = ctx.module = ctx.seq = 3
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            assert ctx.run == ctx.edges == 3
+            return g * 2
+
+    x = torch.ones(2, requires_grad=True)
+    Free.apply(x).sum().backward()
+    assert x.grad.tolist() == [2, 2]
