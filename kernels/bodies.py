@@ -369,10 +369,11 @@ def known_function(body: Body, node: ast.expr) -> tuple[str, Any]:
             return "scalar", scalar.MATH[name]
     if scalar.FUNCTIONS.get(name) is value:
         return "scalar", name
-    if getattr(value, "body", None) is not None and value.name in BUILTINS and value.name != "pow":
-        return "builtin", BUILTINS[value.name]
-    if getattr(value, "body", None) is not None and value.name in scalar.MATH:
-        return "scalar", scalar.MATH[value.name]  # an op of that name: in a kernel it is the scalar function
+    op = getattr(value, "name", "") if getattr(value, "body", None) is not None else ""
+    if op in BUILTINS and op != "pow":
+        return "builtin", BUILTINS[op]
+    if op in scalar.MATH:
+        return "scalar", scalar.MATH[op]  # an op of that name: in a kernel it is the scalar function
     if plain_function(value) is not None:
         return "body", value
     raise body.error(
