@@ -29,7 +29,7 @@ LONG_FILES: dict[str, str] = {  # path: why it may be longer
 LONG_FUNCTIONS: dict[str, str] = {}  # path:function: why it may be longer
 
 # The only files that may import the compiler when they are imported themselves; all others reach it lazily.
-COMPILER_FILES = re.compile(r"kernels/(compile_\w+|intrinsics_\w+|lean|cuda/compile|cuda/intrinsics)\.py")
+COMPILER_FILES = re.compile(r"kernels/(compile_\w+|intrinsics_\w+|lean|cuda/compile|cuda/intrinsics\w*)\.py")
 # CUDA kernels without a twin, and why.
 CUDA_ONLY = {
     "matmul.py:gemm_sum": "adds up the parts of a split K; on the CPU one thread keeps all of K",

@@ -19,7 +19,7 @@ from numba.cuda.np.numpy_support import from_dtype
 
 from .. import binding
 from ..binding import Device, Intrinsic, Placeholder
-from . import intrinsics, scalar
+from . import intrinsics, intrinsics_math, scalar
 from .cubins import Cubin, param_dtype
 from .launch import CudaKernel
 
@@ -71,7 +71,7 @@ class _Specialiser:
         if isinstance(value, Device):
             value = scalar.twin(value)
         if isinstance(value, Intrinsic):
-            found = getattr(intrinsics, value.name, None)
+            found = getattr(intrinsics, value.name, None) or getattr(intrinsics_math, value.name, None)
             if found is None:
                 raise TypeError(f"{value.name} has no meaning on CUDA; see gpu.py for what a kernel may use.")
             return found

@@ -21,7 +21,7 @@ _unique = itertools.count()
 literal_intrinsic = _intrinsic(prefer_literal=True, target="cuda")  # the public one takes no options
 
 
-def _dtype(kind):
+def dtype_of(kind):
     """The scalar type behind a dtype argument such as T."""
     if isinstance(kind, types.NumberClass):
         return kind.instance_type
@@ -30,7 +30,7 @@ def _dtype(kind):
     raise TypingError(f"expected a dtype such as T, got {kind}")
 
 
-def _call(builder, name, result, args):
+def call_function(builder, name, result, args):
     kind = ir.FunctionType(result, [a.type for a in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
@@ -40,7 +40,7 @@ def _element(context, builder, sig, args):
     return builder.gep(args[0], [context.cast(builder, args[1], sig.args[1], types.int64)])
 
 
-def _need_pointer(name, p):
+def need_pointer(name, p):
     if not isinstance(p, types.CPointer):
         raise TypingError(f"{name} needs a pointer, got {p}")
 
@@ -70,7 +70,7 @@ blocks = _register("nctaid.x")
 @intrinsic
 def barrier(typingctx):
     def gen(context, builder, sig, args):
-        _call(builder, "llvm.nvvm.barrier0", VOID, [])
+        call_function(builder, "llvm.nvvm.barrier0", VOID, [])
         return context.get_dummy_value()
 
     return types.void(), gen
@@ -79,7 +79,7 @@ def barrier(typingctx):
 @intrinsic
 def warp_barrier(typingctx):
     def gen(context, builder, sig, args):
-        _call(builder, "llvm.nvvm.bar.warp.sync", VOID, [I32(0xFFFFFFFF)])
+        call_function(builder, "llvm.nvvm.bar.warp.sync", VOID, [I32(0xFFFFFFFF)])
         return context.get_dummy_value()
 
     return types.void(), gen
@@ -120,7 +120,9 @@ def _shuffle(name, mode, clamp):
             moved = []
             for word in _words(builder, args[0], bits):
                 full = [I32(0xFFFFFFFF), I32(mode), word, other, I32(clamp)]
-                moved.append(builder.extract_value(_call(builder, "llvm.nvvm.shfl.sync.i32", pair, full), 0))
+                moved.append(
+                    builder.extract_value(call_function(builder, "llvm.nvvm.shfl.sync.i32", pair, full), 0)
+                )
             return _value(builder, moved, context.get_value_type(sig.return_type))
 
         return value(value, other), gen
@@ -137,7 +139,7 @@ def ballot(typingctx, condition):
     def gen(context, builder, sig, args):
         flag = context.cast(builder, args[0], sig.args[0], types.boolean)
         flag = builder.trunc(flag, I1) if flag.type != I1 else flag
-        return _call(builder, "llvm.nvvm.vote.ballot.sync", I32, [I32(0xFFFFFFFF), flag])
+        return call_function(builder, "llvm.nvvm.vote.ballot.sync", I32, [I32(0xFFFFFFFF), flag])
 
     return types.uint32(condition), gen
 
@@ -161,7 +163,7 @@ def count_bits(typingctx, mask):
 # ---- memory -----------------------------------------------------------------------------------------------
 
 
-def _constant(name, count):
+def constant(name, count):
     if not isinstance(count, types.IntegerLiteral):
         raise TypingError(f"the size of {name} must be a compile-time constant")
     return count.literal_value
@@ -169,7 +171,7 @@ def _constant(name, count):
 
 @literal_intrinsic
 def shared(typingctx, count, dtype):
-    result, size = types.CPointer(_dtype(dtype)), _constant("a shared buffer", count)
+    result, size = types.CPointer(dtype_of(dtype)), constant("a shared buffer", count)
 
     def gen(context, builder, sig, args):
         kind = ir.ArrayType(context.get_data_type(result.dtype), size)
@@ -183,7 +185,7 @@ def shared(typingctx, count, dtype):
 
 @literal_intrinsic
 def stack(typingctx, count, dtype):
-    result, size = types.CPointer(_dtype(dtype)), _constant("a stack buffer", count)
+    result, size = types.CPointer(dtype_of(dtype)), constant("a stack buffer", count)
 
     def gen(context, builder, sig, args):
         kind = ir.ArrayType(context.get_data_type(result.dtype), size)
@@ -194,7 +196,7 @@ def stack(typingctx, count, dtype):
 
 @intrinsic
 def load4(typingctx, p, i):
-    _need_pointer("load4", p)
+    need_pointer("load4", p)
     result = types.UniTuple(p.dtype, 4)
 
     def gen(context, builder, sig, args):
@@ -210,7 +212,7 @@ def load4(typingctx, p, i):
 
 @intrinsic
 def store4(typingctx, p, i, a, b, c, d):
-    _need_pointer("store4", p)
+    need_pointer("store4", p)
 
     def gen(context, builder, sig, args):
         vector = ir.VectorType(context.get_data_type(p.dtype), 4)
@@ -231,7 +233,7 @@ def _vector_align(p):
 
 @intrinsic
 def is_aligned(typingctx, p):
-    _need_pointer("is_aligned", p)
+    need_pointer("is_aligned", p)
 
     def gen(context, builder, sig, args):
         low = builder.and_(builder.ptrtoint(args[0], I64), I64(_VECTOR_BYTES - 1))
@@ -243,7 +245,7 @@ def is_aligned(typingctx, p):
 def _atomic(operation):
     @intrinsic
     def update(typingctx, p, i, value):
-        _need_pointer("an atomic operation", p)
+        need_pointer("an atomic operation", p)
 
         def gen(context, builder, sig, args):
             item = context.cast(builder, args[2], sig.args[2], p.dtype)
@@ -261,7 +263,7 @@ atomic_add, atomic_max = _atomic("add"), _atomic("max")
 
 @intrinsic
 def offset(typingctx, p, k):
-    _need_pointer("offset", p)
+    need_pointer("offset", p)
 
     def gen(context, builder, sig, args):
         return _element(context, builder, sig, args)
@@ -271,7 +273,7 @@ def offset(typingctx, p, k):
 
 @intrinsic
 def pointer(typingctx, address, dtype):
-    result = types.CPointer(_dtype(dtype))
+    result = types.CPointer(dtype_of(dtype))
 
     def gen(context, builder, sig, args):
         return builder.inttoptr(args[0], context.get_value_type(result))
@@ -281,179 +283,9 @@ def pointer(typingctx, address, dtype):
 
 @intrinsic
 def address_of(typingctx, p):
-    _need_pointer("address_of", p)
+    need_pointer("address_of", p)
 
     def gen(context, builder, sig, args):
         return builder.ptrtoint(args[0], I64)
 
     return types.int64(p), gen
-
-
-# ---- scalars ----------------------------------------------------------------------------------------------
-
-
-@intrinsic
-def fma(typingctx, a, b, c):
-    if not (isinstance(a, types.Float) and a == b == c):
-        raise TypingError(f"fma needs three floats of one type, got {a}, {b}, {c}")
-
-    def gen(context, builder, sig, args):
-        return _call(builder, f"llvm.fma.f{a.bitwidth}", args[0].type, args)
-
-    return a(a, a, a), gen
-
-
-@intrinsic
-def roundeven(typingctx, x):
-    if not isinstance(x, types.Float):
-        raise TypingError(f"roundeven needs a float, got {x}")
-
-    def gen(context, builder, sig, args):
-        # libdevice's, to nearest even: NVVM knows neither llvm.rint nor llvm.roundeven
-        return _call(builder, "__nv_rintf" if x.bitwidth == 32 else "__nv_rint", args[0].type, args)
-
-    return x(x), gen
-
-
-@intrinsic
-def bitcast(typingctx, x, dtype):
-    result = _dtype(dtype)
-    if result.bitwidth != x.bitwidth:
-        raise TypingError(f"bitcast between different sizes: {x} to {result}")
-
-    def gen(context, builder, sig, args):
-        return builder.bitcast(args[0], context.get_value_type(result))
-
-    return result(x, dtype), gen
-
-
-@intrinsic
-def select(typingctx, condition, a, b):
-    if a != b:
-        raise TypingError(f"select needs two values of one type, got {a} and {b}")
-
-    def gen(context, builder, sig, args):
-        flag = context.cast(builder, args[0], condition, types.boolean)
-        flag = builder.trunc(flag, I1) if flag.type != I1 else flag
-        return builder.select(flag, args[1], args[2])
-
-    return a(condition, a, a), gen
-
-
-@intrinsic
-def quotient(typingctx, a, b):
-    """a // b of non-negative integers, b > 0, without Python's checks."""
-
-    def gen(context, builder, sig, args):
-        return builder.udiv(args[0], args[1])
-
-    return types.int64(types.int64, types.int64), gen
-
-
-@intrinsic
-def independent(typingctx):
-    """A promise to the CPU's vectoriser; nothing here."""
-
-    def gen(context, builder, sig, args):
-        return context.get_dummy_value()
-
-    return types.void(), gen
-
-
-def _libdevice(name, arity=1):
-    """The function `__nv_<name>` of libdevice for float64, `__nv_<name>f` for float32."""
-
-    def typed(kinds):
-        if not isinstance(kinds[0], types.Float) or any(k != kinds[0] for k in kinds):
-            raise TypingError(f"{name} needs floats of one type, got {kinds}")
-
-        def gen(context, builder, sig, args):
-            suffix = "f" if kinds[0].bitwidth == 32 else ""
-            return _call(builder, f"__nv_{name}{suffix}", context.get_value_type(sig.return_type), args)
-
-        return kinds[0](*kinds), gen
-
-    if arity == 1:
-
-        @intrinsic
-        def call(typingctx, x):
-            return typed((x,))
-    else:
-
-        @intrinsic
-        def call(typingctx, x, y):
-            return typed((x, y))
-
-    return call
-
-
-exp, exp2, expm1, log, log2 = map(_libdevice, ("exp", "exp2", "expm1", "log", "log2"))
-log10, log1p, sqrt, rsqrt = map(_libdevice, ("log10", "log1p", "sqrt", "rsqrt"))
-sin, cos, tan, asin, acos, atan = map(_libdevice, ("sin", "cos", "tan", "asin", "acos", "atan"))
-sinh, cosh, tanh, asinh, acosh, atanh = map(_libdevice, ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"))
-erf, erfc, erfinv, lgamma = map(_libdevice, ("erf", "erfc", "erfinv", "lgamma"))
-floor, ceil, trunc, fabs, i0 = map(_libdevice, ("floor", "ceil", "trunc", "fabs", "cyl_bessel_i0"))
-power, fmod, atan2 = (_libdevice(name, 2) for name in ("pow", "fmod", "atan2"))
-hypot, copysign = (_libdevice(name, 2) for name in ("hypot", "copysign"))
-root, round_down, round_up, cut = sqrt, floor, ceil, trunc  # what scalar_base.py calls them
-
-
-@intrinsic
-def pick(typingctx, x, narrow, wide):
-    if not isinstance(x, types.Float):
-        raise TypingError(f"pick needs a float, got {x}")
-
-    def gen(context, builder, sig, args):
-        chosen = args[1] if x.bitwidth == 32 else args[2]
-        return context.cast(builder, chosen, types.float64, x)
-
-    return x(x, types.float64, types.float64), gen
-
-
-# ---- register tiles ---------------------------------------------------------------------------------------
-
-
-@literal_intrinsic
-def zeros(typingctx, count, dtype):
-    result = types.UniTuple(_dtype(dtype), _constant("a register tile", count))
-
-    def gen(context, builder, sig, args):
-        zero = ir.Constant(context.get_value_type(result.dtype), 0)
-        return context.make_tuple(builder, result, [zero] * result.count)
-
-    return result(count, dtype), gen
-
-
-@literal_intrinsic
-def take(typingctx, p, values, count):
-    _need_pointer("take", p)
-    size, many = len(values), _constant("what is taken", count)
-
-    def gen(context, builder, sig, args):
-        items = [builder.extract_value(args[1], k) for k in range(size)]
-        for k in range(many):
-            builder.store(items[k], builder.gep(args[0], [I64(k)]))
-        return context.make_tuple(builder, values, items[many:] + items[:many])
-
-    return values(p, values, count), gen
-
-
-@intrinsic
-def fma_outer(typingctx, acc, a, b):
-    rows, cols = len(a), len(b)
-    if len(acc) != rows * cols or not acc.dtype == a.dtype == b.dtype:
-        raise TypingError(f"fma_outer needs len(a) * len(b) accumulators of one dtype, got {acc}, {a}, {b}")
-
-    def gen(context, builder, sig, args):
-        name, kind = f"llvm.fma.f{acc.dtype.bitwidth}", context.get_value_type(acc.dtype)
-        left = [builder.extract_value(args[1], i) for i in range(rows)]
-        right = [builder.extract_value(args[2], j) for j in range(cols)]
-        tile = args[0]
-        for i in range(rows):
-            for j in range(cols):
-                at = i * cols + j
-                item = _call(builder, name, kind, [left[i], right[j], builder.extract_value(args[0], at)])
-                tile = builder.insert_value(tile, item, at)
-        return tile
-
-    return acc(acc, a, b), gen

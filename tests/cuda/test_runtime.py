@@ -15,7 +15,7 @@ from numtorch.cuda import runtime
 pytestmark = pytest.mark.simulator
 
 
-def same(found: Any, wanted: Any) -> None:
+def check_same(found: Any, wanted: Any) -> None:
     """A GPU tensor holds the values of a CPU tensor, up to roundings."""
     assert found.is_cuda and found.dtype is wanted.dtype
     np.testing.assert_allclose(found.detach().cpu().numpy(), wanted.detach().numpy(), rtol=1e-5, atol=1e-6)
@@ -26,13 +26,13 @@ def test_copies(gpu: Any) -> None:
     for view in (x, x.transpose(0, 2), x[:, 1], x[0, 0, 0], x[:0]):
         y = view.to("cuda")
         assert str(y.device) == "cuda:0" and y.shape == view.shape
-        same(y, view)
+        check_same(y, view)
         assert y.cuda() is y and y.to("cuda:0") is y
     assert x.cuda().to(torch.float64).cpu().tolist() == x.tolist()
     assert (x > 5).cuda().tolist() == (x > 5).tolist()
     y = torch.zeros(3, 4, 2, device="cuda").transpose(0, 2)
     y.copy_(x[:1].transpose(1, 2).expand(2, 4, 3))
-    same(y, x[:1].transpose(1, 2).expand(2, 4, 3))
+    check_same(y, x[:1].transpose(1, 2).expand(2, 4, 3))
     z = torch.zeros(2, 3, 4, dtype=torch.int64)
     assert z.copy_(x.cuda()).tolist() == x.long().tolist()
 
@@ -54,8 +54,8 @@ def test_elementwise_ops_and_gradients(gpu: Any) -> None:
         (torch.exp(t * 0.3).t() @ torch.tanh(t) + t.sum() - (t - 1) / 7).mean().backward() if t.shape[
             0
         ] == t.shape[1] else (torch.exp(t * 0.3) * torch.tanh(t) + (t - 1) / 7 + t[0]).mean().backward()
-    same(y.grad, x.grad)
-    same(y.detach().add_(2).clamp(0, 2), x.detach().add_(2).clamp(0, 2))
+    check_same(y.grad, x.grad)
+    check_same(y.detach().add_(2).clamp(0, 2), x.detach().add_(2).clamp(0, 2))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_elementwise_ops_and_gradients(gpu: Any) -> None:
 )  # fmt: skip
 def test_ops(gpu: Any, function: Any) -> None:
     x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    same(function(x.cuda()), function(x))
+    check_same(function(x.cuda()), function(x))
     assert gpu.launched
 
 
@@ -79,11 +79,11 @@ def test_random_numbers_are_those_of_the_cpu(gpu: Any) -> None:
         wanted = [draw(7), draw(5)]
         torch.manual_seed(3)
         for one in wanted:
-            same(draw(one.numel(), device="cuda"), one)
+            check_same(draw(one.numel(), device="cuda"), one)
     torch.manual_seed(4)
     wanted = nn.functional.dropout(torch.ones(50), 0.3)
     torch.manual_seed(4)
-    same(nn.functional.dropout(torch.ones(50, device="cuda"), 0.3), wanted)
+    check_same(nn.functional.dropout(torch.ones(50, device="cuda"), 0.3), wanted)
 
 
 def test_a_training_step(gpu: Any) -> None:
@@ -105,16 +105,16 @@ def test_a_training_step(gpu: Any) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss)
-    same(losses[1], losses[0])
+    check_same(losses[1], losses[0])
     for a, b in zip(other.state_dict().values(), net.state_dict().values()):
-        same(a, b)
+        check_same(a, b)
 
 
 def test_devices_do_not_mix(gpu: Any) -> None:
     big = torch.ones(2000)
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
         big + big.cuda()
-    same(big.cuda() * torch.tensor(2.0), big * 2)  # a number in a CPU tensor is welcome
+    check_same(big.cuda() * torch.tensor(2.0), big * 2)  # a number in a CPU tensor is welcome
     with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
         big.cuda().numpy()
     assert float(big.cuda().sum()) == 2000.0

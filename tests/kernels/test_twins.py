@@ -66,7 +66,7 @@ def cpu_kernels() -> dict[tuple[str, str], Kernel]:
 def cuda_kernels() -> dict[tuple[str, str], CudaKernel]:
     """All CUDA kernels, by module and name."""
     for path in sorted((FOLDER / "cuda").glob("*.py")):
-        if path.stem not in ("__init__", "compile", "intrinsics"):
+        if not path.stem.startswith(("__init__", "compile", "intrinsics")):
             importlib.import_module(f"numtorch.kernels.cuda.{path.stem}")
     return kernels()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from compiling import check
 from plans import run_plan
-from twins import agree, compare, empty, randoms
+from twins import check_close, check_twins, empty, randoms
 
 from numtorch.kernels.cuda import conv_plan, tile
 from numtorch.kernels.cuda.conv_plan import (
@@ -67,7 +67,7 @@ def operands(conv: Conv, dtype: str = "float32"):
 
 def close(what: str, found: np.ndarray, wanted: np.ndarray) -> None:
     tolerance = 3e-6 if found.dtype == np.float32 else 1e-14
-    compare(what, found, wanted.reshape(found.shape).astype(found.dtype), tolerance)
+    check_close(what, found, wanted.reshape(found.shape).astype(found.dtype), tolerance)
 
 
 def run_all(conv: Conv, dtype: str = "float32", schedule: int = 0) -> None:
@@ -116,10 +116,10 @@ def test_split_weight_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bias() -> None:
     dy = randoms(0, 3, 4, 300)
     for accumulate in (0, 1):
-        agree("conv_weight", "bias_grad", randoms(1, 4), dy, 3, 4, 300, accumulate)
+        check_twins("conv_weight", "bias_grad", randoms(1, 4), dy, 3, 4, 300, accumulate)
     db = empty(4)
     run_plan(bias_grad_plan(3, 4, 300, "float32"), db=db, dy=dy)
-    compare("bias", db, dy.sum((0, 2)), 1e-5)
+    check_close("bias", db, dy.sum((0, 2)), 1e-5)
 
 
 def test_refused_dtypes() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from compiling import check
 from simulator import run
-from twins import compare, empty, randoms
+from twins import check_close, empty, randoms
 
 from numtorch.kernels import scalar
 from numtorch.kernels.codegen import Program, Step
@@ -82,7 +82,7 @@ def test_contiguous(n: int, start: int) -> None:
     operands = [whole(out), whole(flag), (x, start, (1,)), whole(y)]
     launch(GELU_AND_FLAG, (n,), operands, 0.5)
     value, is_greater = wanted(x[start : start + n], y)
-    compare("gelu", out, value)
+    check_close("gelu", out, value)
     assert (flag == is_greater).all()
 
 
@@ -91,12 +91,12 @@ def test_strides() -> None:
     out, flag = empty(7, 5, 3), np.zeros((7, 5, 3), bool)
     launch(GELU_AND_FLAG, (7, 5, 3), [whole(out), whole(flag), whole(x), (y.reshape(-1), 0, (0, 1, 0))], 0.5)
     value, is_greater = wanted(x, np.broadcast_to(y, x.shape))
-    compare("broadcast", out, value)
+    check_close("broadcast", out, value)
     assert (flag == is_greater).all()
     turned = empty(3, 5, 7)
     operands = [(turned.reshape(-1), 0, (1, 7, 35)), whole(flag), whole(x), whole(x)]
     launch(GELU_AND_FLAG, (7, 5, 3), operands, 0.5)
-    compare("transposed output", turned.transpose(2, 1, 0), wanted(x, x)[0])
+    check_close("transposed output", turned.transpose(2, 1, 0), wanted(x, x)[0])
     launch(
         GELU_AND_FLAG,
         (0, 3),
@@ -110,7 +110,7 @@ def test_in_place() -> None:
     x = randoms(0, 4100)
     value = wanted(x, 0 * x)[0]
     launch(program, (4100,), [whole(x), whole(x)])
-    compare("in place", x, value)
+    check_close("in place", x, value)
 
 
 @pytest.mark.parametrize("shape, strides", [((3000,), ((1,),)), ((6, 5), ((1, 6),))])
@@ -150,7 +150,7 @@ def test_many_elements_are_dealt_to_several_launches(monkeypatch: pytest.MonkeyP
     calls = elementwise.plan(GELU_AND_FLAG, (7, 5, 3), tuple(o[2] for o in operands))
     assert len(calls) == 7
     launch(GELU_AND_FLAG, (7, 5, 3), operands, 0.5)
-    compare("slabs", out, wanted(x, np.broadcast_to(y, x.shape))[0])
+    check_close("slabs", out, wanted(x, np.broadcast_to(y, x.shape))[0])
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 7, 10, 64, 641, 65537, 2**31 - 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compiling import check
-from twins import agree, empty, randoms
+from twins import check_twins, empty, randoms
 
 from numtorch.kernels.cuda.launch import find
 
@@ -33,12 +33,12 @@ def targets(rows: int, classes: int) -> np.ndarray:
 def test_cross_entropy(rows: int, classes: int, weighted: int, smoothing: float) -> None:
     x, t, w = randoms(0, rows, classes), targets(rows, classes), np.abs(randoms(1, classes))
     options = (rows, classes, -100, smoothing, weighted)
-    _, row_weight, stats, *_ = agree(
+    _, row_weight, stats, *_ = check_twins(
         "loss", "cross_entropy_rows", empty(rows), empty(rows), empty(rows, 2), x, t, w, *options
     )
     total = np.array([row_weight.sum()])
     for g, step, mean in ((randoms(2, rows), 1, 0), (randoms(2, 1), 0, 1)):
-        agree(
+        check_twins(
             "loss", "cross_entropy_backward_rows",
             empty(rows, classes), g, total, x, stats, t, w, *options, step, mean,
         )  # fmt: skip
@@ -48,15 +48,15 @@ def test_cross_entropy(rows: int, classes: int, weighted: int, smoothing: float)
 def test_cross_entropy_in_training(rows: int, classes: int) -> None:
     x, t = randoms(0, rows, classes), targets(rows, classes)
     args = (empty(rows), empty(rows, classes), x, t, rows, classes, -100, 0.25)
-    agree("loss", "cross_entropy_train_rows", *args, schedules=(0, 1))
+    check_twins("loss", "cross_entropy_train_rows", *args, schedules=(0, 1))
     t[:] = -100
-    agree("loss", "cross_entropy_train_rows", *args)
+    check_twins("loss", "cross_entropy_train_rows", *args)
 
 
 def test_weighted_mean() -> None:
     loss, weight = randoms(0, 700), np.abs(randoms(1, 700))
-    agree("loss", "weighted_mean", empty(1), empty(1), loss, weight, 700)
-    agree("loss", "weighted_mean", empty(1), empty(1), loss[:0], weight[:0], 0)
+    check_twins("loss", "weighted_mean", empty(1), empty(1), loss, weight, 700)
+    check_twins("loss", "weighted_mean", empty(1), empty(1), loss[:0], weight[:0], 0)
 
 
 @pytest.mark.parametrize("weighted", [0, 1])
@@ -64,10 +64,10 @@ def test_nll_loss(weighted: int) -> None:
     outer, classes, inner = 3, 5, 7
     x, t, w = randoms(0, outer, classes, inner), targets(outer * inner, classes), np.abs(randoms(1, classes))
     sizes = (outer, classes, inner, -100, weighted)
-    agree("loss", "nll_loss", empty(outer, inner), empty(outer, inner), x, t, w, *sizes)
+    check_twins("loss", "nll_loss", empty(outer, inner), empty(outer, inner), x, t, w, *sizes)
     for g, step, mean in ((randoms(2, outer, inner), 1, 0), (randoms(2, 1), 0, 1)):
         dx, total = empty(outer, classes, inner), np.array([3.5], np.float32)
-        agree("loss", "nll_loss_backward", dx, g, total, t, w, *sizes, step, mean)
+        check_twins("loss", "nll_loss_backward", dx, g, total, t, w, *sizes, step, mean)
 
 
 @pytest.mark.cuda_compile

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiling import check
 from plans import run_plan
-from twins import agree, compare, empty, randoms
+from twins import check_close, check_twins, empty, randoms
 
 from numtorch.kernels.cuda import matmul, tile
 from numtorch.kernels.cuda.launch import find, kernels
@@ -15,7 +15,7 @@ from numtorch.kernels.cuda.matmul import matmul_plan
 pytestmark = pytest.mark.simulator
 
 
-def product(
+def check_product(
     M: int, N: int, K: int, layout: str = "NN", dtype: str = "float32", schedule: int = 0, **options
 ) -> None:
     """One product of random matrices, with operands stored as `layout` says (T: transposed), against NumPy."""
@@ -31,33 +31,33 @@ def product(
     matmul_plan.cache_clear()
     plan = matmul_plan(M, N, K, a_steps, b_steps, dtype, **options)
     run_plan(plan, schedule, c=c, a=stored_a, b=stored_b, bias=bias if options.get("bias") else 0)
-    compare(f"{layout} {M}x{N}x{K}", c, wanted.astype(dtype), 3e-6 if dtype == "float32" else 1e-14)
+    check_close(f"{layout} {M}x{N}x{K}", c, wanted.astype(dtype), 3e-6 if dtype == "float32" else 1e-14)
 
 
 @pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
 def test_layouts(layout: str) -> None:
-    product(66, 5, 18, layout)
-    product(5, 66, 18, layout)
+    check_product(66, 5, 18, layout)
+    check_product(5, 66, 18, layout)
 
 
 @pytest.mark.parametrize("M, N, K", [(1, 1, 1), (1, 5, 100), (3, 2, 0), (64, 64, 16), (65, 1, 17)])
 def test_shapes(M: int, N: int, K: int) -> None:
-    product(M, N, K, schedule=1)
-    product(M, N, K, "TT", dtype="float64")
+    check_product(M, N, K, schedule=1)
+    check_product(M, N, K, "TT", dtype="float64")
 
 
 @pytest.mark.parametrize("layout", ["NN", "TT"])
 def test_the_large_tile(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul, "tile_of", lambda *sizes: (tile.LARGE, 1))
-    product(130, 129, 19, layout)
+    check_product(130, 129, 19, layout)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_epilogues(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matmul, "tile_of", lambda *sizes: (tile.MEDIUM, parts))
-    product(9, 7, 40, alpha=0.5, beta=-2.0, bias=(0, 1), relu=True)
-    product(9, 7, 40, bias=(1, 0))
-    product(9, 7, 40, relu=True)
+    check_product(9, 7, 40, alpha=0.5, beta=-2.0, bias=(0, 1), relu=True)
+    check_product(9, 7, 40, bias=(1, 0))
+    check_product(9, 7, 40, relu=True)
 
 
 def test_split_sums_repeat() -> None:
@@ -74,7 +74,7 @@ def test_batches() -> None:
     a, b, c = randoms(0, 2, 3, 4, 5), randoms(1, 3, 5, 6), empty(2, 3, 4, 6)
     plan = matmul_plan(4, 6, 5, (5, 1), (6, 1), batch=(2, 3), a_batch=(60, 20), b_batch=(0, 30))
     run_plan(plan, c=c, a=a, b=b)
-    compare("batches", c, a @ b, 3e-6)
+    check_close("batches", c, a @ b, 3e-6)
 
 
 def test_nan_passes_the_clamp() -> None:
@@ -87,7 +87,7 @@ def test_integers_wrap_around() -> None:
     a, b = (np.random.default_rng(k).integers(-(2**62), 2**62, s) for k, s in enumerate(((2, 3, 4), (4, 5))))
     c = empty(2, 3, 5, dtype="int64")
     args = (3, 5, 4, 5, 4, 1, 5, 1, 2, 1, 15, 12, 0, 0, 0)
-    agree("matmul", "matmul_plain", c, a, b, *args)
+    check_twins("matmul", "matmul_plain", c, a, b, *args)
     with pytest.raises(TypeError, match="float dtype"):
         matmul_plan(3, 5, 4, (4, 1), (5, 1), "int64", relu=True)
 

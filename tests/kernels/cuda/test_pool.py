@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compiling import check
-from twins import agree, empty, randoms
+from twins import check_twins, empty, randoms
 
 from numtorch.kernels.cpu.pool import shape_words
 from numtorch.kernels.cuda.launch import find, kernels
@@ -38,16 +38,18 @@ def test_max_pool(size, taps, stride, padding, dilation) -> None:
     x.reshape(3, -1)[1, 5] = np.nan
     words = shape_words(size, out, taps, stride, padding, dilation)
     y, index = empty(3, *out), empty(3, *out, dtype="int64")
-    _, index, _ = agree("pool", "max_pool", y, index, x, 3, *words)
+    _, index, _ = check_twins("pool", "max_pool", y, index, x, 3, *words)
     sizes = (3, int(np.prod(size)), int(np.prod(out)))
     g = randoms(1, 3, *out)
-    agree("pool", "max_pool_backward", empty(3, *size), g, index, *sizes, schedules=(0, 1), tolerance=1e-30)
-    agree("pool", "max_pool_pick", y, x, index, *sizes)
+    check_twins(
+        "pool", "max_pool_backward", empty(3, *size), g, index, *sizes, schedules=(0, 1), tolerance=1e-30
+    )
+    check_twins("pool", "max_pool_pick", y, x, index, *sizes)
 
 
 def test_max_pool_2x2() -> None:
     x = randoms(0, 3, 7, 9)
-    agree("pool", "max_pool_2x2", empty(3, 3, 4), empty(3, 3, 4, dtype="int64"), x, 3, 7, 9)
+    check_twins("pool", "max_pool_2x2", empty(3, 3, 4), empty(3, 3, 4, dtype="int64"), x, 3, 7, 9)
 
 
 @pytest.mark.parametrize("size, taps, stride, padding, dilation", WINDOWS)
@@ -55,16 +57,16 @@ def test_max_pool_2x2() -> None:
 def test_avg_pool(size, taps, stride, padding, dilation, include: int, divisor: int) -> None:
     out = output(size, taps, stride, padding, (1,) * len(size))
     words = (*shape_words(size, out, taps, stride, padding), include, divisor)
-    agree("pool", "avg_pool", empty(3, *out), randoms(0, 3, *size), 3, *words)
-    agree("pool", "avg_pool_backward", empty(3, *size), randoms(0, 3, *out), 3, *words)
+    check_twins("pool", "avg_pool", empty(3, *out), randoms(0, 3, *size), 3, *words)
+    check_twins("pool", "avg_pool_backward", empty(3, *size), randoms(0, 3, *out), 3, *words)
 
 
 @pytest.mark.parametrize("size, out", ADAPTIVE)
 def test_adaptive(size, out) -> None:
     words, x = shape_words(size, out), randoms(0, 3, *size)
-    agree("pool", "adaptive_max_pool", empty(3, *out), empty(3, *out, dtype="int64"), x, 3, *words)
-    agree("pool", "adaptive_avg_pool", empty(3, *out), x, 3, *words)
-    agree("pool", "adaptive_avg_pool_backward", empty(3, *size), randoms(1, 3, *out), 3, *words)
+    check_twins("pool", "adaptive_max_pool", empty(3, *out), empty(3, *out, dtype="int64"), x, 3, *words)
+    check_twins("pool", "adaptive_avg_pool", empty(3, *out), x, 3, *words)
+    check_twins("pool", "adaptive_avg_pool_backward", empty(3, *size), randoms(1, 3, *out), 3, *words)
 
 
 @pytest.mark.cuda_compile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compiling import check
-from twins import agree, empty, randoms
+from twins import check_twins, empty, randoms
 
 from numtorch.kernels.cuda.launch import find, kernels
 
@@ -22,38 +22,38 @@ def state(offset: int = 5) -> np.ndarray:
 @pytest.mark.parametrize("n", [1, 6, 1027])
 def test_floats(dtype: str, n: int) -> None:
     y = empty(n, dtype=dtype)
-    agree("random", "uniform", y, state(), 3, n, 0.0, 1.0, tolerance=1e-30)
-    agree("random", "uniform", y, state(2**32 - 2), 0, n, -2.0, 5.0)
-    agree("random", "normal", y, state(), 3, n, 0.5, 2.0)
-    agree("random", "exponential", y, state(), 3, n, 1.5)
+    check_twins("random", "uniform", y, state(), 3, n, 0.0, 1.0, tolerance=1e-30)
+    check_twins("random", "uniform", y, state(2**32 - 2), 0, n, -2.0, 5.0)
+    check_twins("random", "normal", y, state(), 3, n, 0.5, 2.0)
+    check_twins("random", "exponential", y, state(), 3, n, 1.5)
 
 
 @pytest.mark.parametrize("n", [1, 517])
 def test_integers(n: int) -> None:
     y = empty(n, dtype="int64")
     for low, high in ((0, 10), (-5, 2**40), (-(2**62), 2**62)):
-        agree("random", "randint", y, state(), 0, n, low, high)
-    agree("random", "randperm", y, state(), 7, n)
+        check_twins("random", "randint", y, state(), 0, n, low, high)
+    check_twins("random", "randperm", y, state(), 7, n)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
 def test_coins(p: float) -> None:
     for dtype in ("float32", "uint8"):
-        agree("random", "bernoulli", empty(1030, dtype=dtype), state(), 2, 1030, p)
+        check_twins("random", "bernoulli", empty(1030, dtype=dtype), state(), 2, 1030, p)
     x, mask = randoms(0, 1030), empty(1030, dtype="uint8")
-    agree("random", "dropout", empty(1030), mask, x, state(), 2, 1030, p, 1.25)
-    agree("random", "dropout", x, mask, x, state(), 2, 1030, p, 1.25)
+    check_twins("random", "dropout", empty(1030), mask, x, state(), 2, 1030, p, 1.25)
+    check_twins("random", "dropout", x, mask, x, state(), 2, 1030, p, 1.25)
     chances = np.random.default_rng(0).random(1030)
     for dtype in ("float32", "float64"):
         c = np.where(chances > 0.5, p, chances).astype(dtype)
-        agree("random", "bernoulli_tensor", empty(1030, dtype=dtype), c, state(), 2, 1030)
+        check_twins("random", "bernoulli_tensor", empty(1030, dtype=dtype), c, state(), 2, 1030)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_multinomial_and_advance(dtype: str) -> None:
     total = np.random.default_rng(1).random((3, 40)).cumsum(1).astype(dtype)
-    agree("random", "multinomial", empty(3, 50, dtype="int64"), total, state(), 4, 3, 40, 50)
-    agree("random", "advance", state(), 12)
+    check_twins("random", "multinomial", empty(3, 50, dtype="int64"), total, state(), 4, 3, 40, 50)
+    check_twins("random", "advance", state(), 12)
 
 
 @pytest.mark.cuda_compile

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiling import check
 from simulator import run
-from twins import agree, compare, empty, randoms
+from twins import check_close, check_twins, empty, randoms
 
 from numtorch.kernels.cpu import reduce as cpu
 from numtorch.kernels.cuda import reduce as cuda
@@ -41,13 +41,17 @@ def test_every_reduction(name: str) -> None:
     tolerance = 1e-5 if "POWER" in name else None
     x = operand(name, T, 3, 40)
     for o, c in ((ours.rows, theirs.rows), (ours.part_rows, theirs.part_rows)):
-        agree("reduce", o.name, empty(3, 2, dtype=S), x, 3, 40, 25, 2, a, cpu=c, tolerance=tolerance)
+        check_twins("reduce", o.name, empty(3, 2, dtype=S), x, 3, 40, 25, 2, a, cpu=c, tolerance=tolerance)
     x = operand(name, T, 2, 20, 6)
     for o, c in ((ours.cols, theirs.cols), (ours.part_cols, theirs.part_cols)):
-        agree("reduce", o.name, empty(2, 2, 6, dtype=S), x, 2, 20, 6, 11, 2, a, cpu=c, tolerance=tolerance)
+        check_twins(
+            "reduce", o.name, empty(2, 2, 6, dtype=S), x, 2, 20, 6, 11, 2, a, cpu=c, tolerance=tolerance
+        )
     partial = np.abs(operand(name, S, 3, 9)) if S != "uint8" else operand(name, T, 3, 9).astype(S)
     merge = (ours.merge_rows, theirs.merge_rows)
-    agree("reduce", merge[0].name, empty(3, dtype=S), partial, 3, 9, 9, 1, a, cpu=merge[1], tolerance=1e-5)
+    check_twins(
+        "reduce", merge[0].name, empty(3, dtype=S), partial, 3, 9, 9, 1, a, cpu=merge[1], tolerance=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_rows(outer: int, n: int, block: int) -> None:
     blocks = max(1, -(-n // block))
     x = randoms(0, outer, n)
     y = empty(outer, blocks)
-    agree("reduce", "sum_rows", y, x, outer, n, block, blocks, 1.0, cpu=cpu.SUM.rows, schedules=(0, 1))
+    check_twins("reduce", "sum_rows", y, x, outer, n, block, blocks, 1.0, cpu=cpu.SUM.rows, schedules=(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,9 @@ def test_columns(outer: int, n: int, inner: int, block: int) -> None:
     blocks = max(1, -(-n // block))
     x = randoms(0, outer, n, inner)
     y = empty(outer, blocks, inner)
-    agree("reduce", "sum_cols", y, x, outer, n, inner, block, blocks, 1.0, cpu=cpu.SUM.cols, schedules=(0, 1))
+    check_twins(
+        "reduce", "sum_cols", y, x, outer, n, inner, block, blocks, 1.0, cpu=cpu.SUM.cols, schedules=(0, 1)
+    )
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3])
@@ -87,7 +93,7 @@ def test_nan_wins(name: str) -> None:
     y = empty(4)
     run(getattr(cuda, name).rows, y, x, 4, 1100, 1100, 1, parameter(name))
     reduce = {"MAX": np.max, "MIN": np.min, "NORM_MAX": lambda v, axis: np.abs(v).max(axis)}[name]
-    compare(name, y, reduce(x, axis=1))
+    check_close(name, y, reduce(x, axis=1))
 
 
 @pytest.mark.parametrize(
@@ -95,9 +101,9 @@ def test_nan_wins(name: str) -> None:
 )
 def test_dtypes(T: str, S: str) -> None:
     x = (randoms(0, 3, 50) * 10).astype(T)
-    agree("reduce", "sum_rows", empty(3, dtype=S), x, 3, 50, 50, 1, 1.0, cpu=cpu.SUM.rows)
+    check_twins("reduce", "sum_rows", empty(3, dtype=S), x, 3, 50, 50, 1, 1.0, cpu=cpu.SUM.rows)
     lowest = float(np.iinfo(T).min) if T != "float64" else -np.inf
-    agree("reduce", "max_rows", empty(3, dtype=T), x, 3, 50, 50, 1, lowest, cpu=cpu.MAX.rows)
+    check_twins("reduce", "max_rows", empty(3, dtype=T), x, 3, 50, 50, 1, lowest, cpu=cpu.MAX.rows)
 
 
 @pytest.mark.cuda_compile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compiling import check
-from twins import agree, empty, randoms
+from twins import check_twins, empty, randoms
 
 from numtorch.kernels.cuda.launch import find, kernels
 
@@ -21,9 +21,9 @@ def test_arg_rows(name: str, outer: int, n: int, block: int) -> None:
     if n > 1:
         x[0, 17] = x[0, 30] = np.nan
     args = (empty(outer, blocks), empty(outer, blocks, dtype="int64"), x, outer, n, block, blocks)
-    agree("argreduce", name, *args, 1, schedules=SCHEDULES)
-    agree("argreduce", name, *args, 0)
-    agree(
+    check_twins("argreduce", name, *args, 1, schedules=SCHEDULES)
+    check_twins("argreduce", name, *args, 0)
+    check_twins(
         "argreduce",
         name,
         empty(outer, blocks, dtype="int32"),
@@ -42,9 +42,9 @@ def test_arg_columns(name: str, outer: int, n: int, inner: int, block: int) -> N
     x[0, 4, 1] = x[0, 6, 1] = np.nan
     shape = (outer, blocks, inner)
     args = (empty(*shape), empty(*shape, dtype="int64"), x, outer, n, inner, block, blocks, 1)
-    _, part, _ = agree("argreduce", f"{name}_cols", *args, schedules=SCHEDULES)
+    _, part, _ = check_twins("argreduce", f"{name}_cols", *args, schedules=SCHEDULES)
     values, index = empty(outer, inner), empty(outer, inner, dtype="int64")
-    agree("argreduce", f"{name}_merge", values, index, part, x, outer, blocks, n, inner, 1)
+    check_twins("argreduce", f"{name}_merge", values, index, part, x, outer, blocks, n, inner, 1)
 
 
 @pytest.mark.parametrize("root", [0, 1])
@@ -54,37 +54,41 @@ def test_variance(root: int, dtype: str) -> None:
         blocks, x = -(-n // block), randoms(0, outer, n, dtype=dtype) + 100
         out = empty(outer, blocks, dtype=dtype), empty(outer, blocks, dtype=dtype)
         sizes = (outer, n, block, blocks)
-        agree(
+        check_twins(
             "moments", "var_rows", *out, x, *sizes, n - 1.0, root, 1, 0, schedules=SCHEDULES, tolerance=1e-5
         )
     outer, n, inner, block = 2, 60, 40, 25
     blocks, x = -(-n // block), randoms(0, outer, n, inner, dtype=dtype) + 100
     pairs = empty(outer, blocks, 2, inner, dtype=dtype)
     sizes = (outer, n, inner, block, blocks)
-    agree("moments", "var_cols", pairs, pairs, x, *sizes, 1.0, 0, 2, 1, schedules=SCHEDULES, tolerance=1e-5)
+    check_twins(
+        "moments", "var_cols", pairs, pairs, x, *sizes, 1.0, 0, 2, 1, schedules=SCHEDULES, tolerance=1e-5
+    )
 
 
 def test_variance_in_two_stages() -> None:
     part = np.abs(randoms(0, 2, 3, 2, 5))
     args = (empty(2, 5), empty(2, 5), part, 2, 3, 5, 70, 25, 69.0, 1)
-    agree("moments", "var_merge", *args)
+    check_twins("moments", "var_merge", *args)
 
 
 @pytest.mark.parametrize("shape", [(1,), (5000,), (3, 7, 250)])
 def test_nonzero(shape: tuple[int, ...]) -> None:
     x = (randoms(0, *shape) > 0.3).astype(np.float32)
     n, blocks = x.size, -(-x.size // 4096)
-    (starts, _) = agree("nonzero", "count_blocks", np.zeros(blocks + 1, np.int64), x, n)
-    (starts,) = agree("nonzero", "add_up", starts, blocks)
+    (starts, _) = check_twins("nonzero", "count_blocks", np.zeros(blocks + 1, np.int64), x, n)
+    (starts,) = check_twins("nonzero", "add_up", starts, blocks)
     sizes = np.array(shape, np.int64)
     out = empty(int(starts[-1]), len(shape), dtype="int64")
-    found, *_ = agree("nonzero", "write_places", out, x, starts, sizes, n, len(shape), schedules=SCHEDULES)
+    found, *_ = check_twins(
+        "nonzero", "write_places", out, x, starts, sizes, n, len(shape), schedules=SCHEDULES
+    )
     np.testing.assert_array_equal(found, np.argwhere(x))
 
 
 def test_many_running_totals() -> None:
     counts = np.arange(600, dtype=np.int64)
-    agree("nonzero", "add_up", counts, 599)
+    check_twins("nonzero", "add_up", counts, 599)
 
 
 @pytest.mark.cuda_compile

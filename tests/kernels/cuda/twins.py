@@ -15,7 +15,7 @@ from numtorch.kernels.cuda.launch import find
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
 
-def agree(
+def check_twins(
     module: str, name: str, *args: Any, schedules: tuple[int, ...] = (0,), cpu: Any = None,
     tolerance: float | None = None, interpreted: bool = True, **env: Any,
 ) -> list[np.ndarray]:  # fmt: skip
@@ -35,14 +35,14 @@ def agree(
         simulator.run(find(module, name), *found, schedule=schedule, **env)
         arrays = [a for a in found if isinstance(a, np.ndarray)]
         for k, (a, b) in enumerate(zip(arrays, [a for a in wanted if isinstance(a, np.ndarray)])):
-            compare(f"{name}, array {k}, schedule {schedule}", a, b, tolerance)
+            check_close(f"{name}, array {k}, schedule {schedule}", a, b, tolerance)
         for a, b in zip(first or arrays, arrays):
             assert a.tobytes() == b.tobytes(), f"{name}: schedule {schedule} gives other bits"
         first = arrays
     return first
 
 
-def compare(what: str, found: np.ndarray, wanted: np.ndarray, tolerance: float | None = None) -> None:
+def check_close(what: str, found: np.ndarray, wanted: np.ndarray, tolerance: float | None = None) -> None:
     """AssertionError unless `found` is `wanted`, up to roundings."""
     assert found.shape == wanted.shape and found.dtype == wanted.dtype, f"{what}: shape or dtype differs"
     if found.dtype.kind != "f":
