@@ -33,6 +33,7 @@ _MATHEMATICS = set(
     sin cos tan tanh asin acos atan atan2 sinh cosh asinh acosh atanh erf lgamma tgamma cbrt hypot
     copysign""".split()
 )
+_MATHEMATICS |= {"sincos"}  # what LLVM makes of sin and cos of one argument
 _ALLOWED = _WRAPPER | _C_LIBRARY | _MATHEMATICS | {f"{name}f" for name in _MATHEMATICS}
 
 

@@ -422,3 +422,10 @@ def test_graph_lists_ops_with_shapes_and_lines():
     assert "float32[3, 2]" in text and "mul(input0, 2.0)" in text and "exp(" in text and "test_surprises.py:" in text
     with pytest.raises(RuntimeError, match="recorded nothing"):
         _ = jit.trace(f).graph
+
+
+def test_sine_and_cosine_of_one_argument_fuse():
+    """LLVM makes one library call of the two."""
+    for dtype in (torch.float32, torch.float64):
+        x = torch.arange(5.0, dtype=dtype)
+        check_both(lambda x: torch.sin(x) * torch.cos(x), (x,), (x * 0.3,))

@@ -26,6 +26,7 @@ INTEGER = {
 # Ops whose inputs need more than independent numbers, tested beside their public functions.
 ELSEWHERE = {"where", "copy", "fill"}
 OPS = sorted(n for n, op in TABLE.items() if isinstance(op, Elementwise) and n not in INTEGER | ELSEWHERE)
+ONE_SIDED = {"zeta"}  # PyTorch has no derivative for one of the operands
 FLAT = {"floor", "ceil", "trunc", "round", "sign"}  # derivative zero, steps between
 
 
@@ -108,7 +109,7 @@ def test_numbers_as_operands(name):
         np.testing.assert_array_equal(have, expected)
 
 
-@pytest.mark.parametrize("name", [n for n in OPS if TABLE[n].grad_body is not None])
+@pytest.mark.parametrize("name", [n for n in OPS if TABLE[n].grad_body is not None and n not in ONE_SIDED])
 def test_first_and_second_derivative(name):
     op = TABLE[name]
     arrays = draw(op, (3,), np.float64)
