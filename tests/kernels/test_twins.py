@@ -27,7 +27,6 @@ ONLY_CPU: dict[str, str] = {
     "matmul.gemm_outer": TILED,
     "matmul.gemm_by_dot": TILED,
     "mode": PLANNED,
-    "rearrange": PLANNED,
     "recurrence": SERIAL,
     "scan": SERIAL,
     "sort": PLANNED,
