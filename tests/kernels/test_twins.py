@@ -26,10 +26,7 @@ ONLY_CPU: dict[str, str] = {
     "conv_weight.weight_sum": TILED,
     "matmul.gemm_outer": TILED,
     "matmul.gemm_by_dot": TILED,
-    "mode": PLANNED,
     "recurrence": SERIAL,
-    "scan": SERIAL,
-    "sort": PLANNED,
 }
 # CUDA kernels of another name: the tiles behind the planners.
 ONLY_CUDA: dict[str, str] = {

@@ -17,13 +17,14 @@ TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
 def check_twins(
     module: str, name: str, *args: Any, schedules: tuple[int, ...] = (0,), cpu: Any = None,
-    tolerance: float | None = None, interpreted: bool = True, **env: Any,
+    tolerance: float | None = None, interpreted: bool = True, scratch: tuple[int, ...] = (), **env: Any,
 ) -> list[np.ndarray]:  # fmt: skip
     """Compare the twins called `name`; returns the arrays after the CUDA kernel.
 
     Floats may differ by `tolerance` relative to the largest value of their array (by default a few
     roundings); NaN and inf must stand at the same places; other dtypes must be equal. Several `schedules`
-    must give equal bits. `interpreted`: the CPU's kernel runs as plain Python, which saves its compilation.
+    must give equal bits. `interpreted`: the CPU's kernel runs as plain Python, which saves its compilation;
+    `scratch`: arguments whose content is worth nothing afterwards.
     """
     twin = cpu or getattr(importlib.import_module(f"numtorch.kernels.cpu.{module}"), name)
     wanted = _copies(args)
@@ -33,9 +34,10 @@ def check_twins(
     for schedule in schedules:
         found = _copies(args)
         simulator.run(find(module, name), *found, schedule=schedule, **env)
-        arrays = [a for a in found if isinstance(a, np.ndarray)]
-        for k, (a, b) in enumerate(zip(arrays, [a for a in wanted if isinstance(a, np.ndarray)])):
-            check_close(f"{name}, array {k}, schedule {schedule}", a, b, tolerance)
+        results = [k for k, a in enumerate(args) if isinstance(a, np.ndarray) and k not in scratch]
+        arrays = [found[k] for k in results]
+        for k, a, b in zip(results, arrays, [wanted[k] for k in results]):
+            check_close(f"{name}, argument {k}, schedule {schedule}", a, b, tolerance)
         for a, b in zip(first or arrays, arrays):
             assert a.tobytes() == b.tobytes(), f"{name}: schedule {schedule} gives other bits"
         first = arrays
