@@ -31,6 +31,7 @@ def split_at(shape: Sizes, d: int) -> tuple[int, int, int]:
 
 
 def env(x: Tensor) -> dict[str, str]:
+    """The specialisation of a kernel whose main dtype is that of ``x``."""
     return {"T": x.dtype.kind}
 
 

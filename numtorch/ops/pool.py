@@ -228,17 +228,8 @@ def _averages(name: str) -> tuple[KernelOp, KernelOp]:
             *_words(size, la.shape[2:], *attrs.get("windows", ())),
             *attrs.get("divide", ()),
         )
-        pointers = [outputs[0], g.detach().contiguous()]
-        return [
-            Launch(
-                ("pool", f"{name}_backward"),
-                {"T": g.dtype.kind},
-                pointers,
-                words,
-                _planes(la),
-                max(la.numel, out.numel),
-            )
-        ]
+        pointers, cost = [outputs[0], g.detach().contiguous()], max(la.numel, out.numel)
+        return [Launch(("pool", f"{name}_backward"), {"T": g.dtype.kind}, pointers, words, _planes(la), cost)]
 
     @spread.backward
     def _(ctx: Context, g: Tensor) -> Any:

@@ -23,7 +23,7 @@ def chunked(kernel, outputs, *args):
     assert results[0] == results[1] == results[2]
 
 
-def close(actual, expected, dtype):
+def check_close(actual, expected, dtype):
     tol = 2e-5 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(actual, expected, rtol=tol, atol=tol)
 
@@ -49,12 +49,12 @@ def test_layer_norm(rows, n, scaled, shifted, dtype):
     y, mean, rstd = np.zeros_like(x), np.zeros(rows, dtype), np.zeros(rows, dtype)
     chunked(K.layer_norm, [y, mean, rstd], x, w, b, rows, n, EPS, scaled, shifted)
     h, dx, _ = reference(x, g, w, 1)
-    close(y, h * w + b, dtype)
+    check_close(y, h * w + b, dtype)
     out, part = np.zeros_like(x), np.zeros((K.row_blocks(rows), 2, n), dtype)
     chunked(K.layer_norm_backward, [out], g, x, mean, rstd, w, rows, n, scaled)
-    close(out, dx, dtype)
+    check_close(out, dx, dtype)
     chunked(K.layer_norm_backward_sums, [part], g, x, mean, rstd, rows, n)
-    close(part.sum(0) / 10, np.stack([(g * h).sum(0), g.sum(0, dtype=np.float64)]) / 10, dtype)
+    check_close(part.sum(0) / 10, np.stack([(g * h).sum(0), g.sum(0, dtype=np.float64)]) / 10, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -66,9 +66,9 @@ def test_rms_norm(scaled, dtype):
     y, rstd, out = np.zeros_like(x), np.zeros(rows, dtype), np.zeros_like(x)
     chunked(K.rms_norm, [y, rstd], x, w, rows, n, EPS, scaled)
     s = 1 / np.sqrt((x.astype(np.float64) ** 2).mean(1, keepdims=True) + EPS)
-    close(y, x * s * w, dtype)
+    check_close(y, x * s * w, dtype)
     chunked(K.rms_norm_backward, [out], g, x, rstd, w, rows, n, scaled)
-    close(out, s * (g * w - x * s * (g * w * x * s).mean(1, keepdims=True)), dtype)
+    check_close(out, s * (g * w - x * s * (g * w * x * s).mean(1, keepdims=True)), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -84,13 +84,13 @@ def test_group_norm(batch, groups, channels, inner, scaled, dtype):
     y, mean, rstd = np.zeros_like(x), np.zeros((batch, groups), dtype), np.zeros((batch, groups), dtype)
     chunked(K.group_norm, [y, mean, rstd], x, w, b, *shape, EPS, scaled, scaled)
     h, dx, _ = reference(x, g, w, (2, 3))
-    close(y, h * w + b, dtype)
+    check_close(y, h * w + b, dtype)
     part, out = np.zeros((batch, 2, groups, channels), dtype), np.zeros_like(x)
     chunked(K.group_norm_backward_sums, [part], g, x, mean, rstd, *shape)
-    close(part[:, 0], (g * h).sum(3), dtype)
-    close(part[:, 1], g.sum(3, dtype=np.float64), dtype)
+    check_close(part[:, 0], (g * h).sum(3), dtype)
+    check_close(part[:, 1], g.sum(3, dtype=np.float64), dtype)
     chunked(K.group_norm_backward, [out], g, x, mean, rstd, part, w, *shape, scaled)
-    close(out, dx, dtype)
+    check_close(out, dx, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -105,26 +105,26 @@ def test_batch_norm(batch, channels, inner, scaled, dtype):
     b = data(channels, dtype=dtype) * scaled
     mean, var, rstd, dw, db = (np.zeros(channels, dtype) for _ in range(5))
     chunked(B.batch_norm_stats, [mean, var], x, *shape)
-    close(mean, x.mean((0, 2), dtype=np.float64), dtype)
-    close(var, x.var((0, 2), dtype=np.float64), dtype)
+    check_close(mean, x.mean((0, 2), dtype=np.float64), dtype)
+    check_close(var, x.var((0, 2), dtype=np.float64), dtype)
     running, spread = np.zeros(channels, dtype), np.ones(channels, dtype)
     chunked(B.batch_norm_update, [rstd, running, spread], mean, var, channels, EPS, 0.1, 1.5, 1)
-    close(running, 0.1 * mean, dtype)
-    close(spread, 0.9 + 0.15 * var, dtype)
+    check_close(running, 0.1 * mean, dtype)
+    check_close(spread, 0.9 + 0.15 * var, dtype)
     chunked(B.batch_norm_rstd, [dw], var, channels, EPS)
     np.testing.assert_array_equal(dw, rstd)
     y, dx = np.zeros_like(x), np.zeros_like(x)
     h, expected, s = reference(x, g, w[:, None], (0, 2))
     sizes, cols = (shape, "") if inner > 1 else (shape[:2], "_cols")
     chunked(getattr(B, "batch_norm_apply" + cols), [y], x, mean, rstd, w, b, *sizes, scaled, scaled)
-    close(y, h * w[:, None] + b[:, None], dtype)
+    check_close(y, h * w[:, None] + b[:, None], dtype)
     chunked(getattr(B, "batch_norm_backward_sums" + cols), [dw, db], g, x, mean, rstd, *sizes)
-    close(dw / 10, (g * h).sum((0, 2)) / 10, dtype)
-    close(db / 10, g.sum((0, 2), dtype=np.float64) / 10, dtype)
+    check_close(dw / 10, (g * h).sum((0, 2)) / 10, dtype)
+    check_close(db / 10, g.sum((0, 2), dtype=np.float64) / 10, dtype)
     backward = getattr(B, "batch_norm_backward" + cols)
     chunked(backward, [dx], g, x, mean, rstd, w, dw, db, *sizes, scaled, 1)
     if batch * inner > 1:
-        close(dx, expected, dtype)
+        check_close(dx, expected, dtype)
     chunked(backward, [dx], g, x, mean, rstd, w, dw, db, *sizes, scaled, 0)
     np.testing.assert_allclose(dx, g * s * w[:, None], rtol=1e-3 if dtype == "float32" else 1e-12)
 
@@ -133,4 +133,4 @@ def test_interpreted():
     x = data(3, 4, dtype="float32")
     y, mean, rstd = np.zeros_like(x), np.zeros(3, np.float32), np.zeros(3, np.float32)
     run(K.layer_norm, y, mean, rstd, x, 0, 0, 3, 4, EPS, 0, 0, interpreted=True)
-    close(y, reference(x, x, np.ones(4), 1)[0], "float32")
+    check_close(y, reference(x, x, np.ones(4), 1)[0], "float32")

@@ -57,7 +57,7 @@ def reduced(planner, x, dtype, *args):
     return execute(planner(*x.shape, x.dtype.name, *args), x=x, y=y)["y"]
 
 
-def close(actual, expected, scale, factor=4.0):
+def check_close(actual, expected, scale, factor=4.0):
     """Error at most `factor` rounding steps of `scale` (the size of the terms, not of the result)."""
     eps = np.finfo(actual.dtype).eps if actual.dtype.kind == "f" else 0
     assert (abs(actual - expected) <= factor * eps * scale).all() or actual.size == 0
@@ -68,13 +68,13 @@ def test_sum_and_prod(shape, dtype):
     x = data(shape, dtype)
     total = np.longdouble if dtype in FLOATS else np.int64
     y = reduced(P.sum_plan, x, P.accumulate_dtype(dtype))
-    close(y, x.sum(1, dtype=total), abs(x).sum(1, dtype=total), 8)
+    check_close(y, x.sum(1, dtype=total), abs(x).sum(1, dtype=total), 8)
     x = (x % 2 + 1).astype(dtype) if dtype not in FLOATS else (1 + x / 1000).astype(dtype)
     y = reduced(P.prod_plan, x, P.accumulate_dtype(dtype))
     expected = x.prod(1, dtype=total)
-    close(y, expected, abs(expected) * (shape[1] + 1), 1)
+    check_close(y, expected, abs(expected) * (shape[1] + 1), 1)
     if dtype in FLOATS and shape[1]:
-        close(reduced(P.mean_plan, x, dtype), x.mean(1, dtype=total), abs(x).mean(1, dtype=total), 8)
+        check_close(reduced(P.mean_plan, x, dtype), x.mean(1, dtype=total), abs(x).mean(1, dtype=total), 8)
 
 
 @pytest.mark.parametrize("shape, dtype", KINDS + INTEGERS)
@@ -136,7 +136,7 @@ def test_var(shape, dtype):
 def test_logsumexp(shape, dtype):
     x = data(shape, dtype) * np.array(10, dtype)
     expected = np.logaddexp.reduce(x.astype(np.float64), 1)
-    close(
+    check_close(
         reduced(P.logsumexp_plan, x, dtype), expected, 10 + abs(np.nan_to_num(expected, neginf=0))
     ) if shape[1] else None
     if shape[1] == 0:
@@ -198,4 +198,4 @@ def test_interpreted():
         x, y = data(shape, "float32"), np.zeros((shape[0], shape[2]), np.float32)
         for kernel, env, _, words, _ in P.sum_plan(*shape, "float32")[0]:
             run(kernel, y, x, *words, **env, interpreted=True)
-        close(y, x.sum(1, dtype=np.float64), abs(x).sum(1, dtype=np.float64))
+        check_close(y, x.sum(1, dtype=np.float64), abs(x).sum(1, dtype=np.float64))

@@ -30,7 +30,7 @@ def chunked(kernel, outputs, *args):
     assert results[0] == results[1] == results[2]
 
 
-def close(actual, expected, factor=8.0):
+def check_close(actual, expected, factor=8.0):
     eps = np.finfo(actual.dtype).eps
     np.testing.assert_allclose(actual, expected, rtol=factor * eps, atol=factor * eps)
 
@@ -41,13 +41,13 @@ def test_rows(rows, n, dtype):
     x, g = ((RNG.normal(size=(rows, n)) * 4).astype(dtype) for _ in range(2))
     p, y = softmax(x, 1), np.empty_like(x)
     chunked(K.softmax_rows, [y], x, rows, n)
-    close(y, p)
+    check_close(y, p)
     chunked(K.softmax_backward_rows, [out := np.empty_like(x)], g, y, rows, n)
-    close(out, p * (g - (g * p).sum(1, keepdims=True)), 60)
+    check_close(out, p * (g - (g * p).sum(1, keepdims=True)), 60)
     chunked(K.log_softmax_rows, [y], x, rows, n)
-    close(y, np.log(p), 30)
+    check_close(y, np.log(p), 30)
     chunked(K.log_softmax_backward_rows, [out], g, y, rows, n)
-    close(out, g - p * g.astype(np.float64).sum(1, keepdims=True), 300)
+    check_close(out, g - p * g.astype(np.float64).sum(1, keepdims=True), 300)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -56,13 +56,13 @@ def test_cols(outer, n, inner, dtype):
     x, g = ((RNG.normal(size=(outer, n, inner)) * 4).astype(dtype) for _ in range(2))
     p, y = softmax(x, 1), np.empty_like(x)
     chunked(K.softmax_cols, [y], x, outer, n, inner)
-    close(y, p)
+    check_close(y, p)
     chunked(K.softmax_backward_cols, [out := np.empty_like(x)], g, y, outer, n, inner)
-    close(out, p * (g - (g * p).sum(1, keepdims=True)), 60)
+    check_close(out, p * (g - (g * p).sum(1, keepdims=True)), 60)
     chunked(K.log_softmax_cols, [y], x, outer, n, inner)
-    close(y, np.log(p), 30)
+    check_close(y, np.log(p), 30)
     chunked(K.log_softmax_backward_cols, [out], g, y, outer, n, inner)
-    close(out, g - p * g.astype(np.float64).sum(1, keepdims=True), 300)
+    check_close(out, g - p * g.astype(np.float64).sum(1, keepdims=True), 300)
 
 
 @pytest.mark.parametrize("n", [5, 70])
@@ -86,13 +86,13 @@ def test_in_place_and_large_logits():
     x = np.array([[1e6, 1e6 - 1, -1e6]], np.float32)
     expected = softmax(x, 1)
     run(K.softmax_rows, x, x, 1, 3)
-    close(x, expected)
+    check_close(x, expected)
 
 
 def test_interpreted():
     x, y = RNG.normal(size=(3, 5)).astype(np.float32), np.zeros((3, 5), np.float32)
     run(K.softmax_rows, y, x, 3, 5, interpreted=True)
-    close(y, softmax(x, 1))
+    check_close(y, softmax(x, 1))
     z, w = x.reshape(3, 5, 1).copy(), np.zeros((3, 5, 1), np.float32)
     run(K.log_softmax_cols, w, z, 3, 5, 1, interpreted=True)
-    close(w, np.log(softmax(z, 1)))
+    check_close(w, np.log(softmax(z, 1)))

@@ -50,7 +50,7 @@ def python(code: str, **env: str) -> str:
     return done.stdout.strip()
 
 
-def count_all_sizes() -> None:
+def check_all_sizes() -> None:
     for nchunks in (1, 2, 3, 8, 63, 64, 65, 511, 512, 513, MAX_CHUNKS):
         visits = np.zeros(MAX_CHUNKS, np.int64)
         for _ in range(5):
@@ -62,7 +62,7 @@ def count_all_sizes() -> None:
 @pytest.mark.parametrize("nthreads", [1, 2, 3, 8])
 def test_every_chunk_runs_once(nthreads):
     threads.set_num_threads(nthreads)
-    count_all_sizes()
+    check_all_sizes()
 
 
 @pytest.mark.parametrize("nchunks", [-1, -7, -5000])
@@ -197,7 +197,7 @@ print("ok")
 
 
 def test_pool_without_futex():
-    code = "threads._BLOCK[threads.SYSCALL] = 0\nthreads.set_num_threads(3)\ncount_all_sizes()\nprint('ok')"
+    code = "threads._BLOCK[threads.SYSCALL] = 0\nthreads.set_num_threads(3)\ncheck_all_sizes()\nprint('ok')"
     assert python(code) == "ok"
 
 

@@ -38,7 +38,7 @@ def train(traced: bool, make: Callable, between: Callable, shape: tuple[int, ...
     return found
 
 
-def same(make: Callable, between: Callable) -> None:
+def check_same(make: Callable, between: Callable) -> None:
     """Traced and eager training agree to the last bit, and go somewhere."""
     eager = train(False, make, between)
     assert train(True, make, between) == eager and eager[0] != eager[-1]
@@ -55,7 +55,7 @@ def test_replays_equal_eager_steps_under_a_schedule(case: tuple) -> None:
         else:
             schedules[0].step()
 
-    same(lambda params: getattr(numtorch.optim, name)(params, **options), between)
+    check_same(lambda params: getattr(numtorch.optim, name)(params, **options), between)
 
 
 def test_options_that_choose_other_code_are_seen() -> None:
@@ -67,14 +67,14 @@ def test_options_that_choose_other_code_are_seen() -> None:
             optimizer.load_state_dict(optimizer.state_dict())
             optimizer.param_groups[0]["lr"] = 0.5
 
-    same(lambda params: numtorch.optim.SGD(params, lr=0.1), between)
+    check_same(lambda params: numtorch.optim.SGD(params, lr=0.1), between)
 
 
 def test_a_learning_rate_in_a_tensor_is_read_at_each_replay() -> None:
     def between(i: int, optimizer: Any) -> None:
         optimizer.param_groups[0]["lr"].mul_(0.5)
 
-    same(lambda params: numtorch.optim.Adam(params, lr=numtorch.tensor(0.2)), between)
+    check_same(lambda params: numtorch.optim.Adam(params, lr=numtorch.tensor(0.2)), between)
 
 
 class Plain(numtorch.optim.Optimizer):
@@ -94,7 +94,7 @@ def test_a_users_optimizer_follows_its_schedule_as_well() -> None:
     def between(i: int, optimizer: Any) -> None:
         optimizer.param_groups[0]["lr"] = 0.1 / (1 + i)
 
-    same(lambda params: Plain(params, 0.1), between)
+    check_same(lambda params: Plain(params, 0.1), between)
 
 
 def test_two_steps_in_one_trace_count_twice() -> None:
