@@ -13,10 +13,6 @@ from numtorch.kernels.jit import Kernel
 FOLDER = pathlib.Path(importlib.import_module("numtorch.kernels").__file__).parent
 
 TILED = "register tiles are dealt to a GPU in another way: the twins are the planners, which take the same questions"
-SERIAL = (
-    "a chain of steps over time; a GPU needs another algorithm, and tensors go to the CPU until there is one"
-)
-PLANNED = "not written yet for CUDA; the runtime says so and names the kernel"
 
 # CPU modules and kernels without a CUDA kernel of their name.
 ONLY_CPU: dict[str, str] = {
@@ -26,7 +22,6 @@ ONLY_CPU: dict[str, str] = {
     "conv_weight.weight_sum": TILED,
     "matmul.gemm_outer": TILED,
     "matmul.gemm_by_dot": TILED,
-    "recurrence": SERIAL,
 }
 # CUDA kernels of another name: the tiles behind the planners.
 ONLY_CUDA: dict[str, str] = {

@@ -31,6 +31,15 @@ def test_running(outer: int, n: int, inner: int) -> None:
         )
 
 
+@pytest.mark.parametrize("outer, n, inner", [(1, 600, 1), (2, 30, 3), (1, 3, 4100)])
+@pytest.mark.parametrize("reverse", [0, 1])
+def test_recurrence(outer: int, n: int, inner: int, reverse: int) -> None:
+    x, a = randoms(0, outer, n, inner), randoms(1, outer, n, inner) / 2
+    a[0, 0] = np.nan  # never read
+    args = (empty(outer, n, inner), x, a, outer, n, inner, reverse)
+    check_twins("recurrence", "linear_scan", *args, tolerance=1e-5)
+
+
 def test_running_sums_of_integers() -> None:
     x = np.random.default_rng(0).integers(0, 99, (2, 300)).astype(np.int32)
     check_twins("scan", "cumsum", empty(2, 300, dtype="int64"), x, 2, 300, 1, 0)
@@ -80,7 +89,9 @@ def test_unique(n: int) -> None:
 
 
 @pytest.mark.cuda_compile
-@pytest.mark.parametrize("module, first", [("scan", "cumsum"), ("sort", "sort"), ("mode", "mode")])
+@pytest.mark.parametrize(
+    "module, first", [("scan", "cumsum"), ("sort", "sort"), ("mode", "mode"), ("recurrence", "linear_scan")]
+)
 def test_code(module: str, first: str) -> None:
     find(module, first)
     for (where, _), kernel in kernels().items():
