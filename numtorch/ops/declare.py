@@ -73,7 +73,7 @@ class OpNode(Node):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        return f"{camel(self.op.name)}Backward0"
+        return getattr(self.op, "node_name", None) or f"{camel(self.op.name)}Backward0"
 
     def release(self) -> None:
         if self.saved is not None:

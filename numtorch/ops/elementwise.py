@@ -229,6 +229,9 @@ def square(input):
     return input * input
 
 
+square.node_name = "PowBackward0"  # as PyTorch, where square is a power
+
+
 @square.grad
 def square_grad(g, input):
     return g * (2.0 * input)

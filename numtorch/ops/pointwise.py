@@ -52,6 +52,7 @@ class Elementwise(Differentiable):
                  uses: tuple[str, ...] | None = None, int_ok: bool = True):  # fmt: skip
         self.body = body
         self.name = name or body.__name__
+        self.node_name: str | None = None  # of its node, if not <Name>Backward0
         self.__name__ = self.name
         self.__doc__ = body.__doc__
         signature = inspect.signature(body)
