@@ -9,11 +9,17 @@ import numtorch
 from numtorch.cuda import runtime
 
 
+@pytest.fixture(scope="session")
+def one_gpu() -> SimulatedGpu:
+    """One for all tests: constants that ops keep on a device outlive a test."""
+    return SimulatedGpu()
+
+
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> SimulatedGpu:
+def gpu(one_gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch) -> SimulatedGpu:
     """A simulated GPU in place of the real ones."""
-    made = SimulatedGpu()
-    monkeypatch.setattr(runtime, "_gpus", {0: made})
+    monkeypatch.setattr(runtime, "_gpus", {0: one_gpu})
     monkeypatch.setattr(numtorch.cuda, "require", lambda: None)
     monkeypatch.setattr(numtorch.cuda, "device_count", lambda: 1)
-    return made
+    one_gpu.launched.clear()
+    return one_gpu

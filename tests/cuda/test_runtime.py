@@ -38,13 +38,14 @@ def test_copies(gpu: Any) -> None:
 
 
 def test_memory_is_counted_and_given_back(gpu: Any) -> None:
+    before, blocks = gpu.allocated, len(gpu.blocks)
     x = torch.zeros(1000, device="cuda")
-    assert gpu.allocated == 4000 == gpu.peak
+    assert gpu.allocated == before + 4000 <= gpu.peak
     y = x[10:]
     del x
-    assert gpu.allocated == 4000
+    assert gpu.allocated == before + 4000
     del y
-    assert gpu.allocated == 0 and not gpu.blocks
+    assert gpu.allocated == before and len(gpu.blocks) == blocks
 
 
 def test_elementwise_ops_and_gradients(gpu: Any) -> None:
