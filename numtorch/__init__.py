@@ -238,7 +238,7 @@ from .random import (
     set_rng_state,
 )
 from .shape import Size
-from .tensor import Tensor
+from ._tensor import Tensor
 
 # isort: off
 # fmt: off

@@ -6,7 +6,7 @@ from builtins import int as _int
 from builtins import str as _str
 from typing import Any
 
-from .tensor import Tensor
+from ._tensor import Tensor
 
 class TensorMethods:
     @property

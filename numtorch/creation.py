@@ -15,7 +15,7 @@ from .ops.declare import empty_like_layout
 from .ops.pointwise import Elementwise
 from .shape import as_index, as_shape, check_sizes, contiguous, layout
 from .storage import Storage, of_array
-from .tensor import Tensor
+from ._tensor import Tensor
 
 
 def _fill_value(value):

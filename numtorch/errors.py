@@ -38,7 +38,7 @@ def require_floating(op: str, name: str, tensor: Any) -> None:
 
 def require_tensor(op: str, name: str, value: Any) -> None:
     """TypeError unless ``value`` is a tensor."""
-    from .tensor import Tensor
+    from ._tensor import Tensor
 
     if not isinstance(value, Tensor):
         raise TypeError(

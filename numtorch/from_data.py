@@ -11,7 +11,7 @@ from .creation import _dtype, _finish, from_array, from_numpy
 from .device import canonical
 from .dtype import dtype as DType
 from .dtype import from_numpy_dtype, get_default_dtype, of_number
-from .tensor import Tensor
+from ._tensor import Tensor
 
 
 def tensor(

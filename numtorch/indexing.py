@@ -10,7 +10,7 @@ import numpy as np
 from .autograd.mode import state
 from .dtype import BOOL, INTEGER, bool_, int64
 from .shape import broadcast
-from .tensor import Tensor
+from ._tensor import Tensor
 
 
 def _is_advanced(i: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor
+from ._tensor import Tensor
 
 
 def to_dlpack(tensor: Tensor, **kwargs: Any) -> Any:

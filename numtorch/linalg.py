@@ -26,7 +26,7 @@ from .ops.matmul import matmul
 from .ops.solvers import mt
 from .ops.vector_norm import vector_norm
 from .shape import wrap_dim
-from .tensor import Tensor
+from ._tensor import Tensor
 
 
 class LinAlgError(RuntimeError):

@@ -15,7 +15,7 @@ from .ops import elementwise as E
 from .ops import matmul as M
 from .ops.pointwise import Elementwise
 from .ops.quick import binary
-from .tensor import Tensor
+from ._tensor import Tensor
 
 _NUMBERS = (int, float)
 D = {d.name: d for d in ALL}

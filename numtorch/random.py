@@ -16,7 +16,7 @@ import numpy as np
 from .creation import from_numpy, new_tensor
 from .device import canonical, device
 from .dtype import int64, uint8
-from .tensor import Tensor
+from ._tensor import Tensor
 
 
 class Generator:

@@ -24,7 +24,7 @@ MAX_FILE, MAX_FUNCTION = 400, 50
 LONG_FILES: dict[str, str] = {  # path: why it may be longer
     "numtorch/ops/elementwise.py": "a table: an op and its derivative in a few lines, one after the other",
     "numtorch/ops/view.py": "a table: one short function for each of PyTorch's views",
-    "numtorch/tensor.py": "one class: PyTorch's attributes and conversions, each with its message",
+    "numtorch/_tensor.py": "one class: PyTorch's attributes and conversions, each with its message",
 }
 LONG_FUNCTIONS: dict[str, str] = {}  # path:function: why it may be longer
 

@@ -18,7 +18,7 @@ from ..shape import Layout
 from .mode import state
 
 if TYPE_CHECKING:
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
 _counter = itertools.count()
 Grads = Sequence[Any]

@@ -250,7 +250,7 @@ class _OnceNode(Node):
 
 class _VariableMeta(type):
     def __instancecheck__(cls, other: Any) -> bool:
-        from ..tensor import Tensor
+        from .._tensor import Tensor
 
         return isinstance(other, Tensor)
 
@@ -260,7 +260,7 @@ class Variable(metaclass=_VariableMeta):
 
     def __new__(cls, data: Any = None, requires_grad: bool = False, volatile: bool | None = None) -> Any:
         from ..from_data import tensor
-        from ..tensor import Tensor
+        from .._tensor import Tensor
 
         t = data.detach() if isinstance(data, Tensor) else tensor([] if data is None else data)
         return t.requires_grad_(True) if requires_grad else t

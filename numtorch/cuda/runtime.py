@@ -187,7 +187,7 @@ def from_dlpack(ext_tensor: Any) -> Any:
 
     from ..dtype import from_numpy_dtype
     from ..shape import extent, layout
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
     _, index = ext_tensor.__dlpack_device__()
     device = f"cuda:{index}"

@@ -13,7 +13,7 @@ import numpy as np
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from ..utils.data import Dataset
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -10,7 +10,7 @@ import numpy as np
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from ..utils.data import Dataset
 
 

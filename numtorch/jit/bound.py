@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..storage import Storage
-from ..tensor import Tensor, replaced
+from .._tensor import Tensor, replaced
 from .nodes import FreedNode, TracedNode
 from .passes import optimize, optimize_between
 from .passes import storages as storages_of

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd.mode import state
-from ..tensor import replaced
+from .._tensor import replaced
 from . import tree
 from .bound import Bound, GuardFailed
 from .check import check

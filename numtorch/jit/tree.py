@@ -21,7 +21,7 @@ class Leaf:
 
 def flatten(value: Any, leaves: list[Any]) -> Any:
     """The structure of a value with each tensor replaced by its place; tensors are appended to ``leaves``."""
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
     if isinstance(value, Tensor):
         leaves.append(value)

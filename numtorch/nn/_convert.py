@@ -7,7 +7,7 @@ from typing import Any
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .parameter import is_lazy
 
 

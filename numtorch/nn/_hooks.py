@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import autograd
 from ..autograd.mode import state
-from ..tensor import Tensor
+from .._tensor import Tensor
 
 _ids = itertools.count()
 

@@ -18,7 +18,7 @@ import numtorch
 
 from .. import autograd
 from ..ops import recurrent as R
-from ..tensor import Tensor
+from .._tensor import Tensor
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 

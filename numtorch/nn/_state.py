@@ -8,7 +8,7 @@ from typing import Any
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from ._hooks import RemovableHandle, _add
 from .parameter import Parameter, is_lazy
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import functional as F
 from .container import ModuleList, Sequential
 from .linear import Linear

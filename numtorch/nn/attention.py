@@ -6,7 +6,7 @@ from typing import Any
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import functional as F
 from .functional.attention import canonical_mask
 from .init import constant_, xavier_normal_, xavier_uniform_

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .module import Module, add_indent, type_name
 from .parameter import Parameter
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 
 
 def _uniform(tensor: Tensor, a: float, b: float, generator: Any) -> Tensor:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ..tensor import Tensor, replaced
+from .._tensor import Tensor, replaced
 from ._convert import ConvertMixin
 from ._hooks import HooksMixin, RemovableHandle, _add
 from ._state import StateMixin

@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..from_data import tensor as make_tensor
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import functional as F
 from . import init
 from .lazy import LazyModuleMixin

@@ -7,7 +7,7 @@ from typing import Any
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 
 
 def _as_leaf(cls: type, data: Tensor, requires_grad: bool) -> Any:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .container import _index, describe_parameter, pairs_of
 from .module import Module
 from .parameter import Parameter

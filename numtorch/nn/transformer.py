@@ -8,7 +8,7 @@ from typing import Any
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import functional as F
 from .attention import MultiheadAttention
 from .container import ModuleList

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..dtype import BOOL, FLOATING
 from ..errors import require_tensor
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from .inplace import write_out
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..autograd.mode import state
 from ..shape import Layout, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .declare import Context, kernel_op
 from .launch import Launch, Scratch, from_plan

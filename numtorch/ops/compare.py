@@ -6,7 +6,7 @@ from typing import Any
 
 from ..dtype import FLOATING
 from ..errors import require_tensor
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 
 

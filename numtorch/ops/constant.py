@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import state
-from ..tensor import Tensor
+from .._tensor import Tensor
 
 _tables: OrderedDict[Any, tuple[Any, Tensor]] = OrderedDict()
 _MOST = 4096

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .constant import table
 from .copying import write

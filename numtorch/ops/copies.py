@@ -8,7 +8,7 @@ from typing import Any
 
 from ..creation import sequence_of_tensors
 from ..errors import require_tensor
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import joining, view
 from .constant import table
 from .copying import clone

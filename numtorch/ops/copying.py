@@ -9,7 +9,7 @@ from ..autograd.mode import state
 from ..device import canonical, device
 from ..dtype import dtype
 from ..shape import broadcast
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .declare import attach, empty_like_layout
 from .elementwise import clone_values
 from .inplace import check_inplace, rebase

@@ -240,7 +240,7 @@ def kernel_op(
 
 def empty_like_layout(la: Layout) -> Any:
     """A new uninitialised tensor of a layout whose elements fill one block."""
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
     return Tensor._make(allocate(la.numel * la.itemsize, la.device), 0, la)
 

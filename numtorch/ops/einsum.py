@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import require_tensor
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import reduce as R
 from . import view

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ..dtype import BOOL, int64, uint8
 from ..errors import require_tensor
 from ..shape import contiguous, wrap_dim, wrap_dims
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp

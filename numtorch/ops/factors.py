@@ -8,7 +8,7 @@ import numpy as np
 
 from ..creation import eye
 from ..shape import contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .arithmetic import where
 from .declare import Context

@@ -14,7 +14,7 @@ from ..autograd.mode import state
 from ..dtype import bool_, dtype, int32, int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .copying import write

@@ -112,7 +112,7 @@ def rebase(target: Any, node: Node | None) -> None:
 
 def write_out(result: Any, out: Any, op: str) -> Any:
     """Copy a result into the ``out=`` tensor (resized when its shape differs); RuntimeError if the dtype can't hold it."""
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
     if isinstance(result, tuple):
         return (

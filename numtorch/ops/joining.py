@@ -10,7 +10,7 @@ from ..autograd.mode import state
 from ..creation import new_tensor, sequence_of_tensors
 from ..dtype import promote_types
 from ..shape import broadcast, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .copying import write
 from .declare import attach

@@ -11,7 +11,7 @@ from typing import Any
 from ..dtype import int64, uint8
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, kernel_op

@@ -60,7 +60,7 @@ def huber_error_grad(g, input, target, delta):
     return g * slope, -g * slope, 0.0
 
 
-@elementwise(int_ok=False)
+@elementwise(int_ok=False, domain=(0.1, 0.9))
 def binary_cross_entropy_term(input, target):
     """``-target * log(input) - (1 - target) * log(1 - input)``, logarithms not below -100."""
     return (target - 1.0) * maximum(log1p(-input), SMALLEST_LOG) - target * maximum(log(input), SMALLEST_LOG)
@@ -201,7 +201,10 @@ def margin_ranking_term_grad(g, input1, input2, target, margin):
     return -active * target, active * target, -active * (input1 - input2), 0.0
 
 
-@elementwise(promote=("input", "target", "var"), int_ok=False)
+@elementwise(
+    promote=("input", "target", "var"), int_ok=False,
+    domain=((-1.0, 1.0), (-1.0, 1.0), (0.5, 2.0), (0.1, 0.3)),
+)  # fmt: skip
 def gaussian_term(input, target, var, eps):
     """``(log(v) + (input - target)**2 / v) / 2`` with ``v = max(var, eps)``, which passes its gradient on
     to ``var``.

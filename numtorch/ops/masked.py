@@ -7,7 +7,7 @@ from typing import Any
 from ..dtype import bool_, int32, int64
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, broadcast, contiguous, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .copying import copy_

@@ -11,7 +11,7 @@ import numpy as np
 from ..dtype import bool_, int32, int64
 from ..errors import require_tensor
 from ..shape import as_shape, broadcast, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import elementwise_more as M
 from . import reduce as R

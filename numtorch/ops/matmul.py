@@ -8,7 +8,7 @@ from typing import Any
 from ..dtype import BOOL
 from ..errors import require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, broadcast, contiguous, expand_strides
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, kernel_op

@@ -13,7 +13,7 @@ from typing import Any
 from ..autograd.mode import state
 from ..errors import not_implemented, require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, kernel_op

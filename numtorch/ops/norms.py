@@ -7,7 +7,7 @@ from typing import Any
 from ..dtype import bool_
 from ..errors import require_tensor
 from ..shape import broadcast, wrap_dim, wrap_dims
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import reduce as R
 from . import view

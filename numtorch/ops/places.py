@@ -7,7 +7,7 @@ from typing import Any
 from ..dtype import int64
 from ..errors import require_tensor
 from ..shape import Layout, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .constant import table
 from .declare import kernel_op

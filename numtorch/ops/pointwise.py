@@ -175,7 +175,7 @@ class Elementwise(Differentiable):
 
     def plan(self, key: tuple, args: tuple, out: Sequence[Layout] | None = None) -> tuple[Plan, tuple]:
         """Find the output layouts and the kernel for operands of these layouts."""
-        from ..tensor import Tensor
+        from .._tensor import Tensor
 
         args = tuple(self._argument(n, a) for n, a in zip(self.params, args))
         tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
@@ -201,7 +201,7 @@ class Elementwise(Differentiable):
         return plan, args
 
     def _argument(self, name: str, a: Any) -> Any:
-        from ..tensor import Tensor
+        from .._tensor import Tensor
 
         if isinstance(a, (Tensor, bool, int, float)):
             return a
@@ -369,7 +369,7 @@ class Elementwise(Differentiable):
 
 def _tensor(storage: Any, offset: int, la: Layout) -> Any:
     global _tensor
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
     _tensor = Tensor._make
     return Tensor._make(storage, offset, la)
@@ -384,7 +384,7 @@ def elementwise(
 
     ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
     parameters that take part in promotion (default all); ``lift``: bool is computed as uint8;
-    ``int_ok``, ``bool_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``ref``: a NumPy reference, ``domain``: where samples are drawn.
+    ``int_ok``, ``bool_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``ref``: a NumPy reference, ``domain``: (low, high) where samples are drawn, or one pair per parameter.
     """
 
     def declare(body: Callable) -> Elementwise:

@@ -8,7 +8,7 @@ from typing import Any
 from ..dtype import int64
 from ..errors import not_implemented
 from ..shape import Layout, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .declare import Context, KernelOp, kernel_op
 from .launch import Launch, twin
 

@@ -16,7 +16,7 @@ def binary(op: Elementwise, slow: Callable) -> Callable:
     ``slow`` (the signature's checks) for other dtypes and operands.
     """
     from ..storage import quick
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
     plans: dict[tuple, tuple] = {}
     new = object.__new__

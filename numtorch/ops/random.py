@@ -10,7 +10,7 @@ from ..device import canonical
 from ..dtype import bool_, dtype, get_default_dtype, int64
 from ..errors import require_floating
 from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from .declare import Context, KernelOp, kernel_op
 from .launch import PARALLEL_COST, Launch

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..dtype import int64
 from ..shape import contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from .declare import KernelOp
 from .random import (

@@ -9,7 +9,7 @@ from typing import Any
 from ..dtype import int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, as_index, as_shape, contiguous, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .copying import clone
 from .declare import Context, kernel_op

@@ -14,7 +14,7 @@ from typing import Any
 from ..autograd.mode import state
 from ..shape import layout
 from ..storage import Storage
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import launch as launching
 from .elementwise import maximum, sigmoid, tanh, where
 from .matmul import gemm

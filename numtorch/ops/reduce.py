@@ -14,7 +14,7 @@ from typing import Any
 from ..dtype import FLOATING, bool_, dtype, int64
 from ..errors import require_tensor
 from ..shape import contiguous, wrap_dims
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp, kernel_op

@@ -9,7 +9,7 @@ from ..dtype import dtype as DType
 from ..dtype import int64
 from ..errors import not_implemented, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .copying import copy_

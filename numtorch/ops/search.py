@@ -8,7 +8,7 @@ from typing import Any
 from ..dtype import int32, int64, promote_types
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import kernel_op

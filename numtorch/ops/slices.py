@@ -7,7 +7,7 @@ from typing import Any
 from ..dtype import int32
 from ..errors import require_same_device, require_tensor
 from ..shape import wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .copying import copy_
 from .index import (

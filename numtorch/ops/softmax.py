@@ -7,7 +7,7 @@ from typing import Any
 from ..dtype import dtype as DType
 from ..errors import not_implemented, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp

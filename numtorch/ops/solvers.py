@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..shape import Layout, broadcast, contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import view
 from .declare import Context
 from .host import host_op

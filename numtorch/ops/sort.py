@@ -8,7 +8,7 @@ from typing import Any
 from ..dtype import BOOL, int64
 from ..errors import not_implemented, require_tensor
 from ..shape import contiguous, wrap_dim
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp, kernel_op

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..autograd.mode import state
 from ..shape import broadcast
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .pointwise import Elementwise
 
 _rules: dict[tuple[Callable, int], Elementwise] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import require_floating, require_tensor
 from ..shape import contiguous, wrap_dims
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from .declare import Context, kernel_op
 from .inplace import write_out

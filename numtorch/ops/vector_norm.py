@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import require_tensor
 from ..shape import contiguous, wrap_dims
-from ..tensor import Tensor
+from .._tensor import Tensor
 from . import elementwise as E
 from .arithmetic import pow as power
 from .arithmetic import where

@@ -18,7 +18,7 @@ from ..shape import (
     view_strides,
     wrap_dim,
 )
-from ..tensor import Tensor, make_view
+from .._tensor import Tensor, make_view
 
 
 class ViewNode(Node):

@@ -9,7 +9,7 @@ import numtorch
 
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import lerp, maximum
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .rule import (
     Numbers,
     RuleOptimizer,

@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..ops.elementwise import maximum, where
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, descent, option, sign_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tensor import Tensor, replaced
+from .._tensor import Tensor, replaced
 
 _PLAIN = (bool, int, float, str, type(None))
 

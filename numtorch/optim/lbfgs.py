@@ -7,7 +7,7 @@ from typing import Any
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .line_search import Point, StrongWolfe
 from .optimizer import Optimizer
 from .rule import check_nonnegative, option

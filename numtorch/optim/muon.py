@@ -8,7 +8,7 @@ from typing import Any
 
 import numtorch
 
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .optimizer import Optimizer
 from .rule import check_nonnegative, option
 

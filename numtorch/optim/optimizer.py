@@ -12,7 +12,7 @@ from typing import Any
 
 from ..autograd.hooks import RemovableHandle
 from ..autograd.mode import state as mode
-from ..tensor import Tensor, replaced
+from .._tensor import Tensor, replaced
 from .group import Group
 
 _HOOK_TABLES = (

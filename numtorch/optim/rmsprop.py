@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numtorch
 
 from ..ops.elementwise import lerp, sqrt
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, descent, one_more, option, sign_of
 
 

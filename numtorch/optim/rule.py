@@ -24,7 +24,7 @@ from ..autograd.mode import state as mode
 from ..ops.declare import empty_like_layout
 from ..ops.elementwise import where
 from ..shape import contiguous
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .group import Group
 from .optimizer import Optimizer
 

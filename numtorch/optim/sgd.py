@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numtorch
 
 from ..ops.elementwise import where
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .rule import (
     Numbers,
     RuleOptimizer,

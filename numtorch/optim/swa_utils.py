@@ -12,7 +12,7 @@ import numtorch
 
 from ..nn import Module
 from ..nn.norm import _BatchNorm
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .lr_scheduler.base import LRScheduler, per_group
 from .optimizer import Optimizer
 

@@ -46,7 +46,7 @@ def moved(storage: Storage, device: str) -> Storage:
     """A copy of a storage on another device."""
     from ..dtype import uint8
     from ..shape import contiguous
-    from ..tensor import Tensor
+    from .._tensor import Tensor
 
     flat = Tensor._make(storage, 0, contiguous((storage.nbytes,), uint8, storage.device))
     return flat.to(device).untyped_storage()

@@ -16,7 +16,7 @@ from ..dtype import ALL, bool_, float16, float32, float64, int8, int16, int32, i
 from ..dtype import dtype as DType
 from ..shape import Size, layout
 from ..storage import Storage
-from ..tensor import Tensor
+from .._tensor import Tensor
 
 STORAGE_NAMES = {
     "FloatStorage": float32,

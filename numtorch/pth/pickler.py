@@ -15,7 +15,7 @@ from ..device import device as Device
 from ..dtype import dtype
 from ..shape import Size
 from ..storage import Storage
-from ..tensor import Tensor
+from .._tensor import Tensor
 from .names import STORAGE_OF, TorchName
 
 _TENSOR = TorchName("torch._utils", "_rebuild_tensor_v2")

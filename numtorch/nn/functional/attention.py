@@ -9,7 +9,7 @@ from typing import Any
 import numtorch
 
 from ...errors import require_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from .activation import softmax
 from .dropout import dropout
 from .linear import linear

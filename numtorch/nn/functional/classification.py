@@ -11,7 +11,7 @@ from ...errors import require_tensor
 from ...ops import loss as ops_loss
 from ...ops.elementwise import clamp_min
 from ...ops.softmax import log_softmax
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from ._reduction import legacy, reduced
 from .linear import linear
 

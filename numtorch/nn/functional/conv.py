@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import require_tensor
 from ...ops import conv as ops_conv
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from .._check import positive, sizes
 from .padding import constant_pad_nd
 

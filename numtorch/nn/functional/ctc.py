@@ -17,7 +17,7 @@ import numtorch
 from ... import autograd
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 _NEVER = -math.inf
 

@@ -9,7 +9,7 @@ import numtorch
 from ...errors import require_tensor
 from ...ops.constant import table
 from ...ops.elementwise import clamp_min
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from ._reduction import legacy, reduced
 
 

@@ -8,7 +8,7 @@ import numtorch
 
 from ...errors import require_tensor
 from ...ops import random as ops_random
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 
 def _check_rate(p: float) -> None:

@@ -9,7 +9,7 @@ import numtorch
 
 from ...errors import require_tensor
 from ...ops.constant import table
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from .._check import positive, sizes
 from .padding import constant_pad_nd
 

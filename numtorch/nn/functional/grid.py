@@ -11,7 +11,7 @@ from typing import Any
 import numtorch
 
 from ...errors import require_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
 from ...ops.constant import table
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 _NDIM = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
 

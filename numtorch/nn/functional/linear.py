@@ -6,7 +6,7 @@ import numtorch
 
 from ...errors import require_tensor
 from ...ops import matmul as ops_matmul
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import numtorch
 
 from ... import ops
 from ...errors import require_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from .padding import constant_pad_nd
 
 

@@ -8,7 +8,7 @@ import numtorch
 
 from ...errors import require_tensor
 from ...ops.constant import table
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...errors import require_tensor
 from ...ops import pool as ops_pool
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from .._check import positive, sizes
 
 

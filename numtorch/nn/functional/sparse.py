@@ -8,7 +8,7 @@ from ... import ops
 from ...autograd.mode import state
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...errors import require_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

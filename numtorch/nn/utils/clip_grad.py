@@ -9,7 +9,7 @@ from typing import Any
 import numtorch
 
 from ...from_data import tensor as make_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 
 def _tensors(tensors: Any) -> list[Tensor]:

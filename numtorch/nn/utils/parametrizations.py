@@ -6,7 +6,7 @@ from typing import Any
 
 import numtorch
 
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from .. import functional as F
 from ..module import Module
 from . import parametrize

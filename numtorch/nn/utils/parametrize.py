@@ -9,7 +9,7 @@ from typing import Any
 
 import numtorch
 
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from ..container import ModuleDict, ModuleList
 from ..module import Module
 from ..parameter import Parameter

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numtorch
 
 from ...from_data import tensor as make_tensor
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 
 class _PackedFields(NamedTuple):

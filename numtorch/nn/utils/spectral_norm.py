@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numtorch
 
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from ..functional import normalize
 from ..module import Module
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from ..module import Module
 from ..parameter import Parameter, is_lazy
 from .parametrizations import norm_except_dim

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ...tensor import Tensor
+from ..._tensor import Tensor
 from ..optimizer import Optimizer
 
 EPOCH_WARNING = (

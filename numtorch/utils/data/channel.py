@@ -22,7 +22,7 @@ import numpy as np
 import numtorch
 
 from ...storage import allocate
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux's F_SETPIPE_SZ

@@ -11,7 +11,7 @@ import numpy as np
 
 import numtorch
 
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 _MESSAGE = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
 

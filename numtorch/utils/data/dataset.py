@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import numtorch
 
-from ...tensor import Tensor
+from ..._tensor import Tensor
 
 T = TypeVar("T")
 
