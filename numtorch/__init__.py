@@ -15,6 +15,7 @@ import typing as _typing
 
 from . import autograd as autograd
 from . import ops as _ops
+from ._tensor import Tensor
 from .autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from .autograd.mode import (
     enable_grad,
@@ -238,7 +239,6 @@ from .random import (
     set_rng_state,
 )
 from .shape import Size
-from ._tensor import Tensor
 
 # isort: off
 # fmt: off

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._tensor import Tensor
 from .autograd.mode import state
 from .device import canonical
 from .dtype import bool_, dtype, float64, from_numpy_dtype, get_default_dtype, int64, of_number, result_of
@@ -15,7 +16,6 @@ from .ops.declare import empty_like_layout
 from .ops.pointwise import Elementwise
 from .shape import as_index, as_shape, check_sizes, contiguous, layout
 from .storage import Storage, of_array
-from ._tensor import Tensor
 
 
 def _fill_value(value):

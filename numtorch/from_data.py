@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ._tensor import Tensor
 from .autograd.mode import state
 from .creation import _dtype, _finish, from_array, from_numpy
 from .device import canonical
 from .dtype import dtype as DType
 from .dtype import from_numpy_dtype, get_default_dtype, of_number
-from ._tensor import Tensor
 
 
 def tensor(

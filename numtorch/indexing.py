@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ._tensor import Tensor
 from .autograd.mode import state
 from .dtype import BOOL, INTEGER, bool_, int64
 from .shape import broadcast
-from ._tensor import Tensor
 
 
 def _is_advanced(i: Any) -> bool:

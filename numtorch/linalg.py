@@ -12,6 +12,7 @@ import math
 from collections import namedtuple
 from typing import Any
 
+from ._tensor import Tensor
 from .creation import eye
 from .dtype import finfo, int32
 from .errors import require_tensor
@@ -26,7 +27,6 @@ from .ops.matmul import matmul
 from .ops.solvers import mt
 from .ops.vector_norm import vector_norm
 from .shape import wrap_dim
-from ._tensor import Tensor
 
 
 class LinAlgError(RuntimeError):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import indexing
+from ._tensor import Tensor
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
 from .method_table import ALIASES, ARITHMETIC, CASTS, ELEMENTWISE, IN_PLACE_OPERATORS, PLAIN, TRAILING
@@ -15,7 +16,6 @@ from .ops import elementwise as E
 from .ops import matmul as M
 from .ops.pointwise import Elementwise
 from .ops.quick import binary
-from ._tensor import Tensor
 
 _NUMBERS = (int, float)
 D = {d.name: d for d in ALL}

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ._tensor import Tensor
 from .creation import from_numpy, new_tensor
 from .device import canonical, device
 from .dtype import int64, uint8
-from ._tensor import Tensor
 
 
 class Generator:

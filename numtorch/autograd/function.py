@@ -259,8 +259,8 @@ class Variable(metaclass=_VariableMeta):
     """The old name of a tensor: ``Variable(data, requires_grad=...)`` gives the tensor itself."""
 
     def __new__(cls, data: Any = None, requires_grad: bool = False, volatile: bool | None = None) -> Any:
-        from ..from_data import tensor
         from .._tensor import Tensor
+        from ..from_data import tensor
 
         t = data.detach() if isinstance(data, Tensor) else tensor([] if data is None else data)
         return t.requires_grad_(True) if requires_grad else t

@@ -185,9 +185,9 @@ def from_dlpack(ext_tensor: Any) -> Any:
     """A tensor over the memory of an object on a GPU, ordered after the producer's work."""
     from cuda.core.utils import StridedMemoryView
 
+    from .._tensor import Tensor
     from ..dtype import from_numpy_dtype
     from ..shape import extent, layout
-    from .._tensor import Tensor
 
     _, index = ext_tensor.__dlpack_device__()
     device = f"cuda:{index}"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..storage import Storage
 from .._tensor import Tensor, replaced
+from ..storage import Storage
 from .nodes import FreedNode, TracedNode
 from .passes import optimize, optimize_between
 from .passes import storages as storages_of

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ..autograd.mode import state
 from .._tensor import replaced
+from ..autograd.mode import state
 from . import tree
 from .bound import Bound, GuardFailed
 from .check import check

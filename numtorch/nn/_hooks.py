@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import autograd
-from ..autograd.mode import state
 from .._tensor import Tensor
+from ..autograd.mode import state
 
 _ids = itertools.count()
 

@@ -17,8 +17,8 @@ from typing import Any
 import numtorch
 
 from .. import autograd
-from ..ops import recurrent as R
 from .._tensor import Tensor
+from ..ops import recurrent as R
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 

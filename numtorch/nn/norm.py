@@ -7,8 +7,8 @@ from typing import Any
 
 import numtorch
 
-from ..from_data import tensor as make_tensor
 from .._tensor import Tensor
+from ..from_data import tensor as make_tensor
 from . import functional as F
 from . import init
 from .lazy import LazyModuleMixin

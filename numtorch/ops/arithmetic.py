@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import BOOL, FLOATING
 from ..errors import require_tensor
-from .._tensor import Tensor
 from . import elementwise as E
 from .inplace import write_out
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.mode import state
 from ..shape import Layout, contiguous
-from .._tensor import Tensor
 from . import view
 from .declare import Context, kernel_op
 from .launch import Launch, Scratch, from_plan

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import FLOATING
 from ..errors import require_tensor
-from .._tensor import Tensor
 from . import elementwise as E
 
 

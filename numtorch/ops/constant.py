@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.mode import state
 from .._tensor import Tensor
+from ..autograd.mode import state
 
 _tables: OrderedDict[Any, tuple[Any, Tensor]] = OrderedDict()
 _MOST = 4096

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous
-from .._tensor import Tensor
 from . import view
 from .constant import table
 from .copying import write

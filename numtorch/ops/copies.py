@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from .._tensor import Tensor
 from ..creation import sequence_of_tensors
 from ..errors import require_tensor
-from .._tensor import Tensor
 from . import joining, view
 from .constant import table
 from .copying import clone

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..device import canonical, device
 from ..dtype import dtype
 from ..shape import broadcast
-from .._tensor import Tensor
 from .declare import attach, empty_like_layout
 from .elementwise import clone_values
 from .inplace import check_inplace, rebase

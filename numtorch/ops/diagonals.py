@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..creation import new_tensor, sequence_of_tensors, zeros
 from ..dtype import int64, promote_types
 from ..errors import require_tensor
 from ..shape import as_index, wrap_dim
-from .._tensor import Tensor
 from . import view
 from .copying import clone
 from .inplace import write_out

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import require_tensor
 from .._tensor import Tensor
+from ..errors import require_tensor
 from . import elementwise as E
 from . import reduce as R
 from . import view

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from .._tensor import Tensor
 from ..dtype import BOOL, int64, uint8
 from ..errors import require_tensor
 from ..shape import contiguous, wrap_dim, wrap_dims
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .._tensor import Tensor
 from ..creation import eye
 from ..shape import contiguous
-from .._tensor import Tensor
 from . import view
 from .arithmetic import where
 from .declare import Context

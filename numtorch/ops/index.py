@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.mode import state
 from ..dtype import bool_, dtype, int32, int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .copying import write

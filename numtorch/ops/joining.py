@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..creation import new_tensor, sequence_of_tensors
 from ..dtype import promote_types
 from ..shape import broadcast, wrap_dim
-from .._tensor import Tensor
 from . import view
 from .copying import write
 from .declare import attach

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import int64, uint8
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import contiguous
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, kernel_op

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import bool_, int32, int64
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, broadcast, contiguous, wrap_dim
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .copying import copy_

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .._tensor import Tensor
 from ..dtype import bool_, int32, int64
 from ..errors import require_tensor
 from ..shape import as_shape, broadcast, contiguous
-from .._tensor import Tensor
 from . import elementwise as E
 from . import elementwise_more as M
 from . import reduce as R

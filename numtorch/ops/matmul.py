@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import BOOL
 from ..errors import require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, broadcast, contiguous, expand_strides
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, kernel_op

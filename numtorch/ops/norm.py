@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.mode import state
 from ..errors import not_implemented, require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, contiguous
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, kernel_op

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import bool_
 from ..errors import require_tensor
 from ..shape import broadcast, wrap_dim, wrap_dims
-from .._tensor import Tensor
 from . import elementwise as E
 from . import reduce as R
 from . import view

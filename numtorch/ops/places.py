@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import int64
 from ..errors import require_tensor
 from ..shape import Layout, contiguous
-from .._tensor import Tensor
 from . import view
 from .constant import table
 from .declare import kernel_op

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import int64
 from ..errors import not_implemented
 from ..shape import Layout, contiguous
-from .._tensor import Tensor
 from .declare import Context, KernelOp, kernel_op
 from .launch import Launch, twin
 

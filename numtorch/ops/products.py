@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..creation import ones, sequence_of_tensors
 from ..dtype import bool_, int64, promote_types
 from ..errors import require_tensor
 from ..shape import as_shape, broadcast, wrap_dim
-from .._tensor import Tensor
 from . import elementwise as E
 from . import reduce as R
 from . import view

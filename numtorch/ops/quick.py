@@ -15,8 +15,8 @@ def binary(op: Elementwise, slow: Callable) -> Callable:
     """An arithmetic operator of tensors: the short way for small floating tensors, else through the op, and through
     ``slow`` (the signature's checks) for other dtypes and operands.
     """
-    from ..storage import quick
     from .._tensor import Tensor
+    from ..storage import quick
 
     plans: dict[tuple, tuple] = {}
     new = object.__new__

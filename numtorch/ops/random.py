@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._tensor import Tensor
 from ..creation import _like, _options
 from ..device import canonical
 from ..dtype import bool_, dtype, get_default_dtype, int64
 from ..errors import require_floating
 from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
-from .._tensor import Tensor
 from . import elementwise as E
 from .declare import Context, KernelOp, kernel_op
 from .launch import PARALLEL_COST, Launch

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import int64
 from ..shape import contiguous
-from .._tensor import Tensor
 from . import elementwise as E
 from .declare import KernelOp
 from .random import (

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, as_index, as_shape, contiguous, wrap_dim
-from .._tensor import Tensor
 from . import view
 from .copying import clone
 from .declare import Context, kernel_op

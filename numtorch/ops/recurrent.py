@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.mode import state
 from ..shape import layout
 from ..storage import Storage
-from .._tensor import Tensor
 from . import launch as launching
 from .elementwise import maximum, sigmoid, tanh, where
 from .matmul import gemm

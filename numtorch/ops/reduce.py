@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import FLOATING, bool_, dtype, int64
 from ..errors import require_tensor
 from ..shape import contiguous, wrap_dims
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp, kernel_op

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import dtype as DType
 from ..dtype import int64
 from ..errors import not_implemented, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .copying import copy_

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import int32, int64, promote_types
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import kernel_op

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import int32
 from ..errors import require_same_device, require_tensor
 from ..shape import wrap_dim
-from .._tensor import Tensor
 from . import view
 from .copying import copy_
 from .index import (

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..shape import Layout, broadcast, contiguous
 from .._tensor import Tensor
+from ..shape import Layout, broadcast, contiguous
 from . import view
 from .declare import Context
 from .host import host_op

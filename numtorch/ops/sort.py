@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..dtype import BOOL, int64
 from ..errors import not_implemented, require_tensor
 from ..shape import contiguous, wrap_dim
-from .._tensor import Tensor
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp, kernel_op

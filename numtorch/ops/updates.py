@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.mode import state
 from ..shape import broadcast
-from .._tensor import Tensor
 from .pointwise import Elementwise
 
 _rules: dict[tuple[Callable, int], Elementwise] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._tensor import Tensor
 from ..errors import require_tensor
 from ..shape import contiguous, wrap_dims
-from .._tensor import Tensor
 from . import elementwise as E
 from .arithmetic import pow as power
 from .arithmetic import where

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._tensor import Tensor, make_view
 from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..shape import (
@@ -18,7 +19,6 @@ from ..shape import (
     view_strides,
     wrap_dim,
 )
-from .._tensor import Tensor, make_view
 
 
 class ViewNode(Node):

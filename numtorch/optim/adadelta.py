@@ -7,8 +7,8 @@ from typing import Any
 
 import numtorch
 
-from ..ops.elementwise import sqrt
 from .._tensor import Tensor
+from ..ops.elementwise import sqrt
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, descent, one_more, option, sign_of
 
 

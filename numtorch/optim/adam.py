@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numtorch
 
-from ..ops.elementwise import lerp, maximum, sqrt
 from .._tensor import Tensor
+from ..ops.elementwise import lerp, maximum, sqrt
 from .rule import (
     Numbers,
     RuleOptimizer,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numtorch
 
+from .._tensor import Tensor
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import lerp, maximum
-from .._tensor import Tensor
 from .rule import (
     Numbers,
     RuleOptimizer,

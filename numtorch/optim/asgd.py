@@ -7,8 +7,8 @@ from typing import Any
 
 import numtorch
 
-from ..ops.elementwise import maximum, where
 from .._tensor import Tensor
+from ..ops.elementwise import maximum, where
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, descent, option, sign_of
 
 

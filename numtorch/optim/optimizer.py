@@ -10,9 +10,9 @@ from copy import deepcopy
 from itertools import chain
 from typing import Any
 
+from .._tensor import Tensor, replaced
 from ..autograd.hooks import RemovableHandle
 from ..autograd.mode import state as mode
-from .._tensor import Tensor, replaced
 from .group import Group
 
 _HOOK_TABLES = (

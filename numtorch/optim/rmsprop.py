@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numtorch
 
-from ..ops.elementwise import lerp, sqrt
 from .._tensor import Tensor
+from ..ops.elementwise import lerp, sqrt
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, descent, one_more, option, sign_of
 
 

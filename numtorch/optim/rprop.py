@@ -7,8 +7,8 @@ from typing import Any
 
 import numtorch
 
-from ..ops.elementwise import maximum, minimum, sign, where
 from .._tensor import Tensor
+from ..ops.elementwise import maximum, minimum, sign, where
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, one_more, sign_of
 
 

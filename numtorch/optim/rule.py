@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 
 import numtorch
 
+from .._tensor import Tensor
 from ..autograd.mode import state as mode
 from ..ops.declare import empty_like_layout
 from ..ops.elementwise import where
 from ..shape import contiguous
-from .._tensor import Tensor
 from .group import Group
 from .optimizer import Optimizer
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numtorch
 
+from .._tensor import Tensor
 from ..nn import Module
 from ..nn.norm import _BatchNorm
-from .._tensor import Tensor
 from .lr_scheduler.base import LRScheduler, per_group
 from .optimizer import Optimizer
 

@@ -44,9 +44,9 @@ def host_bytes(storage: Storage) -> memoryview:
 
 def moved(storage: Storage, device: str) -> Storage:
     """A copy of a storage on another device."""
+    from .._tensor import Tensor
     from ..dtype import uint8
     from ..shape import contiguous
-    from .._tensor import Tensor
 
     flat = Tensor._make(storage, 0, contiguous((storage.nbytes,), uint8, storage.device))
     return flat.to(device).untyped_storage()

@@ -11,12 +11,12 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from .._tensor import Tensor
 from ..device import device as Device
 from ..dtype import ALL, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from ..dtype import dtype as DType
 from ..shape import Size, layout
 from ..storage import Storage
-from .._tensor import Tensor
 
 STORAGE_NAMES = {
     "FloatStorage": float32,

@@ -11,11 +11,11 @@ import pickle
 from collections import OrderedDict
 from typing import Any, ClassVar
 
+from .._tensor import Tensor
 from ..device import device as Device
 from ..dtype import dtype
 from ..shape import Size
 from ..storage import Storage
-from .._tensor import Tensor
 from .names import STORAGE_OF, TorchName
 
 _TENSOR = TorchName("torch._utils", "_rebuild_tensor_v2")

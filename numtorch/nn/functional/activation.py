@@ -7,11 +7,11 @@ from typing import Any
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops import activation as ops_activation
 from ...ops import elementwise
 from ...ops import softmax as ops_softmax
-from ..._tensor import Tensor
 
 
 def _apply(op: Any, input: Tensor, inplace: bool, *scalars: Any) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numtorch
 
-from ...errors import require_tensor
 from ..._tensor import Tensor
+from ...errors import require_tensor
 from .activation import softmax
 from .dropout import dropout
 from .linear import linear

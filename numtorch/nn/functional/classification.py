@@ -7,11 +7,11 @@ from typing import Any
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops import loss as ops_loss
 from ...ops.elementwise import clamp_min
 from ...ops.softmax import log_softmax
-from ..._tensor import Tensor
 from ._reduction import legacy, reduced
 from .linear import linear
 

@@ -15,9 +15,9 @@ from typing import Any
 import numtorch
 
 from ... import autograd
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
-from ..._tensor import Tensor
 
 _NEVER = -math.inf
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops.constant import table
 from ...ops.elementwise import clamp_min
-from ..._tensor import Tensor
 from ._reduction import legacy, reduced
 
 

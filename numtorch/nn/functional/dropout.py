@@ -6,9 +6,9 @@ import math
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops import random as ops_random
-from ..._tensor import Tensor
 
 
 def _check_rate(p: float) -> None:

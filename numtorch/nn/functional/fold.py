@@ -7,9 +7,9 @@ from typing import Any
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops.constant import table
-from ..._tensor import Tensor
 from .._check import positive, sizes
 from .padding import constant_pad_nd
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numtorch
 
-from ...errors import require_tensor
 from ..._tensor import Tensor
+from ...errors import require_tensor
 
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")

@@ -9,10 +9,10 @@ import warnings
 from functools import lru_cache
 from typing import Any
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
 from ...ops.constant import table
-from ..._tensor import Tensor
 
 _NDIM = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
 

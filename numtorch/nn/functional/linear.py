@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops import matmul as ops_matmul
-from ..._tensor import Tensor
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

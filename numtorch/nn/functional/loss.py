@@ -7,10 +7,10 @@ import warnings
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...autograd.mode import state
 from ...errors import require_floating, require_same_dtype, require_tensor
 from ...ops import loss_terms
-from ..._tensor import Tensor
 from ._reduction import legacy, reduced
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numtorch
 
 from ... import ops
-from ...errors import require_tensor
 from ..._tensor import Tensor
+from ...errors import require_tensor
 from .padding import constant_pad_nd
 
 

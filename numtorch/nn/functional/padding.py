@@ -6,9 +6,9 @@ from typing import Any
 
 import numtorch
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops.constant import table
-from ..._tensor import Tensor
 
 
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:

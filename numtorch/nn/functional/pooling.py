@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops import pool as ops_pool
-from ..._tensor import Tensor
 from .._check import positive, sizes
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numtorch
 
 from ... import ops
+from ..._tensor import Tensor
 from ...autograd.mode import state
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
-from ..._tensor import Tensor
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

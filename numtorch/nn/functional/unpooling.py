@@ -7,8 +7,8 @@ from typing import Any
 
 import numtorch
 
-from ...errors import require_tensor
 from ..._tensor import Tensor
+from ...errors import require_tensor
 from .._check import sizes
 from .pooling import avg_pool1d, avg_pool2d, avg_pool3d
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ...errors import require_tensor
 from ..._tensor import Tensor
+from ...errors import require_tensor
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numtorch
 
-from ...from_data import tensor as make_tensor
 from ..._tensor import Tensor
+from ...from_data import tensor as make_tensor
 
 
 def _tensors(tensors: Any) -> list[Tensor]:

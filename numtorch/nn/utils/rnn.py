@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numtorch
 
-from ...from_data import tensor as make_tensor
 from ..._tensor import Tensor
+from ...from_data import tensor as make_tensor
 
 
 class _PackedFields(NamedTuple):

@@ -21,8 +21,8 @@ import numpy as np
 
 import numtorch
 
-from ...storage import allocate
 from ..._tensor import Tensor
+from ...storage import allocate
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # Linux's F_SETPIPE_SZ
