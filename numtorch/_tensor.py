@@ -19,7 +19,11 @@ from .storage import Storage
 if TYPE_CHECKING:
     from ._tensor_methods import TensorMethods  # a stub: what methods.py binds at run time (make stubs)
 else:
-    TensorMethods = object
+
+    class TensorMethods:
+        """What every tensor has, at fixed places: read and written on hot paths, also by compiled code."""
+
+        __slots__ = ("_base", "_grad", "_layout", "_node", "_offset", "_rg", "_storage")
 
 
 class Tensor(TensorMethods):
@@ -39,12 +43,12 @@ class Tensor(TensorMethods):
     _storage: Storage
     _offset: int
     _layout: Layout
-    # Defaults live on the class, so that making a tensor sets three attributes only.
-    _rg = False
-    _node: Any = None
+    _rg: bool
+    _node: Any
+    _grad: Any
+    _base: Any  # the tensor of which this one is a view, itself no view
+    # The rest is rarely set: defaults on the class.
     _nr = 0
-    _grad: Any = None
-    _base: Any = None  # the tensor of which this one is a view, itself no view
     _seen = 0  # base._history when this view's history was made
     _history = 0  # how often views of this tensor gave it a new history
     _untracked = False  # ``.data``: in-place changes don't count as versions
@@ -64,6 +68,8 @@ class Tensor(TensorMethods):
         self._storage = storage
         self._offset = offset
         self._layout = la
+        self._rg = False
+        self._node = self._grad = self._base = None
         return self
 
     def _alias(self) -> Tensor:
@@ -126,6 +132,7 @@ class Tensor(TensorMethods):
                 "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; clone() it first"
             )
         self._rg = bool(value)
+        replaced[0] += 1
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad`` and return self."""
@@ -534,6 +541,8 @@ class Tensor(TensorMethods):
     def as_subclass(self, cls: type) -> Any:
         """This tensor as an instance of a subclass, sharing memory and history."""
         t = _new(cls)
+        for name in TensorMethods.__slots__:
+            setattr(t, name, getattr(self, name))
         t.__dict__.update(self.__dict__)
         return t
 
@@ -544,7 +553,9 @@ class Tensor(TensorMethods):
 
 _new = object.__new__
 _make = Tensor._make
-replaced = [0]  # counts ``p.data = ...``: traces look again at the tensors they captured
+# Counts what may invalidate a trace (``p.data = ...``, flags, hooks, attributes of modules): traces look again at what they
+# captured when it has moved.
+replaced = [0]
 
 
 def _strided() -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import indexing
-from ._tensor import Tensor
+from ._tensor import Tensor, replaced
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
 from .method_table import ALIASES, ARITHMETIC, CASTS, ELEMENTWISE, IN_PLACE_OPERATORS, PLAIN, TRAILING
@@ -166,6 +166,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
         ctypes.memmove(grown.ptr, self._storage.ptr, self._storage.nbytes)
         self._storage = grown
     self._layout = la
+    replaced[0] += 1
     return self
 
 
@@ -175,6 +176,7 @@ def set_(self: Tensor, source: Any = None, *args: Any) -> Tensor:
 
     source = new_tensor((0,), self.dtype) if source is None else source
     self._storage, self._offset, self._layout = source._storage, source._offset, source._layout
+    replaced[0] += 1
     return self
 
 
@@ -189,6 +191,7 @@ def swap_geometry(self: Tensor, name: str, *args: Any) -> Tensor:
     if self._rg:
         self._set_history(v._node, v._nr, v._rg)
     self._offset, self._layout = v._offset, v._layout
+    replaced[0] += 1
     return self
 
 

@@ -45,12 +45,13 @@ def _carve(size: int) -> tuple[int, np.ndarray, int]:
 class Storage:
     """A block of memory: ``ptr`` (address), ``nbytes``, ``version`` (bumped by every in-place change), ``device``."""
 
+    __slots__ = ("__weakref__", "_block", "device", "nbytes", "ptr", "version")
+
     ptr: int
     nbytes: int
+    version: int
+    device: str
     _block: tuple  # (address, what keeps it alive, size class or 0: not ours to reuse)
-    # Defaults on the class: making a storage sets three attributes only.
-    version = 0
-    device = "cpu"
 
     def __init__(self, nbytes: int):
         size = (nbytes + 63) & ~63 or 64 if nbytes <= SMALL else _size_class(nbytes)
@@ -63,6 +64,8 @@ class Storage:
             self._block = block = _carve(size)
         self.ptr = block[0]
         self.nbytes = nbytes
+        self.version = 0
+        self.device = "cpu"
 
     def __del__(self, free: dict = _free, cached: list = _cached) -> None:
         # The module's names may be gone at exit: they are bound as defaults.
@@ -86,8 +89,7 @@ class Storage:
         self = cls.__new__(cls)
         self.ptr, self.nbytes = ptr, nbytes
         self._block = (ptr, owner, 0)
-        if device != "cpu":
-            self.device = device
+        self.version, self.device = 0, device
         return self
 
     def array(
@@ -130,6 +132,8 @@ def quick(nbytes: int, new: Any = object.__new__) -> Storage:
     self._block = block = free.pop() if free else _carve((nbytes + 63) & ~63)
     self.ptr = block[0]
     self.nbytes = nbytes
+    self.version = 0
+    self.device = "cpu"
     return self
 
 

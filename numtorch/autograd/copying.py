@@ -27,10 +27,9 @@ def deep_copy(self: Any, memo: dict) -> Any:
     memo[id(self)] = t
     t._storage, t._offset, t._layout = storage, self._offset, self._layout
     t._rg = self._rg
-    if self._grad is not None:
-        t._grad = copy.deepcopy(self._grad, memo)
-    plain = {"_storage", "_offset", "_layout", "_rg", "_grad", "_base", "_seen", "_node", "_nr", "_history", "_hooks",
-             "_untracked", "_post_hooks"}  # fmt: skip
+    t._node = t._base = None
+    t._grad = None if self._grad is None else copy.deepcopy(self._grad, memo)
+    plain = {"_seen", "_nr", "_history", "_hooks", "_untracked", "_post_hooks"}
     for name, value in self.__dict__.items():
         if name not in plain:
             t.__dict__[name] = copy.deepcopy(value, memo)
@@ -94,6 +93,6 @@ def rebuild(cls: type, shared: SharedBytes, offset: int, shape: tuple, strides: 
     t = object.__new__(cls)
     t._storage, t._offset, t._layout = shared.storage, offset, layout(shape, strides, d, "cpu")
     t._rg = requires_grad
-    if grad is not None:
-        t._grad = grad
+    t._node = t._base = None
+    t._grad = grad
     return t if device == "cpu" else t.to(device)

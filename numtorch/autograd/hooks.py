@@ -10,6 +10,13 @@ from typing import Any
 _ids = itertools.count()
 
 
+def _changed() -> None:
+    """Traces look again at the hooks of what they captured."""
+    from .._tensor import replaced
+
+    replaced[0] += 1
+
+
 class RemovableHandle:
     """Returned when a hook is registered; ``remove()`` takes the hook away, ``with`` does at the end of the block."""
 
@@ -21,6 +28,7 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
+        _changed()
         hooks = self._hooks()
         if hooks is not None:
             hooks.pop(self.id, None)
@@ -44,6 +52,7 @@ def _weakable(x: Any) -> bool:
 
 def register(hooks: dict, hook: Callable) -> RemovableHandle:
     """Add a hook to a dict of hooks."""
+    _changed()
     handle = RemovableHandle(hooks)
     hooks[handle.id] = hook
     return handle

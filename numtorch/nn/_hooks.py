@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import autograd
-from .._tensor import Tensor
+from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 
 _ids = itertools.count()
@@ -25,6 +25,7 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Take the hook off; does nothing if it is off already."""
+        replaced[0] += 1  # traces look again at the hooks
         for reference in (self.hooks_dict_ref, *self._extra):
             hooks = reference()
             if hooks is not None:
@@ -54,6 +55,7 @@ _global = _Global()
 
 
 def _add(hooks: OrderedDict, hook: Callable, *flags: OrderedDict, prepend: bool = False) -> RemovableHandle:
+    replaced[0] += 1  # traces look again at the hooks
     handle = RemovableHandle(hooks, extra=flags)
     hooks[handle.id] = hook
     for flag in flags:

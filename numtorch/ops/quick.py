@@ -30,6 +30,8 @@ def binary(op: Elementwise, slow: Callable) -> Callable:
                 out._storage = storage = quick(nbytes)
                 out._offset = 0
                 out._layout = la
+                out._rg = False
+                out._node = out._grad = out._base = None
                 launching._launch(
                     address,
                     1,

@@ -36,6 +36,7 @@ required = _Required()
 
 
 def _register(table: OrderedDict, hook: Callable, prepend: bool = False) -> RemovableHandle:
+    replaced[0] += 1  # traces look again at the hooks
     handle = RemovableHandle(table)
     table[handle.id] = hook
     if prepend:
