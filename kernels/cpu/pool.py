@@ -9,6 +9,7 @@ rows of the output (planes * yd * yh) where those are independent.
 from numpy import int64
 
 from ..jit import T, T_ptr, device, i64, i64_ptr, kernel
+from ..loops import independent
 from ..memory import offset, select, split, stack
 
 REASSOC = frozenset({"contract", "reassoc"})
@@ -130,20 +131,15 @@ def max_pool_2x2(y: T_ptr, index: i64_ptr, x: T_ptr, planes: i64, xh: i64, xw: i
         first = 2 * (row - plane * yh) * xw
         a = offset(x, plane * xh * xw + first)
         b = offset(a, xw)
-        for o in range(yw):
-            best = a[2 * o]
-            at = 0
-            better = a[2 * o + 1] > best or a[2 * o + 1] != a[2 * o + 1]
-            best = a[2 * o + 1] if better else best
-            at = 1 if better else at
-            better = b[2 * o] > best or b[2 * o] != b[2 * o]
-            best = b[2 * o] if better else best
-            at = xw if better else at
-            better = b[2 * o + 1] > best or b[2 * o + 1] != b[2 * o + 1]
-            best = b[2 * o + 1] if better else best
-            at = xw + 1 if better else at
-            y[row * yw + o] = best
-            index[row * yw + o] = first + 2 * o + at
+        values, places = offset(y, row * yw), offset(index, row * yw)
+        for o in range(yw):  # selects and no branches: which of four is the largest cannot be predicted
+            p, q, r, s = a[2 * o], a[2 * o + 1], b[2 * o], b[2 * o + 1]
+            right, lower = (q > p) | (q != q), (s > r) | (s != s)
+            top, bottom = select(right, q, p), select(lower, s, r)
+            down = (bottom > top) | (bottom != bottom)
+            values[o] = select(down, bottom, top)
+            places[o] = first + 2 * o + select(down, select(lower, xw + 1, xw), select(right, 1, 0))
+        independent()
 
 
 @kernel
