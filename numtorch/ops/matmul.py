@@ -124,15 +124,17 @@ def bind(found: Any, **tensors: Any) -> Launch:
 @gemm.backward
 def _(ctx: Context, g: Tensor) -> Any:
     da = gemm(g, view.transpose(ctx.b, -1, -2), None) if ctx.needs(0) else None
-    db = gemm(view.transpose(ctx.a, -1, -2), g, None) if ctx.needs(1) else None
-    if (
-        db is not None
-        and db._layout.ndim > 2
-        and ctx.meta(1).ndim == 2
-        and ctx.meta(1).shape != db._layout.shape
-    ):
-        db = _weight_gradient(ctx.a, g)
+    db = _right_gradient(ctx.a, g, ctx.meta(1)) if ctx.needs(1) else None
     return da, db, (g if ctx.needs(2) else None)
+
+
+def _right_gradient(a: Tensor, g: Tensor, la: Layout) -> Tensor:
+    """The gradient of the right matrix, which had the layout ``la``, laid out in memory as that matrix is."""
+    if g._layout.ndim > 2 and la.ndim == 2:  # one matrix, applied to a whole batch
+        return _weight_gradient(a, g)
+    if la.strides[-2] == 1 and la.strides[-1] != 1:
+        return view.transpose(gemm(view.transpose(g, -1, -2), a, None), -1, -2)
+    return gemm(view.transpose(a, -1, -2), g, None)
 
 
 def _weight_gradient(a: Tensor, g: Tensor) -> Tensor:
