@@ -52,7 +52,9 @@ class Path:
         self.leaf_grads: list[Any] = []  # Ref or None
         self.given: list[Ref] = []  # the output gradients the backward starts from
         self.differentiable: list[int] = []  # which outputs they belong to
-        self.grads: list[tuple[Any, Any, Any]] = []  # (tensor or input number, Ref, same object or None): effects on .grad
+        self.grads: list[
+            tuple[Any, Any, Any]
+        ] = []  # (tensor or input number, Ref, same object or None): effects on .grad
         self.grad_reads: list[tuple[Any, Any]] = []
         self.written: dict[int, Storage] = {}
         self.constants: list[tuple[Storage, bytes]] = []
@@ -218,7 +220,7 @@ def _virtualise(path: Path, r: Recorder) -> None:
     def moved(x: Any) -> Any:
         if isinstance(x, Ref):
             return Ref(stand.get(id(x.storage), x.storage), x.offset, x.layout)
-        return x
+        return type(x)(map(moved, x)) if type(x) in (tuple, list) else x
 
     path.given = [moved(x) for x in path.given]
     path.leaf_grads = [moved(x) for x in path.leaf_grads]
@@ -230,12 +232,12 @@ def _virtualise(path: Path, r: Recorder) -> None:
     for e in (*path.forward, *path.backward):
         e.outputs = [moved(x) for x in e.outputs]
         e.inputs = [moved(x) for x in e.inputs]
+        e.args, e.attrs = moved(e.args), {k: moved(v) for k, v in e.attrs.items()}
         if e.launches is not None:
             e.launches = [
                 Launch(la.kernel, la.env, [moved(p) for p in la.pointers], la.words, la.units, la.cost)
                 for la in e.launches
             ]
-            e.attrs = None
     kept = {id(v): real[key]() for key, v in stand.items()}
     survivors = {key: s for key, s in kept.items() if s is not None}
     if survivors:
@@ -246,7 +248,9 @@ def _make_real(path: Path, survivors: dict[int, Storage]) -> None:
     """Memory that the function keeps somewhere is written where it is kept, at each replay."""
 
     def moved(x: Any) -> Any:
-        return Ref(survivors.get(id(x.storage), x.storage), x.offset, x.layout) if isinstance(x, Ref) else x
+        if isinstance(x, Ref):
+            return Ref(survivors.get(id(x.storage), x.storage), x.offset, x.layout)
+        return type(x)(map(moved, x)) if type(x) in (tuple, list) else x
 
     outputs = {id(o.ref.storage) for o in path.outputs} | {
         id(g.storage) for _, g, _ in path.grads if g is not None
@@ -256,6 +260,7 @@ def _make_real(path: Path, survivors: dict[int, Storage]) -> None:
     for e in (*path.forward, *path.backward):
         e.outputs = [moved(x) for x in e.outputs]
         e.inputs = [moved(x) for x in e.inputs]
+        e.args, e.attrs = moved(e.args), {k: moved(v) for k, v in e.attrs.items()}
         for la in e.launches or ():
             la.pointers = [moved(p) for p in la.pointers]
     path.guards = [Guard(g.at, moved(g.source), g.value) for g in path.guards]

@@ -32,6 +32,13 @@ def ref(t: Any) -> Ref:
     return Ref(t._storage, t._offset, t._layout)
 
 
+def refs(value: Any) -> Any:
+    """A value with each tensor in it (in tuples and lists too) replaced by its ``Ref``."""
+    if hasattr(value, "_layout"):
+        return ref(value)
+    return type(value)(map(refs, value)) if type(value) in (tuple, list) else value
+
+
 class Live(float):
     """A number that a replay computes anew: ``function()`` is called before each replay."""
 
@@ -44,16 +51,32 @@ class Live(float):
 
 
 class Entry:
-    """One recorded op: its launches or its elementwise plan, what it wrote and read, and the user's source line."""
+    """One recorded op: its launches or its elementwise plan, what it wrote and read, and the user's source line.
 
-    __slots__ = ("attrs", "backward", "inputs", "launches", "line", "name", "op", "order", "outputs", "plan")
+    ``args`` and ``attrs`` are what the op was called with, tensors as ``Ref``: enough to plan it again elsewhere.
+    """
+
+    __slots__ = (
+        "args",
+        "attrs",
+        "backward",
+        "inputs",
+        "launches",
+        "line",
+        "name",
+        "op",
+        "order",
+        "outputs",
+        "plan",
+    )
 
     def __init__(self, name: str, outputs: Sequence[Ref], inputs: Sequence[Any], line: str):
         self.name, self.outputs, self.inputs, self.line = name, list(outputs), list(inputs), line
         self.op: Any = None
         self.plan: Any = None
         self.launches: Sequence[Launch] | None = None
-        self.attrs: dict | None = None
+        self.args: Sequence[Any] = ()
+        self.attrs: dict = {}
         self.backward = False
         self.order = 0
 
@@ -140,7 +163,7 @@ class Recorder:
             [ref(a) if hasattr(a, "_layout") else a for a in args],
             user_line(),
         )
-        e.op, e.plan, e.backward = op, plan, self.in_backward
+        e.op, e.plan, e.backward, e.args = op, plan, self.in_backward, e.inputs
         for a in args:
             if type(a) is Live:
                 self.live.append(a)
@@ -155,7 +178,8 @@ class Recorder:
         e = Entry(
             op.name, [ref(t) for t in outputs], [ref(t) for t in inputs if hasattr(t, "_layout")], user_line()
         )
-        e.op, e.attrs, e.backward = op, attrs, self.in_backward
+        e.op, e.backward = op, self.in_backward
+        e.args, e.attrs = refs(inputs), {k: refs(v) for k, v in attrs.items()}
         for t in inputs:
             if hasattr(t, "_layout"):
                 self.captured[id(t)] = t
