@@ -229,5 +229,5 @@ def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
     first = g.entries[0]
     inputs = [*names.inputs, *[v for v, _ in names.scalars]]
     e = Entry("+".join(dict.fromkeys(x.name for x in g.entries)), outputs, inputs, first.line)
-    e.plan, e.order, e.backward = plan, g.entries[-1].order, first.backward
+    e.plan, e.order, e.backward, e.parts = plan, g.entries[-1].order, first.backward, g.entries
     return e

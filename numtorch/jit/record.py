@@ -53,7 +53,8 @@ class Live(float):
 class Entry:
     """One recorded op: its launches or its elementwise plan, what it wrote and read, and the user's source line.
 
-    ``args`` and ``attrs`` are what the op was called with, tensors as ``Ref``: enough to plan it again elsewhere.
+    ``args`` and ``attrs`` are what the op was called with, tensors as ``Ref``: enough to plan it again elsewhere. ``parts``:
+    the recorded entries that a pass made one entry of.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Entry:
         "op",
         "order",
         "outputs",
+        "parts",
         "plan",
     )
 
@@ -77,6 +79,7 @@ class Entry:
         self.launches: Sequence[Launch] | None = None
         self.args: Sequence[Any] = ()
         self.attrs: dict = {}
+        self.parts: Sequence[Entry] = ()
         self.backward = False
         self.order = 0
 
