@@ -257,6 +257,7 @@ from .ops.elementwise import clamp_max, clamp_min
 from .ops.elementwise_more import (
     copysign, deg2rad, digamma, fmax, fmin, gcd, heaviside, i0, lgamma, logaddexp, logaddexp2, rad2deg, sinc, xlogy,
 )
+from .ops.gamma import angle, igamma, igammac
 from .ops.mathematics import (
     bincount, conj, conj_physical, fill, frexp, histc, isin, isneginf, isposinf, isreal, lcm, ldexp, logit,
     mvlgamma, nan_to_num, nextafter, polygamma, real, resolve_conj, resolve_neg, signbit, unravel_index, zero_,
@@ -320,7 +321,7 @@ def numel(input: Tensor) -> _typing.Any:
 # Imported when they are first used, so that `import numtorch` stays quick.
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "datasets", "serialization", "testing",
                "library", "profiler", "backends", "compat", "distributions", "fft", "hub", "multiprocessing")  # fmt: skip
-_LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop"}
+_LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
         max_pool1d_with_indices avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d instance_norm""".split():
     _LATER[_name] = "nn.functional"
