@@ -3,6 +3,7 @@ record (note what runs), path (one recording, its memory made virtual), passes (
 calls and their memory), bound (guards and effects), trace (the callable).
 """
 
+from . import passes
 from .trace import Traced, trace
 
-__all__ = ["Traced", "trace"]
+__all__ = ["Traced", "passes", "trace"]

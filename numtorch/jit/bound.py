@@ -12,11 +12,11 @@ import numpy as np
 from .._tensor import Tensor, replaced
 from ..storage import Storage
 from .nodes import FreedNode, TracedNode
-from .passes import optimize, optimize_between
+from .passes import Report, optimize
 from .passes import storages as storages_of
 from .path import Path, Virtual
 from .program import Compiled, Op, lower
-from .record import RangeCheck, Ref
+from .record import Entry, RangeCheck, Ref
 
 
 class GuardFailed(Exception):
@@ -42,8 +42,9 @@ class Slots:
 class Bound:
     """A path that can be replayed."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, passes: Sequence[str] | None = None):
         self.path = path
+        self.passes, self.report = passes, Report()
         self.counter = replaced[0]
         self.modules = [(m, _looks(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
@@ -65,7 +66,7 @@ class Bound:
             if type(r.storage) is Virtual:
                 slots.add(r.storage)
         ends = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
-        backward = lower(optimize(path.backward, ends))
+        backward = lower(self._optimized(path.backward, ends))
         written = {
             id(r.storage): r.storage for e in path.forward for r in e.outputs if type(r.storage) is Virtual
         }
@@ -75,7 +76,7 @@ class Bound:
         self.saved = [slots.index[k] for k in saved]
         self.fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= self.count_inputs]
         needed = set(slots.index) | set(path.written) | {id(g.source.storage) for g in path.guards}
-        forward = lower(optimize_between(path.forward, needed, sorted({g.at for g in path.guards})))
+        forward = lower(self._optimized(path.forward, needed, sorted({g.at for g in path.guards})))
         made = _virtuals(forward)
         cuts, self.checks = self._cuts(forward)
         temps = [v for k, v in made.items() if k not in slots.index]
@@ -84,6 +85,9 @@ class Bound:
         self._plan_undo(forward, cuts)
         self._bind_backward(backward, saved)
         self._bind_results()
+
+    def _optimized(self, entries: Sequence[Entry], needed: set[int], cuts: Sequence[int] = ()) -> list[Entry]:
+        return optimize(entries, needed, cuts, names=self.passes, report=self.report)
 
     def _cuts(self, ops: Sequence[Op]) -> tuple[list[int], list[list[Any]]]:
         """Where the program stops to compare values, and which ones: all that were read before the same op."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._tensor import replaced
@@ -13,6 +13,7 @@ from . import tree
 from .bound import Bound, GuardFailed
 from .check import check
 from .listing import Graph
+from .passes import Report, check_names
 from .path import record_path
 from .record import Untraceable
 
@@ -33,9 +34,10 @@ class _Kind:
 class Traced:
     """A function (or module) that replays what was recorded; see ``trace``."""
 
-    def __init__(self, function: Callable, check_trace: bool = True):
+    def __init__(self, function: Callable, check_trace: bool = True, passes: Sequence[str] | None = None):
         self.function = function
         self.check_trace = check_trace
+        self._passes = None if passes is None else sorted(check_names(passes))
         self._kinds: dict[Any, list[_Kind]] = {}
         self._lock = threading.RLock()
         self.__name__ = getattr(function, "__name__", type(function).__name__)
@@ -97,7 +99,7 @@ class Traced:
 
     def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
         try:
-            bound = Bound(record_path(self.function, structure, leaves))
+            bound = Bound(record_path(self.function, structure, leaves), self._passes)
         except Untraceable as reason:
             kind.eager = str(reason)
             warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)
@@ -126,7 +128,13 @@ class Traced:
         found = self.paths()
         if not found:
             raise RuntimeError(f"{self.__name__} has recorded nothing yet; call it once with example inputs")
-        return Graph(found[0].path)
+        return Graph(found[0].path, found[0], self.__name__)
+
+    @property
+    def passes(self) -> Report:
+        """What the passes did to the newest recording; prints as a table."""
+        found = self.paths()
+        return found[0].report if found else Report()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or "function" not in self.__dict__:
@@ -135,11 +143,12 @@ class Traced:
 
 
 def trace(func: Callable, example_inputs: Any = None, *, check_trace: bool = True, example_kwarg_inputs: dict | None = None,
-          **ignored: Any) -> Traced:  # fmt: skip
+          passes: Sequence[str] | None = None, **ignored: Any) -> Traced:  # fmt: skip
     """Record what ``func`` (a function, a training step, or a module) does with the example inputs; replay it when called.
 
     The recording has no effect: parameters, optimizer state and random numbers stay as they are. Calls with other shapes, dtypes,
-    flags or branches record a path of their own, so the result always equals eager.
+    flags or branches record a path of their own, so the result always equals eager. ``passes`` names the passes to run
+    (``numtorch.jit.passes``), by default all of them.
 
     Example:
         >>> import numtorch
@@ -149,7 +158,7 @@ def trace(func: Callable, example_inputs: Any = None, *, check_trace: bool = Tru
     """
     if not callable(func):
         raise TypeError(f"trace: expected a function or a module, got {type(func).__name__}")
-    traced = Traced(func, check_trace)
+    traced = Traced(func, check_trace, passes)
     if example_inputs is not None or example_kwarg_inputs is not None:
         args = () if example_inputs is None else example_inputs
         args = tuple(args) if isinstance(args, (tuple, list)) else (args,)

@@ -88,12 +88,12 @@ def conv(
 
 
 @conv.plan
-def _(outputs: Any, x: Tensor, w: Tensor, bias: Tensor | None, **attrs: Any) -> list[Launch]:
+def _(outputs: Any, x: Tensor, w: Tensor, bias: Tensor | None, relu: bool = False, **attrs: Any) -> list[Launch]:
     if not outputs[0]._layout.numel or _filled(outputs[0], x, w, bias):
         return []
     x, w = x.detach().contiguous(), w.detach().contiguous()
     geometry = _geometry(x._layout.shape, w._layout.shape, attrs)
-    plan = planner("forward_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind, bias=bias is not None)
+    plan = planner("forward_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind, bias=bias is not None, relu=relu)
     return _launches(plan, out=outputs[0], weight=w, x=x, bias=_pointer(bias))
 
 

@@ -1,77 +1,40 @@
-"""Rewriting of recorded entries before they become kernel calls; each pass is one function from a list to a list."""
+"""Elementwise chains: neighbours in the data flow that work on the same elements become one kernel.
+
+An entry joins an earlier group if nothing between them is in its way, and tensors that are the same elements in another
+shape (a reshape of contiguous memory) are the same tensor here.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from typing import Any
 
-from ..ops.launch import PARALLEL_COST, threads
-from ..ops.pointwise import Plan
-from .record import Entry, Ref
+from ...ops.launch import PARALLEL_COST, threads
+from ...ops.pointwise import Plan
+from ...shape import contiguous
+from ..record import Entry, Ref
+from .work import Work, reads, storages, writes
 
 MOST_STEPS = 24  # of one fused kernel: beyond that registers spill and compiling takes long
 MOST_WORDS = 40  # pointers and numbers of one fused kernel
-
-
-def optimize(entries: Sequence[Entry], needed: set[int]) -> list[Entry]:
-    """All passes in order; ``needed``: ids of storages that must hold their values afterwards."""
-    return optimize_between(entries, needed, [])
-
-
-def optimize_between(entries: Sequence[Entry], needed: set[int], cuts: Sequence[int]) -> list[Entry]:
-    """``optimize`` where the program stops at some entries to compare values: nothing is fused across a stop."""
-    found = list(entries)
-    for i, e in enumerate(found):
-        e.order = i
-    found = drop_dead(found, needed)
-    result: list[Entry] = []
-    later = set(needed)
-    bounds = [0, *cuts, len(entries) + 1]
-    for a, b in reversed(list(itertools.pairwise(bounds))):
-        part = [e for e in found if a <= e.order < b]
-        result = fuse(part, later) + result
-        for e in part:
-            later |= storages(e.inputs)
-            for la in e.launches or ():
-                later |= storages(la.pointers)
-    return result
-
-
-def storages(refs: Sequence[Any]) -> set[int]:
-    """Ids of the storages behind the tensors among operands."""
-    return {id(r.storage) for r in refs if isinstance(r, Ref)}
-
-
-def drop_dead(entries: Sequence[Entry], needed: set[int]) -> list[Entry]:
-    """Without entries none of whose results is used: walked from the end, as liveness is."""
-    live = set(needed)
-    kept: list[Entry] = []
-    for e in reversed(entries):
-        if storages(e.outputs) & live:
-            kept.append(e)
-            live |= storages(e.inputs)
-            for la in e.launches or ():
-                live |= storages(la.pointers)
-    kept.reverse()
-    return kept
-
-
-# -- fusing chains of elementwise ops
+MOST_BACK = 12  # how many entries an op may be moved forward to join a group
 
 
 class _Group:
     """Elementwise entries that become one kernel."""
 
-    def __init__(self, first: Entry):
+    def __init__(self, first: Entry, segment: int):
         self.shape = first.outputs[0].layout.shape
+        self.segment = segment
         self.entries: list[Entry] = []
         self.reads: dict[tuple, Ref] = {}
         self.writes: dict[tuple, Ref] = {}
+        self.flat = True
         self.add(first)
 
     def add(self, e: Entry) -> None:
+        """Take an entry in."""
         self.entries.append(e)
+        self.flat = self.flat and _is_flat(e)
         for i in e.plan.tensors:
             r = e.inputs[i]
             if _key(r) not in self.writes:
@@ -80,8 +43,8 @@ class _Group:
             self.writes[_key(r)] = r
 
     def takes(self, e: Entry) -> bool:
-        """Whether an entry can join: the same shape, and memory shared with the group only element by element."""
-        if len(self.entries) >= MOST_STEPS or e.outputs[0].layout.shape != self.shape:
+        """Whether an entry can join: the same elements, and memory shared with the group only element by element."""
+        if len(self.entries) >= MOST_STEPS or not self._same_elements(e):
             return False
         if len(self.reads) + len(self.writes) + len(e.inputs) + len(e.outputs) > MOST_WORDS:
             return False
@@ -97,9 +60,28 @@ class _Group:
                 return False
         return True
 
+    def _same_elements(self, e: Entry) -> bool:
+        la = e.outputs[0].layout
+        if la.shape == self.shape:
+            return True
+        first = self.entries[0].outputs[0].layout
+        return self.flat and la.numel == first.numel and la.numel > 0 and _is_flat(e)
+
+    def touches(self) -> tuple[set[int], set[int]]:
+        """Ids of the storages that are read and written."""
+        return storages(self.reads.values()), storages(self.writes.values())
+
+
+def _is_flat(e: Entry) -> bool:
+    """Whether all its tensors are the same number of elements in a row, so that their shape does not matter."""
+    n = e.outputs[0].layout.numel
+    tensors = [*e.outputs, *[e.inputs[i] for i in e.plan.tensors]]
+    return all(r.layout.contiguous and r.layout.numel == n for r in tensors) and not e.plan.program.uses_index
+
 
 def _key(r: Ref) -> tuple:
-    return (id(r.storage), r.offset, id(r.layout))
+    la = r.layout
+    return (id(r.storage), r.offset, (la.numel, la.dtype.name) if la.contiguous else id(la))
 
 
 def _repeats(r: Ref) -> bool:
@@ -118,29 +100,49 @@ def fusible(e: Entry) -> bool:
     )
 
 
-def fuse(entries: Sequence[Entry], needed: set[int]) -> list[Entry]:
-    """Neighbouring elementwise entries of one shape as one kernel each."""
-    groups: list[Any] = []
+def fuse(entries: list[Entry], work: Work) -> list[Entry]:
+    """Elementwise entries on the same elements as one kernel each."""
+    items: list[Any] = []
     for e in entries:
         if not fusible(e):
-            groups.append(e)
-        elif groups and isinstance(groups[-1], _Group) and groups[-1].takes(e):
-            groups[-1].add(e)
+            items.append(e)
+            continue
+        group = _group_for(items, e, work.segment(e))
+        if group is None:
+            items.append(_Group(e, work.segment(e)))
         else:
-            groups.append(_Group(e))
-    later = set(needed)
+            group.add(e)
+    later = set(work.needed)
     result: list[Entry] = []
-    for g in reversed(groups):
+    for g in reversed(items):
         if isinstance(g, _Group):
-            result.append(g.entries[0] if len(g.entries) == 1 else _fused(g, later))
-            later |= {id(r.storage) for r in g.reads.values()}
+            made = g.entries[0] if len(g.entries) == 1 else _fused(g, later)
+            if len(g.entries) > 1:
+                work.note(f"{made.name} at {made.line}")
+            result.append(made)
+            later |= storages(g.reads.values())
         else:
             result.append(g)
-            later |= storages(g.inputs)
-            for la in g.launches or ():
-                later |= storages(la.pointers)
+            later |= reads(g)
     result.reverse()
     return result
+
+
+def _group_for(items: list[Any], e: Entry, segment: int) -> _Group | None:
+    """The group that an entry can join: nothing between reads what it writes, or writes what it reads or writes."""
+    mine, made = reads(e), writes(e)
+    for item in items[: -MOST_BACK - 1 : -1]:
+        if isinstance(item, _Group):
+            if item.segment != segment:
+                return None
+            if item.takes(e):
+                return item
+            used, written = item.touches()
+        else:
+            used, written = reads(item), writes(item)
+        if written & (mine | made) or used & made:
+            return None
+    return None
 
 
 class _Names:
@@ -168,7 +170,7 @@ class _Names:
 
 def _fused(g: _Group, later: set[int]) -> Entry:
     """One entry for a group: its outputs are what is read later."""
-    from ..kernels.codegen import Program, Step
+    from ...kernels.codegen import Program, Step
 
     names = _Names()
     steps: list[Any] = []
@@ -211,7 +213,7 @@ def _fused(g: _Group, later: set[int]) -> Entry:
 
 
 def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
-    from ..shape import expand_strides
+    from ...shape import expand_strides
 
     plan = Plan()
     plan.program = program
@@ -219,10 +221,14 @@ def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
     plan.scalars = tuple(range(len(names.inputs), len(names.inputs) + len(names.scalars)))
     plan.outputs = tuple(r.layout for r in outputs)
     plan.alone = None
+    shape = g.shape if all(e.outputs[0].layout.shape == g.shape for e in g.entries) else (outputs[0].layout.numel,)
+    if shape is not g.shape:
+        outputs = [_in_a_row(r) for r in outputs]
+        names.inputs = [_in_a_row(r) for r in names.inputs]
     strides = [r.layout.strides for r in outputs]
-    strides += [expand_strides(r.layout.shape, r.layout.strides, g.shape) for r in names.inputs]
-    plan.layout_kind, plan.words = program.words(g.shape, tuple(strides))
-    plan.sizes = (g.shape, tuple(strides))
+    strides += [expand_strides(r.layout.shape, r.layout.strides, shape) for r in names.inputs]
+    plan.layout_kind, plan.words = program.words(shape, tuple(strides))
+    plan.sizes = (shape, tuple(strides))
     plan.address = program.kernel(plan.layout_kind).address()
     n = outputs[0].layout.numel
     plan.chunks = 1 if n * len(program.steps) < PARALLEL_COST else min(threads(), (n + 16383) // 16384)
@@ -231,3 +237,7 @@ def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
     e = Entry("+".join(dict.fromkeys(x.name for x in g.entries)), outputs, inputs, first.line)
     e.plan, e.order, e.backward, e.parts = plan, g.entries[-1].order, first.backward, g.entries
     return e
+
+
+def _in_a_row(r: Ref) -> Ref:
+    return Ref(r.storage, r.offset, contiguous((r.layout.numel,), r.layout.dtype, r.layout.device))

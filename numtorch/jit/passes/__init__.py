@@ -1,0 +1,135 @@
+"""Rewriting of recorded entries before they become kernel calls.
+
+Each pass is one small file with one function from a list of entries to a list; they run in this order:
+
+    dead        what nobody reads is not computed
+    fold        what depends on nothing that changes is computed once
+    common      what was computed already is not computed again
+    copies      a copy that nothing tells from its source is not made
+    epilogues   products and convolutions clamp their results themselves
+    fuse        elementwise chains become one kernel
+
+A pass can be switched off, for everything (``disable``) or for one trace (``trace(..., passes=[...])``), and every trace
+tells what its passes did: ``print(traced.passes)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ..record import Entry
+from .chains import fuse
+from .common import common
+from .constants import fold
+from .copies import copies
+from .dead import dead
+from .epilogues import epilogues
+from .work import Work, storages
+
+PASSES = {
+    "dead": dead, "fold": fold, "common": common, "copies": copies, "epilogues": epilogues, "fuse": fuse,
+}  # fmt: skip
+_disabled: set[str] = set()
+
+
+class Line(NamedTuple):
+    """What one pass did to one program."""
+
+    name: str
+    before: int
+    after: int
+    notes: tuple[str, ...]
+
+
+class Report(list):
+    """What the passes did, a ``Line`` for each pass of each program; prints as a table.
+
+    Example:
+        >>> import numtorch
+        >>> traced = numtorch.jit.trace(lambda x: (x * 2 + 1).relu(), numtorch.ones(3))
+        >>> [line.name for line in traced.passes if line.notes]
+        ['fuse']
+    """
+
+    def __str__(self) -> str:
+        rows = []
+        for line in self:
+            rows.append(f"{line.name:10} {line.before:4} -> {line.after:4} entries")
+            rows += [f"    {note}" for note in line.notes]
+        return "\n".join(rows)
+
+    __repr__ = __str__
+
+
+class _Disabled:
+    """Until ``enable``, or until the end of a ``with`` block."""
+
+    def __init__(self, names: set[str]):
+        self.names = names
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        enable(*self.names)
+
+
+def disable(*names: str) -> Any:
+    """Switch passes off for everything that is recorded from now on; as a context manager until its end.
+
+    Example:
+        >>> import numtorch
+        >>> with numtorch.jit.passes.disable("fuse"):
+        ...     traced = numtorch.jit.trace(lambda x: x * 2 + 1, numtorch.ones(3))
+        >>> traced(numtorch.ones(3))
+        tensor([3., 3., 3.])
+    """
+    changed = check_names(names) - _disabled
+    _disabled.update(changed)
+    return _Disabled(changed)
+
+
+def enable(*names: str) -> None:
+    """Switch passes on again."""
+    _disabled.difference_update(check_names(names))
+
+
+def check_names(names: Iterable[str]) -> set[str]:
+    """The names as a set; ValueError for one that is no pass."""
+    for name in names:
+        if name not in PASSES:
+            raise ValueError(f"passes: there is no pass {name!r}; the passes are {', '.join(PASSES)}")
+    return set(names)
+
+
+def optimize(
+    entries: Sequence[Entry],
+    needed: set[int],
+    cuts: Sequence[int] = (),
+    *,
+    names: Iterable[str] | None = None,
+    frozen: Iterable[int] = (),
+    report: Report | None = None,
+) -> list[Entry]:
+    """The passes in order.
+
+    ``needed``: ids of storages that must hold their values afterwards; ``cuts``: numbers of entries before which the program
+    stops to compare values; ``names``: which passes, by default all that are not disabled; ``frozen``: ids of storages that
+    never change.
+    """
+    chosen = set(PASSES) - _disabled if names is None else check_names(names)
+    work = Work(needed, cuts, frozen)
+    found = list(entries)
+    for i, e in enumerate(found):
+        e.order = i
+    for name, run in PASSES.items():
+        if name in chosen:
+            before, work.notes = len(found), []
+            found = run(found, work)
+            if report is not None:
+                report.append(Line(name, before, len(found), tuple(work.notes)))
+    return found
+
+
+__all__ = ["PASSES", "Line", "Report", "check_names", "disable", "enable", "optimize", "storages"]

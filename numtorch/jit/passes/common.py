@@ -1,0 +1,74 @@
+"""Common subexpressions: what was computed already from the same values is not computed again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ops.launch import Scratch
+from ..record import Entry, Ref
+from .work import Work, covers, has_live, is_virtual, reads, renamed, writes
+
+
+def common(entries: list[Entry], work: Work) -> list[Entry]:
+    """Let the readers of a repeated computation read the first one's result; the repetition goes."""
+    result = list(entries)
+    known: dict[Any, int] = {}
+    version: dict[int, int] = {}
+    k = 0
+    while k < len(result):
+        e = result[k]
+        key = _key(e, version) if _pure(e, work) else None
+        first = known.get(key) if key is not None else None
+        if first is not None and _stays(result, first, k):
+            same = result[first]
+            rest = result[k + 1 :]
+            for old, new in zip(e.outputs, same.outputs):
+                rest = renamed(rest, old.storage, new.storage)
+            work.note(f"{e.name} at {e.line}, as at {same.line}")
+            result[k:] = rest
+            continue
+        for s in writes(e):
+            version[s] = version.get(s, 0) + 1
+        if key is not None:
+            known.setdefault(key, k)
+        k += 1
+    return result
+
+
+def _pure(e: Entry, work: Work) -> bool:
+    """Whether all that an entry does is to fill temporary memory of its own from its operands."""
+    own = writes(e)
+    return (
+        bool(e.outputs)
+        and all(is_virtual(r) and covers(r) and id(r.storage) not in work.needed for r in e.outputs)
+        and not has_live(e)
+        and not own & {id(x.storage) for x in e.inputs if isinstance(x, Ref)}
+    )
+
+
+def _key(e: Entry, version: dict[int, int]) -> Any:
+    own = {id(r.storage): i for i, r in enumerate(e.outputs)}
+
+    def seen(x: Any) -> Any:
+        if isinstance(x, Ref):
+            place = own.get(id(x.storage))
+            who: Any = ("out", place) if place is not None else (id(x.storage), version.get(id(x.storage), 0))
+            return who, x.offset, id(x.layout)
+        return ("scratch", x.nbytes) if type(x) is Scratch else (type(x).__name__, repr(x))
+
+    layouts = tuple(id(r.layout) for r in e.outputs)
+    if e.plan is not None:
+        return e.name, e.plan.address, tuple(e.plan.words), layouts, tuple(map(seen, e.inputs))
+    calls = tuple(
+        (repr(la.kernel), tuple(sorted(la.env.items())), tuple(map(seen, la.pointers)), tuple(map(repr, la.words)))
+        for la in e.launches or ()
+    )
+    return e.name, calls, layouts, tuple(map(seen, e.inputs))
+
+
+def _stays(entries: list[Entry], first: int, second: int) -> bool:
+    """Whether neither result is written again after it was computed."""
+    mine, others = writes(entries[first]), writes(entries[second])
+    if any(writes(e) & mine for e in entries[first + 1 :]) or any(writes(e) & others for e in entries[second + 1 :]):
+        return False
+    return not any((reads(e) | writes(e)) & others for e in entries[:second])

@@ -1,0 +1,127 @@
+"""What the passes share: the program being rewritten, and questions about its entries."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ..._tensor import Tensor
+from ...ops.launch import Launch
+from ..record import Entry, Live, Ref, ref
+
+
+class Work:
+    """One program on its way through the passes.
+
+    ``needed``: ids of storages that must hold their values afterwards; ``cuts``: orders of entries before which the program
+    stops to compare values (nothing is moved across a stop); ``frozen``: ids of storages that never change.
+    """
+
+    def __init__(self, needed: set[int], cuts: Sequence[int] = (), frozen: Iterable[int] = ()):
+        self.needed, self.cuts, self.frozen = set(needed), sorted(cuts), set(frozen)
+        self.notes: list[str] = []
+
+    def segment(self, e: Entry) -> int:
+        """Between which stops an entry runs."""
+        return bisect_right(self.cuts, e.order)
+
+    def note(self, text: str) -> None:
+        """A line for the report: what was rewritten, and where."""
+        self.notes.append(text)
+
+
+def storages(refs: Iterable[Any]) -> set[int]:
+    """Ids of the storages behind the tensors among operands."""
+    return {id(r.storage) for r in refs if isinstance(r, Ref)}
+
+
+def reads(e: Entry) -> set[int]:
+    """Ids of the storages that an entry may read; a kernel may add to what it writes."""
+    if e.plan is not None:
+        return {id(e.inputs[i].storage) for i in e.plan.tensors}
+    found = storages(e.inputs)
+    for la in e.launches or ():
+        found |= storages(la.pointers)
+    return found
+
+
+def writes(e: Entry) -> set[int]:
+    """Ids of the storages that an entry writes."""
+    return storages(e.outputs)
+
+
+def is_virtual(r: Ref) -> bool:
+    """Whether the memory exists only while the program runs."""
+    from ..path import Virtual
+
+    return type(r.storage) is Virtual
+
+
+def covers(r: Ref) -> bool:
+    """Whether a tensor is the whole of its memory, each element once."""
+    return (
+        r.offset == 0 and r.layout.dense and r.layout.numel * r.layout.itemsize == getattr(r.storage, "nbytes", -1)
+    )
+
+
+def has_live(e: Entry) -> bool:
+    """Whether a number in it is computed anew at each replay."""
+    return any(type(x) is Live for x in e.inputs) or any(
+        type(w) is Live for la in e.launches or () for w in la.words
+    )
+
+
+def copy_of(e: Entry) -> Entry:
+    """An entry of the same content: a pass changes copies, never the recording."""
+    made = Entry(e.name, e.outputs, e.inputs, e.line)
+    for name in ("args", "attrs", "backward", "launches", "op", "order", "plan"):
+        setattr(made, name, getattr(e, name))
+    return made
+
+
+def mapped(e: Entry, change: Callable[[Ref], Ref]) -> Entry:
+    """The entry with every tensor in it replaced by ``change`` of it."""
+
+    def moved(x: Any) -> Any:
+        if isinstance(x, Ref):
+            return change(x)
+        return type(x)(map(moved, x)) if type(x) in (tuple, list) else x
+
+    made = copy_of(e)
+    made.outputs = [change(r) for r in e.outputs]
+    made.inputs = [moved(x) for x in e.inputs]
+    made.args = made.inputs if e.args is e.inputs else moved(e.args)
+    made.attrs = {k: moved(v) for k, v in (e.attrs or {}).items()}
+    if e.launches is not None:
+        made.launches = [
+            Launch(la.kernel, la.env, [moved(p) for p in la.pointers], la.words, la.units, la.cost) for la in e.launches
+        ]
+    return made
+
+
+def renamed(entries: Iterable[Entry], old: Any, new: Any) -> list[Entry]:
+    """Entries with one storage in the place of another."""
+
+    def change(r: Ref) -> Ref:
+        return Ref(new, r.offset, r.layout) if r.storage is old else r
+
+    key = id(old)
+    return [mapped(e, change) if key in reads(e) or key in writes(e) else e for e in entries]
+
+
+def replanned(e: Entry, op: Any, outputs: Sequence[Ref], args: Sequence[Any], attrs: dict) -> Entry:
+    """An entry whose launches are planned anew, for other outputs, operands or attributes; nothing runs."""
+    made = copy_of(e)
+    made.op, made.outputs, made.args, made.attrs = op, list(outputs), list(args), attrs
+    made.inputs = [a for a in args if isinstance(a, Ref)]
+    launches = op._plan([_stand(r) for r in outputs], *[_stand(a) for a in args], **attrs)
+    made.launches = [
+        Launch(la.kernel, la.env, [ref(p) if hasattr(p, "_layout") else p for p in la.pointers], la.words, la.units, la.cost)
+        for la in launches
+    ]
+    return made
+
+
+def _stand(r: Any) -> Any:
+    return Tensor._make(r.storage, r.offset, r.layout) if isinstance(r, Ref) else r
