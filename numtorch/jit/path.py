@@ -60,6 +60,9 @@ class Path:
         self.constants: list[tuple[Storage, bytes]] = []
         self.captured: list[tuple[Any, Storage, int, Any]] = []
         self.recorder: Any = None
+        self.structure: Any = None  # of the arguments
+        self.requires: tuple[bool, ...] = ()  # which arguments required grad
+        self.mode: tuple[bool, bool] = (True, False)  # whether gradients were on, and inference mode
 
 
 def warm_up(function: Callable, args: tuple, kwargs: dict) -> None:
@@ -93,6 +96,8 @@ def record_path(function: Callable, structure: Any, leaves: Sequence[Any]) -> Pa
     args, kwargs = tree.unflatten(structure, list(leaves))
     warm_up(function, args, kwargs)
     path = Path()
+    path.structure, path.requires = structure, tuple(t._rg for t in leaves)
+    path.mode = (state.grad, state.inference)
     inner = [stand_in(t) for t in leaves]
     path.inputs = [ref(t) for t in inner]
     args, kwargs = tree.unflatten(structure, inner)

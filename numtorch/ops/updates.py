@@ -23,6 +23,15 @@ def live(function: Callable[[], Any]) -> Any:
     return Live(function)
 
 
+def rule_op(rule: Callable, count: int) -> Elementwise:
+    """The op that computes a rule's ``count`` new values."""
+    op = _rules.get((rule, count))
+    if op is None:
+        names = tuple(inspect.signature(rule).parameters)
+        op = _rules[rule, count] = Elementwise(rule, promote=names[:count], outputs=count)
+    return op
+
+
 def update(
     rule: Callable, tensors: Sequence[Tensor], reads: Sequence[Tensor], scalars: dict[str, Any]
 ) -> None:
@@ -31,11 +40,7 @@ def update(
     ``rule(*tensors, *reads, *scalars)`` returns a new value per tensor. Reads are broadcast to the tensors' common shape;
     RuntimeError if they don't fit.
     """
-    op = _rules.get((rule, len(tensors)))
-    if op is None:
-        names = tuple(inspect.signature(rule).parameters)
-        op = Elementwise(rule, promote=names[: len(tensors)], outputs=len(tensors))
-        _rules[rule, len(tensors)] = op
+    op = rule_op(rule, len(tensors))
     args = (*tensors, *reads, *[scalars[n] for n in op.params[len(tensors) + len(reads) :]])
     key = tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
     plan = op._plans.get(key)
