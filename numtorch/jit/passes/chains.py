@@ -12,7 +12,7 @@ from ...ops.launch import PARALLEL_COST, threads
 from ...ops.pointwise import Plan
 from ...shape import contiguous
 from ..record import Entry, Ref
-from .work import Work, reads, storages, writes
+from .work import Work, reads, recorded, storages, writes
 
 MOST_STEPS = 24  # of one fused kernel: beyond that registers spill and compiling takes long
 MOST_WORDS = 40  # pointers and numbers of one fused kernel
@@ -235,7 +235,7 @@ def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
     first = g.entries[0]
     inputs = [*names.inputs, *[v for v, _ in names.scalars]]
     e = Entry("+".join(dict.fromkeys(x.name for x in g.entries)), outputs, inputs, first.line)
-    e.plan, e.order, e.backward, e.parts = plan, g.entries[-1].order, first.backward, g.entries
+    e.plan, e.order, e.backward, e.parts = plan, g.entries[-1].order, first.backward, recorded(*g.entries)
     return e
 
 

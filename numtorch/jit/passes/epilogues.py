@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..record import Entry, Ref
-from .work import Work, covers, is_virtual, reads, replanned, writes
+from .work import Work, covers, is_virtual, reads, recorded, replanned, writes
 
 TAKES_RELU = ("matmul", "convolution")
 
@@ -23,6 +23,7 @@ def epilogues(entries: list[Entry], work: Work) -> list[Entry]:
             attrs = {**(e.attrs or {}), "relu": True}
             made = replanned(e, e.op, [out], e.args, attrs)
             made.name = f"{e.name}+relu"
+            made.parts = recorded(e, relu)
             result[k] = made
             del result[after]
             work.note(f"relu at {relu.line} into {e.name} at {e.line}")

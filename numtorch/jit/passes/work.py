@@ -77,7 +77,13 @@ def copy_of(e: Entry) -> Entry:
     made = Entry(e.name, e.outputs, e.inputs, e.line)
     for name in ("args", "attrs", "backward", "launches", "op", "order", "plan"):
         setattr(made, name, getattr(e, name))
+    made.parts = recorded(e)
     return made
+
+
+def recorded(*entries: Entry) -> list[Entry]:
+    """The recorded entries that these entries were made of."""
+    return [part for e in entries for part in e.parts or (e,)]
 
 
 def mapped(e: Entry, change: Callable[[Ref], Ref]) -> Entry:
