@@ -7,6 +7,7 @@ cols  inner > 1:  x[outer, n, inner], worked on in tiles of TILE columns
 from math import inf
 
 from ..jit import T, T_ptr, device, i64, kernel
+from ..loops import independent
 from ..memory import offset, select, split, stack
 from ..scalar import exp, log
 
@@ -47,41 +48,33 @@ def row_max(acc, x, n):
     return m
 
 
-# Long rows are worked on one by one. Of short rows a group is: max and difference row by row, then one flat loop of
-# exponentials over the group, which fills the vectors, then again row by row.
+# Of short rows a group is worked on at a time: max and difference row by row, then one flat loop of exponentials over the
+# group, which fills the vectors, then again row by row.
 @kernel(fastmath=REASSOC)
 def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
     """y[rows, n] = softmax of each row of x. y may be x."""
     acc = stack(LANES, T)
-    group = GROUP // n if 0 < n < LANES else 1
+    group = GROUP // n if 0 < n < GROUP else 1
     lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
     while lo < hi:
         end = lo + group if lo + group < hi else hi
-        total = T(0)
         for r in range(lo, end):
             p, q = offset(x, r * n), offset(y, r * n)
             m = row_max(acc, p, n)
-            if n < LANES:
-                for i in range(n):
-                    q[i] = p[i] - m
-            else:
-                for i in range(n):
-                    e = exp(p[i] - m)
-                    q[i] = e
-                    total += e
-        if n < LANES:
-            for i in range(lo * n, end * n):
-                y[i] = exp(y[i])
+            for i in range(n):
+                q[i] = p[i] - m
+        for i in range(lo * n, end * n):
+            y[i] = exp(y[i])
         for r in range(lo, end):
             q = offset(y, r * n)
-            if n < LANES:
-                total = T(0)
-                for i in range(n):
-                    total += q[i]
+            total = T(0)
+            for i in range(n):
+                total += q[i]
             scale = T(1) / total
             for i in range(n):
                 q[i] *= scale
         lo = end
+    independent()
 
 
 @kernel(fastmath=REASSOC)
