@@ -1,9 +1,12 @@
 """``numtorch.jit.trace``: record what a function does, replay it as one native program. Files in pipeline order:
 record (note what runs), path (one recording, its memory made virtual), passes (entries to entries), program (entries to kernel
-calls and their memory), bound (guards and effects), trace (the callable).
+calls and their memory), bound (guards and effects), trace (the callable). Beside it what shows and keeps a recording: seeing, listing, picture, code,
+profile; saving, portable, file, values, stored, loaded.
 """
 
 from . import passes
+from .file import TraceFileError
+from .saving import load, save
 from .trace import Traced, trace
 
-__all__ = ["Traced", "passes", "trace"]
+__all__ = ["TraceFileError", "Traced", "load", "passes", "save", "trace"]

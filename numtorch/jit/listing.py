@@ -98,7 +98,7 @@ class Graph:
         every = [*self.groups, *self.backward_groups]
         dead = sum(g.kernels == 0 for g in every)
         text = f"{len(self)} ops in {sum(g.kernels for g in every)} kernel calls"
-            return f"{text}, {dead} optimised away" if dead else text
+        return f"{text}, {dead} optimised away" if dead else text
 
     def _effects(self) -> list[str]:
         changed = dict.fromkeys(

@@ -97,9 +97,9 @@ def _declared(table: dict[str, Any], name: list[Any]) -> Any:
 
 
 def _cast(name: str) -> Any:
-    from ..ops import copying
-
     import numtorch
+
+    from ..ops import copying
 
     target = getattr(numtorch, name, None)
     if not isinstance(target, dtype):

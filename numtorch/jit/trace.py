@@ -12,10 +12,10 @@ from ..autograd.mode import state
 from . import tree
 from .bound import Bound, GuardFailed
 from .check import check
-from .listing import Graph
 from .passes import Report, check_names
 from .path import record_path
 from .record import Untraceable
+from .seeing import Visible
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
 
@@ -31,7 +31,7 @@ class _Kind:
         self.eager = ""
 
 
-class Traced:
+class Traced(Visible):
     """A function (or module) that replays what was recorded; see ``trace``."""
 
     def __init__(self, function: Callable, check_trace: bool = True, passes: Sequence[str] | None = None):
@@ -121,14 +121,6 @@ class Traced:
     def paths(self) -> list[Bound]:
         """Everything recorded so far."""
         return [b for kinds in self._kinds.values() for k in kinds for b in k.paths]
-
-    @property
-    def graph(self) -> Graph:
-        """The ops of the newest recording, printable; RuntimeError if nothing was recorded."""
-        found = self.paths()
-        if not found:
-            raise RuntimeError(f"{self.__name__} has recorded nothing yet; call it once with example inputs")
-        return Graph(found[0].path, found[0], self.__name__)
 
     @property
     def passes(self) -> Report:
