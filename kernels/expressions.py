@@ -118,7 +118,9 @@ class Writer(Lines):
         from .helpers import write_helper
 
         body = scope.body
-        kinds = tuple("bool" if scope.names[p].dtype == "bool" else scope.dtype for p in body.params)
+        # A condition stays one among integers; in floating arithmetic it is 0.0 or 1.0, which `if` takes as well.
+        stays = scope.dtype not in FLOATS
+        kinds = ["bool" if stays and scope.names[p].dtype == "bool" else scope.dtype for p in body.params]
         name = write_helper(self, body, scope.dtype)
         args = [
             scope.names[p].node if k == "bool" else self.number(scope.names[p], k)

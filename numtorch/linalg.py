@@ -12,19 +12,32 @@ import math
 from collections import namedtuple
 from typing import Any
 
+import numpy as np
+
 from ._tensor import Tensor
-from .creation import eye
+from .creation import eye, from_array
 from .dtype import finfo, int32
 from .errors import require_tensor
 from .ops import elementwise as E
 from .ops import factors, solvers, view
+from .ops import lu as lu_ops
 from .ops import reduce as R
 from .ops.arithmetic import where
 from .ops.copying import clone
 from .ops.extremes import amax, amin
+from .ops.factorizations import (
+    householder_product,
+    ldl_factor,
+    ldl_factor_ex,
+    ldl_solve,
+    lu,
+    lu_factor,
+    lu_factor_ex,
+    lu_solve,
+)
 from .ops.inplace import write_out
 from .ops.matmul import matmul
-from .ops.solvers import mt
+from .ops.solvers import mt, require_matrices
 from .ops.vector_norm import vector_norm
 from .shape import wrap_dim
 
@@ -45,18 +58,7 @@ SolveEx = namedtuple("SolveEx", ["result", "info"])
 
 def _matrix(op: str, A: Tensor, square: bool = False, name: str = "A") -> None:
     """Raise unless ``A`` holds floating point (square) matrices."""
-    require_tensor(f"linalg.{op}", name, A)
-    if A.ndim < 2:
-        raise RuntimeError(f"linalg.{op}: The input tensor {name} must have at least 2 dimensions.")
-    m, n = A._layout.shape[-2:]
-    if square and m != n:
-        raise RuntimeError(
-            f"linalg.{op}: {name} must be batches of square matrices, but they are {m} by {n} matrices"
-        )
-    if A.dtype.name not in ("float32", "float64"):
-        raise RuntimeError(
-            f"linalg.{op}: Expected a floating point or complex tensor as input. Got {A.dtype.name}; convert with .float()"
-        )
+    require_matrices(f"linalg.{op}", A, square, name)
 
 
 def _result(op: str, result: Any, out: Any) -> Any:
@@ -226,23 +228,23 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     X = matmul(pinv(A, rtol=tolerance), rows)
     batch = A._layout.shape[:-2]
     empty = view.narrow(view.reshape(X, (-1,)), 0, 0, 0)
-    wide = driver == "gelsy" or driver is None
+    pivoting = driver == "gelsy" or driver is None  # gives neither residuals nor singular values
     rank = A.new_zeros((0,), dtype=int).long() if driver == "gels" else matrix_rank(A, rtol=tolerance)
     residuals = empty
-    if m > n and (driver == "gels" or bool((rank == n).all())):
+    if m > n and not pivoting and (driver == "gels" or bool((rank == n).all())):
         residuals = R.sum(E.square(matmul(A, X) - rows), -2)
-    values = empty if wide or driver == "gels" else svdvals(A)
+    values = empty if pivoting or driver == "gels" else svdvals(A)
     values = values if values._layout.numel or not batch else view.reshape(empty, (0,))
     return Lstsq(view.squeeze(X, -1) if vector else X, residuals, rank, values)
 
 
-def _tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[float, float]:
-    """(absolute, relative) tolerance as numbers."""
-    if rtol is None:
-        rtol = (
-            0.0 if atol is not None and float(atol) > 0.0 else finfo(A.dtype).eps * max(A._layout.shape[-2:])
-        )
-    return 0.0 if atol is None else float(atol), float(rtol)
+def _tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[Any, Any]:
+    """(absolute, relative) tolerance as arrays that broadcast with the batch."""
+    absolute, relative = (None if t is None else np.asarray(t, dtype=np.float64) for t in (atol, rtol))
+    if relative is None:
+        given = np.zeros(()) if absolute is None else absolute
+        relative = np.where(given > 0.0, 0.0, finfo(A.dtype).eps * max(A._layout.shape[-2:]))
+    return np.zeros(()) if absolute is None else absolute, relative
 
 
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Tensor:  # fmt: skip
@@ -255,10 +257,11 @@ def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = N
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Tensor:  # fmt: skip
     """How many singular values are above max(atol, rtol * largest)."""
     _matrix("matrix_rank", A, square=hermitian)
-    absolute, relative = (float(tol), 0.0) if tol is not None else _tolerances(A, atol, rtol)
-    s = E.abs(eigvalsh(A)) if hermitian else svdvals(A.detach())
-    if not s._layout.shape[-1]:
-        return R.sum(s, -1).long()
+    absolute, relative = _tolerances(A, tol if tol is not None else atol, 0.0 if tol is not None else rtol)
+    s = E.abs(eigvalsh(A.detach())) if hermitian else svdvals(A.detach())
+    if not s._layout.numel:
+        return _result("matrix_rank", R.sum(s, -1).long(), out)
+    absolute, relative = (from_array(t[..., None], s.dtype) for t in (absolute, relative))
     bound = E.maximum(amax(s, -1, True) * relative, absolute)
     return _result("matrix_rank", R.sum(s > bound, -1), out)
 
@@ -318,6 +321,12 @@ def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
         one = eye(A._layout.shape[-1], dtype=A.dtype, device=A.device)
         result = where(one == one, one, A)  # constant, but with A's history, as in PyTorch
     return _result("matrix_power", clone(result) if result is A else result, out)
+
+
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of square matrices."""
+    _matrix("matrix_exp", A, square=True)
+    return lu_ops.matrix_exp(A)
 
 
 def multi_dot(tensors: Any, *, out: Any = None) -> Tensor:

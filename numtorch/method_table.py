@@ -8,11 +8,13 @@ from .ops import (
     copying,
     diagonals,
     extremes,
+    gamma,
     index,
     joining,
     masked,
     mathematics,
     norms,
+    parts,
     places,
     products,
     random,
@@ -34,7 +36,7 @@ from .ops import matmul as M
 from .ops import reduce as R
 
 VIEWS = """view reshape view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose t movedim expand
-    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter unbind split chunk tensor_split"""
+    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter"""
 ARITHMETIC = """add sub mul div floor_divide remainder fmod pow float_power clamp addcmul addcdiv where bitwise_not round positive
     neg""".split()
 ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_xor logical_not abs sign square reciprocal
@@ -45,6 +47,7 @@ ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or l
 # Methods that are the functions of a module of ops/ as they are, in-place forms included.
 PLAIN = (
     (view, VIEWS),
+    (parts, "unbind split chunk tensor_split"),
     (compare, "equal isclose allclose"),
     (R, "sum mean prod any all count_nonzero logsumexp sum_to_size"),
     (extremes, "amax amin aminmax argmax argmin max min"),
@@ -68,6 +71,7 @@ PLAIN = (
     (rearrange, "flip fliplr flipud roll rot90 repeat_interleave"),
     (diagonals, "diag diagflat diag_embed trace diagonal_scatter select_scatter slice_scatter"),
     (mathematics, """bincount conj conj_physical frexp histc isneginf isposinf isreal resolve_conj resolve_neg signbit"""),
+    (gamma, "angle"),
     (norms, "dist nansum nanmean cov corrcoef"),
     (products, "inner kron cross diff"),
     (copies, "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk hsplit vsplit dsplit"),
@@ -79,6 +83,7 @@ TRAILING = (
     (norms, "renorm"),
     (mathematics, "lcm ldexp logit mvlgamma nan_to_num nextafter"),
     (E, "clamp_min clamp_max"),
+    (gamma, "igamma igammac"),
     (EM, "copysign deg2rad digamma fmax fmin gcd heaviside i0 lgamma logaddexp logaddexp2 rad2deg sinc xlogy"),
 )  # fmt: skip
 

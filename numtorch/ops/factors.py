@@ -104,7 +104,8 @@ def _(ctx: Context, gw: Tensor | None, gv: Tensor | None) -> Any:
         assert gw is not None
         return matmul(v * view.unsqueeze(gw, -2), mt(v))
     gap = view.unsqueeze(w, -2) - view.unsqueeze(w, -1)
-    inner = _over(matmul(mt(v), gv), gap)
+    turn = matmul(mt(v), gv)  # vectors stay orthonormal: only the skew part of a turn is one
+    inner = _over(0.5 * (turn - mt(turn)), gap)
     if gw is not None:
         inner = inner + diag_embed(gw)
     return matmul(matmul(v, inner), mt(v))

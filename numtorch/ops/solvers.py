@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._tensor import Tensor
+from ..errors import require_tensor
 from ..shape import Layout, broadcast, contiguous
 from . import view
 from .declare import Context
@@ -23,6 +24,20 @@ def like(x: Tensor, *drop: int) -> Layout:
     """The layout of ``x``, without its last ``drop`` dimensions."""
     shape = x._layout.shape[: x._layout.ndim - drop[0]] if drop else x._layout.shape
     return contiguous(shape, x._layout.dtype, x._layout.device)
+
+
+def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A") -> None:
+    """RuntimeError unless ``A`` holds floating point (square) matrices."""
+    require_tensor(op, name, A)
+    if A.ndim < 2:
+        raise RuntimeError(f"{op}: The input tensor {name} must have at least 2 dimensions.")
+    m, n = A._layout.shape[-2:]
+    if square and m != n:
+        raise RuntimeError(f"{op}: {name} must be batches of square matrices, but they are {m} by {n} matrices")
+    if A.dtype.name not in ("float32", "float64"):
+        raise RuntimeError(
+            f"{op}: Expected a floating point or complex tensor as input. Got {A.dtype.name}; convert with .float()"
+        )
 
 
 def mt(x: Tensor) -> Tensor:
@@ -179,26 +194,48 @@ def _(ctx: Context, g: Tensor) -> Any:
     return 0.5 * (dA + mt(dA))
 
 
+@host_op(["B", "L"], saves=["L", "out"])
+def cholesky_solve(B: Tensor, L: Tensor) -> Layout:
+    """X with L @ L.mT @ X = B, where only the lower triangle of L counts."""
+    batch = broadcast(B._layout.shape[:-2], L._layout.shape[:-2], op="cholesky_solve")
+    return contiguous(batch + B._layout.shape[-2:], B._layout.dtype, B._layout.device)
+
+
+@cholesky_solve.compute
+def _(B: Any, L: Any) -> Any:
+    lower = np.tril(L)
+    return np.linalg.solve(np.swapaxes(lower, -1, -2), np.linalg.solve(lower, B))
+
+
+@cholesky_solve.backward
+def _(ctx: Context, g: Tensor) -> Any:
+    """PyTorch's: the derivative in L is that of the product of whole matrices, not of the triangle."""
+    dB = cholesky_solve(g, ctx.L)
+    both = matmul(dB, mt(ctx.out))
+    dL = -matmul(both + mt(both), ctx.L) if ctx.needs(1) else None
+    return _fit(ctx, 0, dB), _fit(ctx, 1, dL)
+
+
 def diagonal_part(x: Tensor) -> Tensor:
     """Matrices with everything but their diagonals 0."""
     return tril(triu(x))
 
 
 @host_op(["A"], saves=["A", "out"])
-def pinv(A: Tensor, rtol: float, atol: float, hermitian: bool) -> Layout:
+def pinv(A: Tensor, rtol: Any, atol: Any, hermitian: bool) -> Layout:
     """The pseudoinverses of matrices; singular values up to max(atol, rtol * largest) count as 0."""
     m, n = A._layout.shape[-2:]
     return contiguous(A._layout.shape[:-2] + (n, m), A._layout.dtype, A._layout.device)
 
 
 @pinv.compute
-def _(A: Any, rtol: float, atol: float, hermitian: bool) -> Any:
+def _(A: Any, rtol: Any, atol: Any, hermitian: bool) -> Any:
     if not A.size:
         return np.zeros(A.shape[:-2] + A.shape[:-3:-1], A.dtype)
     if hermitian:
         A = np.tril(A) + np.swapaxes(np.tril(A, -1), -1, -2)
     u, s, vh = np.linalg.svd(A, full_matrices=False)
-    keep = s > np.maximum(atol, rtol * s.max(-1, keepdims=True))
+    keep = s > np.maximum(atol[..., None], rtol[..., None] * s.max(-1, keepdims=True))
     s = np.where(keep, 1 / np.where(keep, s, 1), 0)
     return np.swapaxes(vh, -1, -2) @ (s[..., None] * np.swapaxes(u, -1, -2))
 
@@ -222,12 +259,14 @@ def _(ctx: Context, g: Tensor) -> Any:
 
 __all__ = [
     "cholesky",
+    "cholesky_solve",
     "det",
     "diagonal_part",
     "inv",
     "like",
     "mt",
     "pinv",
+    "require_matrices",
     "scalars",
     "slogdet",
     "solve",
