@@ -182,6 +182,7 @@ from .ops.matmul import (
     vdot,
 )
 from .ops.norm import group_norm, layer_norm, rms_norm
+from .ops.parts import chunk, split, tensor_split, unbind
 from .ops.places import argwhere, nonzero
 from .ops.random import (
     bernoulli,
@@ -209,7 +210,6 @@ from .ops.view import (
     as_strided,
     as_strided_scatter,
     broadcast_to,
-    chunk,
     diagonal,
     flatten,
     movedim,
@@ -218,12 +218,9 @@ from .ops.view import (
     ravel,
     reshape,
     select,
-    split,
     squeeze,
     t,
-    tensor_split,
     transpose,
-    unbind,
     unflatten,
     unsqueeze,
 )
@@ -308,6 +305,11 @@ def is_tensor(obj: _typing.Any) -> _typing.Any:
     return isinstance(obj, Tensor)
 
 
+def is_inference(input: Tensor) -> bool:
+    """Whether a tensor was made in inference mode."""
+    return input.is_inference()
+
+
 def is_floating_point(input: Tensor) -> _typing.Any:
     """Whether a tensor's dtype is a floating one."""
     return input.dtype.is_floating_point
@@ -319,12 +321,16 @@ def numel(input: Tensor) -> _typing.Any:
 
 
 # Imported when they are first used, so that `import numtorch` stays quick.
-_SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "datasets", "serialization", "testing",
+_SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "masked", "datasets", "serialization", "testing",
                "library", "profiler", "backends", "compat", "distributions", "fft", "hub", "multiprocessing")  # fmt: skip
-_LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library"}
+_LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library",
+          "reduction": "library"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
         max_pool1d_with_indices avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d instance_norm""".split():
     _LATER[_name] = "nn.functional"
+for _name in """cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve lu_unpack matrix_exp matrix_power
+        ormqr pca_lowrank pinverse qr slogdet svd svd_lowrank triangular_solve""".split():
+    _LATER[_name] = "ops.factor_names"
 
 
 def __getattr__(name: str) -> _typing.Any:

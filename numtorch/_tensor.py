@@ -53,8 +53,10 @@ class Tensor(TensorMethods):
     _history = 0  # how often views of this tensor gave it a new history
     _untracked = False  # ``.data``: in-place changes don't count as versions
     _hooks: Any = None
-    _inference = False
     _post_hooks: Any = None
+    _made = 0  # a view that must not be written while gradients are recorded: why (autograd/views.py)
+    _lent = False  # requires grad only because its base does
+    _views: Any = None  # weak references of views made while this tensor required no grad
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         from .creation import legacy_tensor
@@ -86,6 +88,10 @@ class Tensor(TensorMethods):
         """The node that computed this tensor; of a view, after its base was changed in place, made anew."""
         base = self._base
         if base is not None and self._seen != base._history:
+            if base._rg and self._made:
+                from .autograd.views import forbidden
+
+                raise forbidden(self)
             self._seen = base._history
             if base._rg:
                 from .ops.view import strided_history
@@ -127,11 +133,19 @@ class Tensor(TensorMethods):
                 "only Tensors of floating point dtype can require gradients, this one has dtype"
                 f" {self._layout.dtype!r}; convert it with .float()"
             )
-        if value and self._inference and not state.inference:
+        if value and self.is_inference() and not state.inference:
             raise RuntimeError(
                 "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; clone() it first"
             )
+        if value:
+            self._lent = False
+        elif self._lent:
+            return
         self._rg = bool(value)
+        if self._views is not None:
+            from .autograd.views import lend
+
+            lend(self)
         replaced[0] += 1
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -288,11 +302,13 @@ class Tensor(TensorMethods):
 
     @property
     def _version(self) -> int:
+        if self.is_inference():
+            raise RuntimeError("Inference tensors do not track version counter; clone() it for a tensor that does")
         return self._storage.version
 
     def is_inference(self) -> bool:
-        """Whether the tensor was made in inference mode."""
-        return self._inference
+        """Whether the tensor's memory was made in inference mode."""
+        return self._storage.version < 0 and not self._untracked
 
     # -- what it is
 
@@ -414,7 +430,7 @@ class Tensor(TensorMethods):
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """A NumPy array that shares this tensor's memory (``force``: a detached copy on the host where needed)."""
-        if self.requires_grad and not force:
+        if not force and state.grad and self.requires_grad:
             raise RuntimeError(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
             )
@@ -573,6 +589,8 @@ def make_view(x: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offse
     t._seen = base._history
     if x._untracked:
         t._untracked = True
+    if x._made:
+        t._made = x._made
     return t
 
 

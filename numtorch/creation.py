@@ -51,8 +51,6 @@ def new_tensor(shape: tuple[int, ...], d: dtype, device: str = "cpu") -> Tensor:
 
 
 def _finish(t: Tensor, requires_grad: bool) -> Tensor:
-    if state.inference:
-        t._inference = True
     return t.requires_grad_(True) if requires_grad else t
 
 

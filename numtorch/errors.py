@@ -10,7 +10,7 @@ def saved_version_error(tensor: Any, version: int, node: Any) -> RuntimeError:
     la = tensor._layout
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation:"
-        f" [numtorch.{la.dtype.name} {list(la.shape)}], saved by {node.name}, is at version {tensor._storage.version};"
+        f" [numtorch.{la.dtype.name} {list(la.shape)}], saved by {node.title}, is at version {tensor._storage.version};"
         f" expected version {version} instead. Hint: use the out-of-place form of the operation that changed it, or clone"
         " it first; enable anomaly detection to find the operation that failed to compute its gradient, with"
         " numtorch.autograd.set_detect_anomaly(True)."
@@ -20,7 +20,7 @@ def saved_version_error(tensor: Any, version: int, node: Any) -> RuntimeError:
 def second_backward_error(node: Any) -> RuntimeError:
     """A backward through a graph whose saved tensors are gone."""
     return RuntimeError(
-        f"Trying to backward through the graph a second time ({node.name}: its saved tensors have already been freed)."
+        f"Trying to backward through the graph a second time ({node.title}: its saved tensors have already been freed)."
         " Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify"
         " retain_graph=True if you need to backward through the graph a second time or if you need to access saved"
         " tensors after calling backward."

@@ -46,6 +46,7 @@ def _operators() -> dict[str, Any]:
         "__sub__": binary(E.sub, _binary(A.sub)), "__rsub__": _binary(A.sub, reverse=True),
         "__mul__": binary(E.mul, _binary(A.mul)), "__rmul__": _binary(A.mul, reverse=True),
         "__truediv__": binary(E.true_divide, _binary(A.div)), "__rtruediv__": _binary(A.div, reverse=True),
+        "__rdiv__": _binary(A.div, reverse=True),
         "__floordiv__": _binary(A.floor_divide), "__rfloordiv__": _binary(A.floor_divide, reverse=True),
         "__mod__": _binary(A.remainder), "__rmod__": _binary(A.remainder, reverse=True),
         "__pow__": _binary(A.pow), "__rpow__": _binary(A.pow, reverse=True),
@@ -157,6 +158,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     check_sizes(shape, "resize_")
     if self._rg:
         raise RuntimeError("cannot resize variables that require grad; detach() or clone() first")
+    inplace.check_inplace(self, "resize", False)
     la = contiguous(shape, self._layout.dtype, self._layout.device)
     needed = (self._offset + la.numel) * la.itemsize
     if needed > self._storage.nbytes:

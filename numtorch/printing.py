@@ -116,6 +116,17 @@ def _content(values: np.ndarray, floating: bool, indent: int) -> str:
     return _row(values, indent, _Formatter(_edges(values) if summarize else values, floating), summarize)
 
 
+def _history(t: Any) -> list[str]:
+    """How the printed tensor shows that it requires grad."""
+    try:
+        node = t.grad_fn
+    except RuntimeError:  # a view whose base was changed in place in a way that forbids its use
+        return ["grad_fn=<Invalid>"]
+    if node is not None:
+        return [f"grad_fn=<{node.title}>"]
+    return ["requires_grad=True"] if t.requires_grad else []
+
+
 def tensor_repr(t: Any, name: str | None = None) -> str:
     """The text of ``repr(tensor)``."""
     from .dtype import get_default_dtype
@@ -137,10 +148,7 @@ def tensor_repr(t: Any, name: str | None = None) -> str:
     else:
         values = t.detach().cpu()._numpy()
         text = _content(values, d.is_floating_point, len(prefix))
-    if t.grad_fn is not None:
-        suffixes.append(f"grad_fn=<{t.grad_fn.name}>")
-    elif t.requires_grad:
-        suffixes.append("requires_grad=True")
+    suffixes += _history(t)
     out, line = prefix + text, len(prefix + text) - (prefix + text).rfind("\n") + 1
     for s in suffixes:
         if line + len(s) + 2 > options.linewidth:

@@ -1,8 +1,9 @@
-"""Memory of tensors: 64-byte aligned blocks from a pool of free ones, and the version counter of in-place changes."""
+"""Memory of tensors, 64-byte aligned, large blocks from a pool of free ones, and the version counter of in-place changes."""
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,16 @@ import numpy as np
 from .autograd.mode import state
 
 ALIGNMENT = 64
-SLAB = 1 << 20  # small blocks are cut from slabs of this size
-SMALL = 1 << 12
+SMALL = 1 << 12  # blocks up to this size are not pooled
+INFERENCE = -(1 << 60)  # the version of memory made in inference mode: in-place changes never bring it to 0
 
 # At most 1 GiB stays in free blocks; beyond that they go back to the system.
 _free: dict[int, list] = {}
-_cached = [0]  # bytes in free blocks larger than SMALL
+_cached = [0]  # bytes in free blocks
 
 
 def _size_class(nbytes: int) -> int:
-    """The block size for a request: multiples of 64 up to 4 KiB, then eight steps per power of two."""
-    if nbytes <= SMALL:
-        return (nbytes + 63) & ~63 or 64
+    """The block size for a request: eight steps per power of two."""
     step = 1 << (nbytes.bit_length() - 4)
     return (nbytes + step - 1) & -step
 
@@ -32,14 +31,45 @@ def _aligned(nbytes: int) -> tuple[int, np.ndarray]:
     return (address + ALIGNMENT - 1) & -ALIGNMENT, array
 
 
-def _carve(size: int) -> tuple[int, np.ndarray, int]:
-    """A new block of a size class; small classes come many at a time from one slab."""
-    if size > SMALL:
-        return (*_aligned(size), size)
-    address, slab = _aligned(SLAB)
-    count = min(SLAB // size, 64)
-    _free.setdefault(size, []).extend((address + k * size, slab, size) for k in range(1, count))
-    return address, slab, size
+_PAYLOAD = bytes.__basicsize__ - 1  # where the content of a bytes object begins, if the next line agrees
+_IN_BYTES = sys.implementation.name == "cpython" and (
+    ctypes.string_at(id(_probe := bytes(range(100))) + _PAYLOAD, 100) == _probe
+)
+
+
+def _small(nbytes: int) -> tuple[int, Any]:
+    """(address, owner) of a few bytes: a bytes object, which Python's allocator makes and frees faster than a pool here."""
+    if not _IN_BYTES:
+        return _aligned(nbytes)
+    owner = bytes(((nbytes + 63) & ~63) + ALIGNMENT)
+    return (id(owner) + _PAYLOAD + ALIGNMENT - 1) & -ALIGNMENT, owner
+
+
+class _Block:
+    """A large block in use: goes back to the free ones when its storage dies."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self, size: int):
+        free = _free.get(size)
+        if free:
+            self.entry = free.pop()
+            _cached[0] -= size
+        else:
+            self.entry = (*_aligned(size), size)
+
+    def __del__(self, free: dict = _free, cached: list = _cached) -> None:
+        # The module's names may be gone at exit: they are bound as defaults.
+        entry = self.entry
+        size = entry[2]
+        if cached[0] + size > 1 << 30:
+            return
+        cached[0] += size
+        blocks = free.get(size)
+        if blocks is None:
+            free[size] = [entry]
+        else:
+            blocks.append(entry)
 
 
 class Storage:
@@ -51,37 +81,17 @@ class Storage:
     nbytes: int
     version: int
     device: str
-    _block: tuple  # (address, what keeps it alive, size class or 0: not ours to reuse)
+    _block: Any  # what keeps the memory alive
 
     def __init__(self, nbytes: int):
-        size = (nbytes + 63) & ~63 or 64 if nbytes <= SMALL else _size_class(nbytes)
-        free = _free.get(size)
-        if free:
-            self._block = block = free.pop()
-            if size > SMALL:
-                _cached[0] -= size
+        if nbytes <= SMALL:
+            self.ptr, self._block = _small(nbytes)
         else:
-            self._block = block = _carve(size)
-        self.ptr = block[0]
+            self._block = block = _Block(_size_class(nbytes))
+            self.ptr = block.entry[0]
         self.nbytes = nbytes
         self.version = 0
         self.device = "cpu"
-
-    def __del__(self, free: dict = _free, cached: list = _cached) -> None:
-        # The module's names may be gone at exit: they are bound as defaults.
-        block = self._block
-        size = block[2]
-        if size > 4096:
-            if cached[0] + size > 1 << 30:
-                return
-            cached[0] += size
-        elif size == 0:
-            return
-        blocks = free.get(size)
-        if blocks is None:
-            free[size] = [block]
-        else:
-            blocks.append(block)
 
     @classmethod
     def external(cls, ptr: int, nbytes: int, owner: Any, device: str = "cpu") -> Storage:
@@ -125,42 +135,39 @@ class _Exporter:
         }  # fmt: skip
 
 
-def quick(nbytes: int, new: Any = object.__new__) -> Storage:
-    """``Storage(nbytes)`` of at most 4 KiB, for the hot path of small elementwise ops."""
-    self = new(Storage)
-    free = _free.get((nbytes + 63) & ~63)
-    self._block = block = free.pop() if free else _carve((nbytes + 63) & ~63)
-    self.ptr = block[0]
-    self.nbytes = nbytes
-    self.version = 0
-    self.device = "cpu"
-    return self
-
-
 def allocate(nbytes: int, device: str = "cpu") -> Storage:
     """Uninitialised memory on a device."""
     if device == "cpu":
         storage = Storage(nbytes)
-        if state.recorder is not None:
-            state.recorder.make(storage)
+        if state.watched:
+            if state.inference:
+                storage.version = INFERENCE
+            if state.recorder is not None:
+                state.recorder.make(storage)
         return storage
     from .cuda import runtime
 
-    return runtime.allocate(nbytes, device)
+    storage = runtime.allocate(nbytes, device)
+    if state.inference:
+        storage.version = INFERENCE
+    return storage
 
 
 def of_array(array: np.ndarray) -> Storage:
     """The memory of a NumPy array, shared."""
     low = array.__array_interface__["data"][0]
-    return Storage.external(low, array.nbytes, array)
+    storage = Storage.external(low, array.nbytes, array)
+    if state.inference:
+        storage.version = INFERENCE
+    return storage
 
 
 def cached_bytes() -> int:
-    """Bytes held in free blocks for reuse (small slabs not counted)."""
+    """Bytes held in free blocks for reuse."""
     return _cached[0]
 
 
 def empty_cache() -> None:
-    """Give free blocks of more than 4 KiB back to the system."""
-    for size in [s for s in _free if s > SMALL]:
+    """Give free blocks back to the system."""
+    for size in list(_free):
         _cached[0] -= size * len(_free.pop(size))

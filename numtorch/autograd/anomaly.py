@@ -131,7 +131,7 @@ class Settings:
         stack = node.trace_back
         if stack:
             warnings.warn(
-                f"Error detected in {node.name}. Traceback of forward call that caused the error:\n{''.join(stack)}",
+                f"Error detected in {node.title}. Traceback of forward call that caused the error:\n{''.join(stack)}",
                 UserWarning,
                 stacklevel=6,
             )
@@ -140,7 +140,7 @@ class Settings:
         hint = f"\nHint: {HINTS[op]}" if op in HINTS else ""
         line = f"\nThe forward call:\n{''.join(stack).rstrip()}" if stack else ""
         raise AnomalyError(
-            f"Function '{node.name}' returned {what} values in its {i}th output{_in_module(node.module)}: gradient"
+            f"Function '{node.title}' returned {what} values in its {i}th output{_in_module(node.module)}: gradient"
             f" numtorch.{la.dtype.name}{list(la.shape)}{_count(g, what)}.{hint}{line}"
         )
 

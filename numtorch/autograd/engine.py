@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .._tensor import Tensor
 
 _counter = itertools.count()
+next_seq = _counter.__next__
 Grads = Sequence[Any]
 
 
@@ -30,8 +31,9 @@ class Node:
     Subclasses define ``run(grads)``: gradients of the outputs (None where nothing arrived) to those of the inputs.
     """
 
-    name = "Node"
-    # Defaults on the class: making a node sets four attributes only.
+    title = "Node"
+    __slots__ = ("__dict__", "__weakref__", "edges", "metas", "out_metas", "seq")
+    # The rest is rarely set: defaults on the class.
     hooks: Any = None  # called with (input gradients, output gradients) after run
     pre_hooks: Any = None  # output number -> hooks of the tensor, or -1: hooks on all output grads
     captures: Any = None  # output number -> weak reference of a tensor that retains its grad
@@ -46,15 +48,22 @@ class Node:
                 edges.append(None)
                 metas.append(None)
                 continue
-            node = x._node if x._base is None else x._grad_fn()
-            edges.append(x if node is None else (node, x._nr))
+            if x._base is None:
+                node = x._node
+                edges.append(x if node is None else (node, x._nr))
+            else:
+                edges.append(edge_of(x))
             metas.append(x._layout)
         self.edges = edges
         self.metas = metas
         self.out_metas: list[Any] = [None] * outputs
-        self.seq = next(_counter)
+        self.seq = next_seq()
         if state.watched and state.anomaly is not None:
             state.anomaly.on_create(self)
+
+    def name(self) -> str:
+        """The node's name, as PyTorch shows it."""
+        return self.title
 
     @property
     def metadata(self) -> dict:
@@ -63,13 +72,13 @@ class Node:
 
     def run(self, grads: list[Any]) -> Grads:
         """Gradients of the inputs from those of the outputs."""
-        raise NotImplementedError(f"{self.name} has no backward")
+        raise NotImplementedError(f"{self.title} has no backward")
 
     def release(self) -> None:
         """Drop what was saved for the backward."""
 
     def __repr__(self) -> str:
-        return f"<{self.name} object at {id(self):#x}>"
+        return f"<{self.title} object at {id(self):#x}>"
 
     @property
     def next_functions(self) -> tuple:
@@ -123,7 +132,9 @@ def edge_of(x: Any) -> Any:
     if x is None or not getattr(x, "_rg", False):
         return None
     node = x._grad_fn()
-    return x if node is None else (node, x._nr)
+    if node is None:
+        return None if x._lent else x
+    return node, x._nr
 
 
 def backward(
@@ -313,7 +324,7 @@ def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
         extra = len(shape) - len(meta.shape)
         if extra < 0 or any(n != m and n != 1 for n, m in zip(meta.shape, shape[extra:])):
             raise RuntimeError(
-                f"Function {node.name} returned an invalid gradient - got {list(shape)} but expected shape"
+                f"Function {node.title} returned an invalid gradient - got {list(shape)} but expected shape"
                 f" compatible with {list(meta.shape)}"
             )
         grad = sum_to_size(grad, meta.shape)

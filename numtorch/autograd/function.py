@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import second_backward_error
 from .engine import Node
 from .mode import no_grad, state
+from .views import CUSTOM
 
 
 class FunctionCtx:
@@ -55,13 +56,13 @@ class FunctionCtx:
 class FunctionNode(Node):
     """The node of a custom Function."""
 
-    name = "FunctionBackward"
+    title = "FunctionBackward"
 
     def __init__(self, cls: Any, inputs: tuple, needs: bool):
         tensors = [x if hasattr(x, "_layout") else None for x in inputs]
         Node.__init__(self, tensors if needs else [None] * len(inputs), 1)
         self.cls = cls
-        self.name = f"{cls.__name__}Backward"
+        self.title = f"{cls.__name__}Backward"
         self.saved: Any = ()
         self.freed = False
         self.ctx = FunctionCtx(self)
@@ -100,7 +101,7 @@ class FunctionNode(Node):
             results = results[:n]
         if len(results) != n:
             raise RuntimeError(
-                f"function {self.name} returned an incorrect number of gradients (expected {n}, got {len(results)}); return"
+                f"function {self.title} returned an incorrect number of gradients (expected {n}, got {len(results)}); return"
                 " one per input of forward, None where none is needed"
             )
         return results
@@ -190,7 +191,7 @@ def _wrap(node: FunctionNode, inputs: tuple, outputs: tuple, needs: bool) -> lis
             found.append(out)
             continue
         if id(out) in dirty:
-            check_inplace(out, node.name, needs)
+            check_inplace(out, node.title, needs)
             out._storage.version += 1
             if needs:
                 rebase(out, node)
@@ -198,7 +199,9 @@ def _wrap(node: FunctionNode, inputs: tuple, outputs: tuple, needs: bool) -> lis
         elif id(out) in given:
             with no_grad():
                 out = alias(out)
-            out._base = None
+            out._base, out._made = None, CUSTOM
+        elif out._base is not None:
+            out._made = CUSTOM
         if (
             needs
             and id(outputs[i]) not in silent
@@ -240,7 +243,7 @@ class _OnceNode(Node):
     """Stands behind the gradients of a once-differentiable function."""
 
     __slots__ = ()
-    name = "OnceDifferentiable"
+    title = "OnceDifferentiable"
 
     def run(self, grads: list[Any]) -> Any:
         raise RuntimeError(

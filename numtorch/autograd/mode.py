@@ -17,10 +17,11 @@ class _State(threading.local):
     recorder: Any = None  # jit.record.Recorder while a function is being traced
     anomaly: Any = None  # autograd.anomaly.Settings while anomalies are looked for
     saved_hooks: Any = None  # (pack, unpack) of the innermost saved_tensors_hooks
-    watched = False  # whether any of the three is set: one look for the hot path
+    watched = False  # whether any of these is set (inference mode, too): one look for the hot path
 
 
 state = _State()
+watchers: set[int] = set()  # threads in which something is switched on: one look, not at the thread, for the hottest paths
 
 
 def set_recorder(recorder: Any) -> None:
@@ -42,7 +43,8 @@ def set_saved_hooks(hooks: Any) -> None:
 
 
 def _look() -> None:
-    state.watched = state.recorder is not None or state.anomaly is not None or state.saved_hooks is not None
+    state.watched = bool(state.inference or state.recorder or state.anomaly or state.saved_hooks)
+    (watchers.add if state.watched else watchers.discard)(threading.get_ident())
 
 
 class _Switch(contextlib.ContextDecorator):
@@ -54,7 +56,7 @@ class _Switch(contextlib.ContextDecorator):
 
     def __enter__(self) -> None:
         self._before.append(state.grad)
-        state.grad = self.value
+        state.grad = self.value and not state.inference  # nothing is recorded in inference mode
 
     def __exit__(self, *exc: Any) -> None:
         state.grad = self._before.pop()
@@ -158,9 +160,11 @@ class inference_mode(contextlib.ContextDecorator):
         self._before.append((state.grad, state.inference))
         state.inference = self.mode
         state.grad = state.grad and not self.mode if self.mode else True
+        _look()
 
     def __exit__(self, *exc: Any) -> None:
         state.grad, state.inference = self._before.pop()
+        _look()
 
 
 def is_grad_enabled() -> bool:

@@ -14,7 +14,7 @@ class TracedNode(Node):
     """History of a traced forward: its backward is the traced backward program."""
 
     __slots__ = ("again", "bound", "freed", "saved")
-    name = "TracedBackward0"
+    title = "TracedBackward0"
 
     def __init__(self, bound: Any, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any):
         Node.__init__(self, inputs, outputs)
@@ -54,7 +54,7 @@ class FreedNode(Node):
     """History of a result whose graph the traced function has already used up."""
 
     __slots__ = ()
-    name = "TracedStepBackward0"
+    title = "TracedStepBackward0"
 
     def run(self, grads: list[Any]) -> Any:
         raise second_backward_error(self)

@@ -32,6 +32,7 @@ def table(values: Sequence[int] | np.ndarray, device: str = "cpu") -> Tensor:
         made = from_array(np.asarray(values, np.int64), device=device)
     finally:
         state.recorder = recorder
+    made._storage.version = 0  # also when it is first needed in inference mode
     _tables[key] = (values, made)  # holds the array, so that its id stays its own
     if len(_tables) > _MOST:
         _tables.popitem(last=False)

@@ -9,7 +9,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..creation import sequence_of_tensors
 from ..errors import require_tensor
-from . import joining, view
+from . import joining, parts, view
 from .constant import table
 from .copying import clone
 from .inplace import write_out
@@ -41,9 +41,9 @@ alias_copy, as_strided_copy, diagonal_copy = (
 )
 expand_copy, narrow_copy, permute_copy = _copied(view.expand), _copied(view.narrow), _copied(view.permute)
 select_copy, squeeze_copy, t_copy = _copied(view.select), _copied(view.squeeze), _copied(view.t)
-transpose_copy, unbind_copy, unfold_copy = _copied(view.transpose), _copied(view.unbind), _copied(view.unfold)
-unsqueeze_copy, view_copy, split_copy = _copied(view.unsqueeze), _copied(view.view), _copied(view.split)
-split_with_sizes_copy = _copied(view.split)
+transpose_copy, unbind_copy, unfold_copy = _copied(view.transpose), _copied(parts.unbind), _copied(view.unfold)
+unsqueeze_copy, view_copy, split_copy = _copied(view.unsqueeze), _copied(view.view), _copied(parts.split)
+split_with_sizes_copy = _copied(parts.split)
 split_with_sizes_copy.__name__ = "split_with_sizes_copy"
 
 
@@ -66,22 +66,22 @@ def slice_copy(input: Tensor, dim: int = 0, start: Any = None, end: Any = None, 
 
 def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of the sizes listed."""
-    return view.split(input, list(split_sizes), dim)
+    return parts.split(input, list(split_sizes), dim)
 
 
 def unsafe_split(input: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
     """``split``."""
-    return view.split(input, split_size, dim)
+    return parts.split(input, split_size, dim)
 
 
 def unsafe_split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """``split_with_sizes``."""
-    return view.split(input, list(split_sizes), dim)
+    return parts.split(input, list(split_sizes), dim)
 
 
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """``chunk``."""
-    return view.chunk(input, chunks, dim)
+    return parts.chunk(input, chunks, dim)
 
 
 def _evenly(op: str, x: Tensor, given: Any, dim: int, least: int) -> tuple[Tensor, ...]:
@@ -99,7 +99,7 @@ def _evenly(op: str, x: Tensor, given: Any, dim: int, least: int) -> tuple[Tenso
                 f"torch.{op} attempted to split along dimension {dim}, but the size of the dimension {n} is not divisible by"
                 f" the split_size {given}!"
             )
-    return view.tensor_split(x, given, dim)
+    return parts.tensor_split(x, given, dim)
 
 
 def hsplit(input: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:

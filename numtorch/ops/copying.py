@@ -61,7 +61,7 @@ class CopyNode(Node):
         self.device = source._layout.device
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def title(self) -> str:  # type: ignore[override]
         return f"{self.label}Backward0"
 
     def run(self, grads: list[Any]) -> Any:
@@ -132,7 +132,7 @@ class Overwrite(Node):
     """History of ``copy_``: the old value gets zeros, the source the gradient."""
 
     __slots__ = ("device",)
-    name = "CopyBackwards"
+    title = "CopyBackwards"
 
     def __init__(self, target: Tensor, source: Tensor):
         Node.__init__(self, [target, source])

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..autograd.engine import Node
 from ..autograd.mode import state
+from ..autograd.views import inference_save_error
 from ..errors import saved_version_error, second_backward_error
 from ..shape import Layout
 from ..storage import allocate
@@ -41,7 +42,9 @@ class Saved:
         self.output = output
         self.packed: Any = None
         self.tensor: Any = tensor if output < 0 else tensor._alias()
-        self.version = tensor._storage.version
+        self.version = version = tensor._storage.version
+        if version < 0 and not tensor._rg and not tensor._untracked:
+            raise inference_save_error()
         if state.watched and state.saved_hooks is not None:
             pack, unpack = state.saved_hooks
             self.packed = (unpack, pack(self.tensor))
@@ -72,7 +75,7 @@ class OpNode(Node):
         self.attrs = attrs
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def title(self) -> str:  # type: ignore[override]
         return getattr(self.op, "node_name", None) or f"{camel(self.op.name)}Backward0"
 
     def release(self) -> None:

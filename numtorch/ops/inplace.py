@@ -6,6 +6,7 @@ from typing import Any
 
 from ..autograd.engine import Node, edge_of
 from ..autograd.mode import state
+from ..autograd.views import follow, forbidden, inference_write_error
 from ..dtype import can_cast, dtype
 from ..shape import Layout
 
@@ -17,17 +18,21 @@ def check_inplace(target: Any, op: str, needs_grad: bool) -> None:
             f"{op}_: unsupported operation: more than one element of the written-to tensor refers to a single memory"
             " location. Please clone() the tensor before performing the operation."
         )
+    if target._storage.version < 0 and not state.inference and not target._untracked:
+        raise inference_write_error(op)
     if not (state.grad and target._rg) and not needs_grad:
         return
+    if target._made:
+        raise forbidden(target, op)
+    base = target._base
+    if base is not None and target._rg and base._grad_fn() is None:
+        raise RuntimeError(
+            f"a view of a leaf Variable that requires grad is being used in an in-place operation ({op}_); do it within"
+            " numtorch.no_grad(), or on a copy made by clone()"
+        )
     if target._rg and target._grad_fn() is None:
         raise RuntimeError(
             f"a leaf Variable that requires grad is being used in an in-place operation ({op}_); do it within"
-            " numtorch.no_grad(), or on a copy made by clone()"
-        )
-    base = target._base
-    if base is not None and base._rg and base._grad_fn() is None:
-        raise RuntimeError(
-            f"a view of a leaf Variable that requires grad is being used in an in-place operation ({op}_); do it within"
             " numtorch.no_grad(), or on a copy made by clone()"
         )
 
@@ -54,7 +59,7 @@ class AsStridedScatter(Node):
     """History of a base tensor after one of its views was changed in place: the base's old value with the view's new one."""
 
     __slots__ = ("base_meta", "geometry")
-    name = "CopySlices"
+    title = "CopySlices"
 
     def __init__(self, base: Any, view: Any, view_edge: Any):
         Node.__init__(self, [base, view])
@@ -99,6 +104,8 @@ def rebase(target: Any, node: Node | None) -> None:
         else:
             node.out_metas[0] = target._layout
             target._set_history(node, 0)
+            if target._views is not None:
+                follow(target)
         return
     edge = None
     if node is not None:
@@ -108,6 +115,8 @@ def rebase(target: Any, node: Node | None) -> None:
     scatter.edges = (edge_of(base), edge)
     base._set_history(scatter, 0)
     base._history += 1
+    if base._views is not None:
+        follow(base)
 
 
 def write_out(result: Any, out: Any, op: str) -> Any:

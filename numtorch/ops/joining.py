@@ -21,7 +21,7 @@ class CatNode(Node):
     """Gradients of ``cat``: the slices."""
 
     __slots__ = ("dim", "sizes")
-    name = "CatBackward0"
+    title = "CatBackward0"
 
     def __init__(self, tensors: Sequence[Tensor], dim: int, sizes: list[int]):
         Node.__init__(self, tensors)

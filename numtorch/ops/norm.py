@@ -15,7 +15,7 @@ from ..autograd.mode import state
 from ..errors import not_implemented, require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, contiguous
 from . import elementwise as E
-from . import view
+from . import parts, view
 from .declare import Context, kernel_op
 from .launch import Launch, Scratch, from_plan, twin
 from .reduce import mean, planner, sum_values
@@ -104,7 +104,7 @@ def _(ctx: Context, g: Tensor, *_: Any) -> Any:
     if ctx.needs(0):
         dx = layer_norm_input(g, x, ctx.out1, ctx.out2, weight, center=center)
     if ctx.needs(1) or ctx.needs(2):
-        dw, db = view.unbind(layer_norm_sums(g, x, ctx.out1, ctx.out2), 0)
+        dw, db = parts.unbind(layer_norm_sums(g, x, ctx.out1, ctx.out2), 0)
     return dx, dw, db
 
 
@@ -239,7 +239,7 @@ def _(ctx: Context, g: Tensor, *_: Any) -> Any:
         dx, dw, db = _gradients(g, x, w, *_moments(x, (2, 3)), ctx.attrs["eps"], (2, 3), (0, 3))
     else:
         dx, sums = group_norm_backward(g, x, ctx.out1, ctx.out2, weight)
-        dw, db = view.unbind(sums, 0)
+        dw, db = parts.unbind(sums, 0)
     flat = (shape[1] * shape[2],)
     return (
         dx,

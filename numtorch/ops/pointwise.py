@@ -11,12 +11,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..autograd.mode import state
+from ..autograd.mode import state, watchers
 from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, result_of, uint8
 from ..errors import not_implemented
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
 from . import launch as launching
+from . import quick
 from .declare import TABLE, Saved, empty_like_layout
 from .derivative import Differentiable, NotNeeded, Unneeded
 from .launch import PARALLEL_COST
@@ -72,6 +73,7 @@ class Elementwise(Differentiable):
         self.grad_body: Callable | None = None
         self._grads: dict[int, Any] = {}
         self._plans: dict[Any, Plan] = {}
+        self._ways: dict[Any, Any] = {}  # the short way (quick.py) by layouts
         self._saves: dict[tuple, Any] = {}
         self.domain: Any = None
         self.ref: Callable | None = None
@@ -100,6 +102,23 @@ class Elementwise(Differentiable):
         if out is not None:
             return self._into(args, out)
         key = tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
+        if not watchers:
+            way = self._ways.get(key)
+            if way is not None:
+                result = way.run(*args)
+                for i in way.tensors:
+                    if args[i]._rg:
+                        if state.grad:
+                            quick.record(way, args, result)
+                        break
+                return result
+        result = self._by_plan(key, args)
+        if not watchers:
+            quick.learn(self, key, args)
+        return result
+
+    def _by_plan(self, key: tuple, args: tuple) -> Any:
+        """Plan, make the outputs, launch, record: every op can go this way."""
         plan = self._plans.get(key)
         if plan is None:
             if Unneeded in key:
@@ -109,7 +128,7 @@ class Elementwise(Differentiable):
             la = plan.alone
             result = (
                 _tensor(Storage(la.numel * la.itemsize), 0, la)
-                if la.device == "cpu" and state.recorder is None
+                if la.device == "cpu" and not state.watched
                 else (empty_like_layout(la))
             )
             outputs: Any = (result,)

@@ -13,7 +13,7 @@ from ..errors import require_tensor
 from ..shape import as_shape, broadcast, wrap_dim
 from . import elementwise as E
 from . import reduce as R
-from . import view
+from . import parts, view
 from .arithmetic import sub
 from .inplace import write_out
 from .joining import cat, stack
@@ -95,7 +95,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Any = No
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {list(input._layout.shape)} and"
             f" {list(other._layout.shape)}"
         )
-    a, b = view.unbind(view.expand(input, shape), d), view.unbind(view.expand(other, shape), d)
+    a, b = parts.unbind(view.expand(input, shape), d), parts.unbind(view.expand(other, shape), d)
     parts = [sub(E.mul(a[i - 2], b[i - 1]), E.mul(a[i - 1], b[i - 2])) for i in range(3)]
     result = stack(parts, d)
     return result if out is None else write_out(result, out, "cross")

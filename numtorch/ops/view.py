@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._tensor import Tensor, make_view
 from ..autograd.engine import Node
 from ..autograd.mode import state
+from ..autograd.views import know, made_how
 from ..shape import (
     as_index,
     as_shape,
@@ -31,7 +31,7 @@ class ViewNode(Node):
         self.function, self.args, self.label = function, args, label
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def title(self) -> str:  # type: ignore[override]
         return f"{self.label}Backward0"
 
     def run(self, grads: list[Any]) -> Any:
@@ -42,10 +42,15 @@ def _view(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int, 
           back: Callable, *args: Any) -> Tensor:  # fmt: skip
     """A view with its history."""
     t = make_view(x, tuple(shape), tuple(strides), offset)
-    if state.grad and x._rg:
-        node = ViewNode(x, label, back, args)
-        node.out_metas[0] = t._layout
-        t._node, t._rg = node, True
+    if state.grad:
+        if x._rg:
+            node = ViewNode(x, label, back, args)
+            node.out_metas[0] = t._layout
+            t._node, t._rg = node, True
+        elif t._layout.dtype.is_floating_point:
+            know(t._base, t)
+    elif t._base._rg:
+        made_how(t)
     if state.recorder is not None:
         state.recorder.alias(x, t)
     return t
@@ -547,80 +552,3 @@ def as_strided_scatter(
     out = input.clone()
     as_strided(out, size, stride, storage_offset).copy_(src)
     return out
-
-
-# -- several parts
-
-
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """All indices of a dimension, one tensor each."""
-    la = input._layout
-    if not la.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
-    d = wrap_dim(dim, la.ndim, "unbind")
-    return tuple(select(input, d, i) for i in range(la.shape[d]))
-
-
-def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of one size (the last may be smaller), or of the sizes listed."""
-    la = input._layout
-    if not la.ndim:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
-    d = wrap_dim(dim, la.ndim, "split")
-    n, sizes = la.shape[d], split_size_or_sections
-    if isinstance(sizes, (tuple, list)):
-        sizes = [as_index(s, "split", "split_size") for s in sizes]
-        if sum(sizes) != n or any(s < 0 for s in sizes):
-            raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got"
-                f" split_sizes={sizes}"
-            )
-    else:
-        step = as_index(sizes, "split", "split_size")
-        if step < 0 or (step == 0 and n):
-            raise RuntimeError(
-                f"split expects split_size be non-negative, but got split_size={step} for dimension of size {n}"
-            )
-        sizes = [min(step, n - k) for k in range(0, n, step)] if n else [0]
-    out, start = [], 0
-    for s in sizes:
-        out.append(slice_dim(input, d, start, start + s, 1, "Split"))
-        start += s
-    return tuple(out)
-
-
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` parts of equal size (the last may be smaller)."""
-    la = input._layout
-    if not la.ndim:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    d = wrap_dim(dim, la.ndim, "chunk")
-    n = la.shape[d]
-    if n == 0:
-        return tuple(slice_dim(input, d, 0, 0, 1) for _ in range(chunks))
-    return split(input, -(-n // chunks), d)
-
-
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of almost equal size, or cut at the indices listed."""
-    la = input._layout
-    if not la.ndim:
-        raise RuntimeError(
-            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
-        )
-    d = wrap_dim(dim, la.ndim, "tensor_split")
-    n, given = la.shape[d], indices_or_sections
-    if isinstance(given, Tensor):
-        given = given.tolist()
-    if isinstance(given, (tuple, list)):
-        cuts = [as_index(c, "tensor_split", "indices") for c in given]
-        cuts = [min(max(c + n if c < 0 else c, 0), n) for c in cuts]
-        bounds = [0, *cuts, n]
-        return tuple(slice_dim(input, d, a, max(a, b), 1) for a, b in itertools.pairwise(bounds))
-    parts = as_index(given, "tensor_split", "sections")
-    if parts <= 0:
-        raise RuntimeError(f"number of sections must be larger than 0, got {parts}")
-    sizes = [n // parts + (i < n % parts) for i in range(parts)]
-    return split(input, sizes, d)

@@ -217,9 +217,9 @@ def test_switches_as_context_managers_and_decorators():
 def test_next_functions_and_names():
     x = leaf(1.0)
     y = (x * 2).sum()
-    assert y.grad_fn.name == "SumBackward0"
+    assert y.grad_fn.name() == "SumBackward0"
     node = y.grad_fn.next_functions[0][0]
-    assert node.name == "MulBackward0" and node.next_functions[0][0].variable is x
+    assert node.name() == "MulBackward0" and node.next_functions[0][0].variable is x
 
 
 def test_requires_grad_rules():
