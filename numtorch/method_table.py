@@ -8,6 +8,7 @@ from .ops import (
     copying,
     diagonals,
     extremes,
+    gamma,
     index,
     joining,
     masked,
@@ -70,6 +71,7 @@ PLAIN = (
     (rearrange, "flip fliplr flipud roll rot90 repeat_interleave"),
     (diagonals, "diag diagflat diag_embed trace diagonal_scatter select_scatter slice_scatter"),
     (mathematics, """bincount conj conj_physical frexp histc isneginf isposinf isreal resolve_conj resolve_neg signbit"""),
+    (gamma, "angle"),
     (norms, "dist nansum nanmean cov corrcoef"),
     (products, "inner kron cross diff"),
     (copies, "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk hsplit vsplit dsplit"),
@@ -81,6 +83,7 @@ TRAILING = (
     (norms, "renorm"),
     (mathematics, "lcm ldexp logit mvlgamma nan_to_num nextafter"),
     (E, "clamp_min clamp_max"),
+    (gamma, "igamma igammac"),
     (EM, "copysign deg2rad digamma fmax fmin gcd heaviside i0 lgamma logaddexp logaddexp2 rad2deg sinc xlogy"),
 )  # fmt: skip
 
