@@ -53,8 +53,8 @@ def block_product(rows: int, vectors: int) -> Any:
                     at, ar, ak = copied, KC + 16, 1
                 for p in range((j1 - j0 + width - 1) // width):
                     j = j0 + p * width
-                    n, panel, bk = min(width, j1 - j), offset(b, k0 * bks + j), bks
-                    if pack_b != 0 or n < width:
+                    n, panel, bk = min(width, j1 - j), offset(b, k0 * bks + j * bns), bks
+                    if pack_b == 1 or (pack_b == 0 and n < width):  # 2: B consists of whole panels
                         panel, bk = offset(panels, p % kept * KC * width), width
                         if block == mb and (p % together == 0 or pack_b == 0):
                             ahead = min(j1 - j, width * together)
@@ -217,25 +217,45 @@ def matmul_plan(
     return _outer_plan(M, N, K, a, b, T, names, ldc, matrices, numbers, cost)
 
 
+def panel_width(T: str) -> int:
+    """How many columns a panel of `packed_plan` has."""
+    return tiles.shape("outer", T)[1] * target().lanes(T)
+
+
+@lru_cache(maxsize=1024)
+def packed_plan(
+    M: int, N: int, K: int, a: tuple[int, int], T: str = "float32", bias: bool = False, relu: bool = False
+) -> Launch:
+    """`matmul_plan` of M > 1 rows by a B that was packed before: (N / width, K, width), B[k, j] at [j // width, k, j % width].
+
+    `width` is `panel_width(T)`, of which N is a multiple; the bias is a row.
+    """
+    matrices = (1, 1, M * N, 0, 0, 0, 0, 0, 1)
+    numbers = (1.0, 0.0, 0.0 if relu else LOWEST, BIAS if bias else 0)
+    names = ("c", "a", "b", "bias", "scratch")
+    return _outer_plan(M, N, K, a, (N, 1), T, names, N, matrices, numbers, M * N * K, packed=True)
+
+
 def _outer_plan(
     M: int, N: int, K: int, a: tuple[int, int], b: tuple[int, int], T: str, names: tuple[str, ...], ldc: int,
-    matrices: tuple[int, ...], numbers: tuple[float, ...], cost: int,
+    matrices: tuple[int, ...], numbers: tuple[float, ...], cost: int, packed: bool = False,
 ) -> Launch:  # fmt: skip
-    """The launch of gemm_outer: what is packed, and in which blocks."""
+    """The launch of gemm_outer: what is packed, and in which blocks; B may consist of panels already."""
     lanes, count, (alpha, beta, _, flags), (brs, bcs) = target().lanes(T), matrices[0], numbers, matrices[-2:]
     rows, vectors = tiles.shape("row" if M == 1 else "outer", T)
     width, itemsize = vectors * lanes, target().vector_bytes // lanes
     mb, nb, kc = _blocks(M, N, K, count, rows, width, itemsize)
     units = count * -(-M // mb) * -(-N // nb)
-    pack_b = b[1] != 1 or M >= 8 * rows
+    pack_b = 2 if packed else int(b[1] != 1 or M >= 8 * rows)
+    b = (width, K) if packed else b  # from one k and from one column of panels to the next
     unit_step = 1 if a[1] == 1 else 2 if a[0] == 1 else 0
     copy_a = M > rows and (N >= 64 if unit_step == 2 else unit_step == 1 and N >= 256 and M * K * itemsize >= 1 << 18)
     most = max(1, 2048 // nb)
-    kept = -(-min(most * nb, N) // width) if pack_b else 1
+    kept = -(-min(most * nb, N) // width) if pack_b == 1 else 1
     kept = kept if M > mb else min(kept, 8)
     chunk_words = (kept * kc + 16) * width + ((kc + 16) * (mb + 16) if copy_a else 0)
     chunk_words += -chunk_words % 16
     begin = {0: 0, READ: 1, BIAS: 3 if (brs, bcs) == (1, 0) else 2}.get(flags)
     plain = 0 if alpha != 1 or begin is None or (begin == 1 and beta != 1) else begin + 1
-    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, plain, mb, nb, kc, int(copy_a), int(pack_b), kept, most, chunk_words)
+    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, plain, mb, nb, kc, int(copy_a), pack_b, kept, most, chunk_words)
     return Launch(gemm(rows, vectors), T, names, words, slots(units), chunk_words * itemsize, cost)

@@ -3,10 +3,11 @@
 Each pass is one small file with one function from a list of entries to a list; they run in this order:
 
     dead        what nobody reads is not computed
-    fold        what depends on nothing that changes is computed once
     common      what was computed already is not computed again
     copies      a copy that nothing tells from its source is not made
     epilogues   products and convolutions clamp their results themselves
+    prepack     a matrix that several products share is put into their kernel's order once
+    fold        what depends on nothing that changes is computed once
     fuse        elementwise chains become one kernel
 
 A pass can be switched off, for everything (``disable``) or for one trace (``trace(..., passes=[...])``), and every trace
@@ -25,10 +26,11 @@ from .constants import fold
 from .copies import copies
 from .dead import dead
 from .epilogues import epilogues
+from .prepack import prepack
 from .work import Work, storages
 
 PASSES = {
-    "dead": dead, "fold": fold, "common": common, "copies": copies, "epilogues": epilogues, "fuse": fuse,
+    "dead": dead, "common": common, "copies": copies, "epilogues": epilogues, "prepack": prepack, "fold": fold, "fuse": fuse,
 }  # fmt: skip
 _disabled: set[str] = set()
 

@@ -131,3 +131,19 @@ def replanned(e: Entry, op: Any, outputs: Sequence[Ref], args: Sequence[Any], at
 
 def _stand(r: Any) -> Any:
     return Tensor._make(r.storage, r.offset, r.layout) if isinstance(r, Ref) else r
+
+
+def elementwise(name: str, outputs: Sequence[Ref], args: Sequence[Any], like: Entry) -> Entry:
+    """A new entry of an elementwise op, in the place and at the source line of another entry."""
+    from ...ops.declare import TABLE
+
+    op = TABLE[name]
+    stands = tuple([_stand(a) for a in args])
+    key = ("into", *[r.layout for r in outputs], *[a._layout if hasattr(a, "_layout") else type(a) for a in stands])
+    plan = op._plans.get(key)
+    if plan is None:
+        plan, _ = op.plan(key, stands, out=[r.layout for r in outputs])
+    made = Entry(op.name, outputs, args, like.line)
+    made.op, made.plan, made.args, made.attrs = op, plan, made.inputs, {}
+    made.order, made.backward = like.order, like.backward
+    return made

@@ -1,0 +1,100 @@
+"""Packing: a matrix that several products share is brought into the order in which their kernel reads it, once.
+
+    w (K, N) in any order -> panels (N / width, K, width) -> every product with w reads them as one stream
+
+An LSTM applies the same weights at each of its steps; in a frozen trace the panels are made when the program is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ops.launch import twin
+from ...ops.matmul import bind
+from ...shape import contiguous, layout
+from ..record import Entry, Ref
+from .work import Work, copy_of, writes
+
+LEAST_USES = 3  # products that share a matrix, before packing pays
+LEAST_WORK = 1 << 12  # elements of that matrix
+NAMES = ("matmul", "matmul+relu")
+
+
+def prepack(entries: list[Entry], work: Work) -> list[Entry]:
+    """Pack matrices before their first product, and let the products read the panels."""
+    result = list(entries)
+    for uses in _shared(result, work):
+        first = result.index(uses[0])
+        e = uses[0]
+        packing, panels = _packing(e)
+        for use in uses:
+            result[result.index(use)] = _product(use, panels)
+        result.insert(first, packing)
+        work.note(f"{len(uses)} products at {e.line}")
+    return result
+
+
+def _shared(entries: list[Entry], work: Work) -> list[list[Entry]]:
+    """Groups of products with the same matrix on their right, between two changes of it."""
+    open_groups: dict[Any, list[Entry]] = {}
+    found: list[list[Entry]] = []
+    for e in entries:
+        if _fits(e):
+            b = e.args[1]
+            key = (id(b.storage), b.offset, id(b.layout), work.segment(e))
+            if key not in open_groups:
+                open_groups[key] = []
+                found.append(open_groups[key])
+            open_groups[key].append(e)
+        changed = writes(e)
+        for key in [k for k in open_groups if k[0] in changed]:
+            del open_groups[key]
+    return [g for g in found if len(g) >= (1 if id(g[0].args[1].storage) in work.frozen else LEAST_USES)]
+
+
+def _fits(e: Entry) -> bool:
+    """Whether an entry is a product of a matrix of more than one row by one that can be packed."""
+    if e.name not in NAMES or len(e.launches or ()) != 1 or len(e.args) < 2:
+        return False
+    a, b, bias = e.args[0], e.args[1], e.args[2] if len(e.args) > 2 else None
+    kind = a.layout.dtype.name
+    if kind not in ("float32", "float64") or a.layout.device != "cpu" or len(a.layout.shape) != 2 or len(b.layout.shape) != 2:
+        return False
+    if bias is not None and bias.layout.strides[-1:] != (1,):
+        return False
+    (rows, _), (_, columns) = a.layout.shape, b.layout.shape
+    width = twin("cpu", "matmul", "panel_width")(kind)
+    return rows > 1 and columns % width == 0 and b.layout.numel >= LEAST_WORK and not _changes(e, b)
+
+
+def _changes(e: Entry, b: Ref) -> bool:
+    return id(b.storage) in writes(e)
+
+
+def _packing(e: Entry) -> tuple[Entry, Ref]:
+    """The entry that packs the right matrix of a product, and the panels."""
+    from ..path import Virtual
+    from .work import elementwise
+
+    b: Ref = e.args[1]
+    (k, n), (row, column) = b.layout.shape, b.layout.strides
+    kind = b.layout.dtype
+    width = twin("cpu", "matmul", "panel_width")(kind.name)
+    source = Ref(b.storage, b.offset, layout((n // width, k, width), (width * column, row, column), kind, "cpu"))
+    target = Ref(Virtual(k * n * kind.itemsize), 0, contiguous((n // width, k, width), kind, "cpu"))
+    made = elementwise("clone_values", [target], [source], e)
+    made.name = "pack"
+    return made, target
+
+
+def _product(e: Entry, panels: Ref) -> Entry:
+    a, out = e.args[0], e.outputs[0]
+    bias = e.args[2] if len(e.args) > 2 else None
+    (m, k), n = a.layout.shape, out.layout.shape[-1]
+    relu = bool((e.attrs or {}).get("relu"))
+    plan = twin("cpu", "matmul", "packed_plan")(m, n, k, tuple(a.layout.strides), a.layout.dtype.name, bias is not None, relu)
+    made = copy_of(e)
+    made.name = f"{e.name} (packed)"
+    made.inputs = [x for x in (a, panels, bias) if x is not None]
+    made.launches = [bind(plan, c=out, a=a, b=panels, bias=0 if bias is None else bias)]
+    return made
