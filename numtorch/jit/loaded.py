@@ -73,6 +73,8 @@ class Loaded:
         leaves: list[Any] = []
         structure = tree.flatten((args, kwargs), leaves)
         path = self._choose(structure, leaves)
+        if state.recorder is not None:
+            state.recorder.labels.update({id(x.tensor._storage): x.name for x in self._tensors if x.name})
         run = Run(self, path, leaves)
         with no_grad():
             run.forward()

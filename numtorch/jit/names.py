@@ -45,7 +45,7 @@ def captured_names(path: Path) -> dict[int, str]:
     """Names of captured memory by the storage's id."""
     from ..random import default_generator
 
-    found: dict[int, str] = {id(default_generator._state._storage): "rng"}
+    found: dict[int, str] = {id(default_generator._state._storage): "rng", **path.recorder.labels}
     for name, t in module_tensors(path):
         found.setdefault(id(t._storage), name)
     for name, t in optimizer_tensors(path, found):

@@ -6,12 +6,16 @@ import ctypes
 from typing import Any
 
 from .._tensor import Tensor
+from ..autograd.mode import state
+from ..creation import zeros_like
 from ..nn.parameter import Parameter
 from ..storage import Storage
 from .file import TraceFileError, read, write
 from .loaded import Loaded
 from .opnames import UnknownOp, op_of
+from .path import Path, record_path
 from .portable import describe
+from .record import RangeCheck, Untraceable
 from .stored import StoredPath
 from .trace import Traced
 from .values import Reader
@@ -37,6 +41,7 @@ def save(traced: Traced, path: Any) -> None:
     if not isinstance(traced, Traced):
         raise TypeError(f"jit.save: expected a traced function, got {type(traced).__name__}; trace it first")
     paths = [b.path for b in traced.paths() if not b.stale()]
+    paths += _other_gradients(traced, paths)
     description, blocks = describe(traced.__name__, paths)
     write(path, description, blocks)
 
@@ -60,6 +65,44 @@ def load(path: Any, *, rng: bool = True) -> Traced:
         raise TraceFileError(
             f"jit.load: {path} holds a description that can't be understood ({type(error).__name__}: {error})"
         ) from error
+
+
+def _other_gradients(traced: Traced, paths: list[Path]) -> list[Path]:
+    """Paths that look at gradients, recorded again where these are absent (or there) the other way round.
+
+    The first call of a training step finds no gradients, all others do: a file must hold both programs.
+    """
+    known = {_pattern(p) for p in paths}
+    found: list[Path] = []
+    for p in paths:
+        owners = [t for t, _ in p.grad_reads if type(t) is not tuple]
+        leaves = [Tensor._make(*r) for r in p.inputs if isinstance(r.storage, Storage)]
+        if not owners or len(leaves) != len(p.inputs) or p.mode != (state.grad, state.inference):
+            continue
+        for t, needed in zip(leaves, p.requires):
+            t._rg = needed
+        before = [(t, t._grad) for t in owners]
+        present = any(g is not None for _, g in p.grad_reads)
+        try:
+            for t in owners:
+                t._grad = None if present else zeros_like(t.detach())
+            other = record_path(traced.function, p.structure, leaves)
+        except Untraceable:
+            continue
+        finally:
+            for t, g in before:
+                t._grad = g
+        if _pattern(other) not in known:
+            known.add(_pattern(other))
+            found.append(other)
+    return found
+
+
+def _pattern(p: Path) -> tuple:
+    """What tells programs of one function apart: the call's layouts, the gradients it finds, the values it reads."""
+    reads = tuple((t if type(t) is tuple else id(t), g is None) for t, g in p.grad_reads)
+    values = tuple(repr(g.value) if not isinstance(g.value, RangeCheck) else "" for g in p.guards)
+    return repr(p.structure), tuple(r.layout for r in p.inputs), p.requires, p.mode, reads, values
 
 
 class Held:

@@ -18,6 +18,9 @@ class Leaf:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        return f"Leaf({self.index})"
+
 
 def flatten(value: Any, leaves: list[Any]) -> Any:
     """The structure of a value with each tensor replaced by its place; tensors are appended to ``leaves``."""
