@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..shape import Layout
-from .mode import state
+from .mode import state, watchers
 
 if TYPE_CHECKING:
     from .._tensor import Tensor
@@ -152,7 +152,7 @@ def backward(
     """
     roots = [(edge_of(t), g) for t, g in zip(tensors, grads)]
     targets = None if inputs is None else {_key(edge_of(t), t): i for i, t in enumerate(inputs)}
-    run = _Pass(retain_graph, create_graph, targets, accumulate, len(inputs or ()))
+    run = _Pass(retain_graph, create_graph, targets, len(inputs or ()))
     before = state.grad
     state.grad = create_graph
     try:
@@ -176,52 +176,48 @@ def _key(edge: Any, tensor: Any) -> Any:
 
 
 class _Pass:
-    """State of one reverse pass."""
+    """State of one reverse pass.
 
-    def __init__(self, retain: bool, create: bool, targets: dict | None, accumulate: bool, count: int):
+    An edge always leads to an older node (a node is made after its inputs' nodes, and where an in-place change gives a node
+    new edges, they lead to older ones as well). So of all nodes that have got a gradient, the youngest has got all of
+    its gradients: nothing has to be counted beforehand.
+    """
+
+    def __init__(self, retain: bool, create: bool, targets: dict | None, count: int):
         self.retain, self.create, self.targets = retain, create, targets
-        self.accumulate = accumulate
         self.results: list[Any] = [None] * count
-        self.waiting: dict[Node, int] = {}  # node -> how many gradients are still to arrive
-        self.buffers: dict[Node, list[Any]] = {}
-        self.ready: list[tuple[int, Node]] = []
+        self.buffers: dict[Node, list[Any]] = {}  # node -> gradients of its outputs so far
+        self.ready: list[tuple[int, Node]] = []  # heap of the nodes in buffers, the youngest first
         self.needed: set[Node] | None = None
 
     def start(self, roots: list) -> None:
-        nodes = list(dict.fromkeys(e[0] for e, _ in roots if type(e) is tuple))
-        order = self._count(nodes)
         if self.targets is not None:
-            self._restrict(order)
+            self._restrict([e[0] for e, _ in roots if type(e) is tuple])
         for edge, grad in roots:
-            self._deliver(edge, grad, counted=False)
-        for node in nodes:
-            if self.waiting[node] == 0 and node in self.buffers:
-                heapq.heappush(self.ready, (-node.seq, node))
+            if type(edge) is tuple:
+                self._add(edge[0], edge[1], grad)
+            elif edge is not None:
+                self._leaf(edge, grad, False)
 
-    def _count(self, nodes: list[Node]) -> list[Node]:
-        """Count how many gradients each reachable node waits for; returns the nodes in visiting order."""
-        waiting = self.waiting
-        for node in nodes:
-            waiting[node] = 0
-        stack, order = list(nodes), []
-        while stack:
-            node = stack.pop()
-            order.append(node)
-            for edge in node.edges:
-                if type(edge) is tuple:
-                    after = edge[0]
-                    if after in waiting:
-                        waiting[after] += 1
-                    else:
-                        waiting[after] = 1
-                        stack.append(after)
-        return order
+    def _add(self, node: Node, number: int, grad: Any) -> None:
+        buffer = self.buffers.get(node)
+        if buffer is None:
+            self.buffers[node] = buffer = [None] * len(node.out_metas)
+            heapq.heappush(self.ready, (-node.seq, node))
+        held = buffer[number]
+        buffer[number] = grad if held is None else held + grad
 
-    def _restrict(self, order: list[Node]) -> None:
+    def _restrict(self, nodes: list[Node]) -> None:
         """Find the nodes from which a target can be reached: nodes of lower seq come first."""
         targets, needed = self.targets or {}, set()
         target_nodes = {k[0] for k in targets if type(k) is tuple}
-        for node in sorted(order, key=lambda n: n.seq):
+        seen, stack = set(nodes), list(nodes)
+        while stack:
+            for edge in stack.pop().edges:
+                if type(edge) is tuple and edge[0] not in seen:
+                    seen.add(edge[0])
+                    stack.append(edge[0])
+        for node in sorted(seen, key=lambda n: n.seq):
             for edge in node.edges:
                 if type(edge) is tuple:
                     if edge[0] in needed or id(edge[0]) in target_nodes:
@@ -233,20 +229,69 @@ class _Pass:
         self.needed = needed
 
     def loop(self) -> None:
-        ready = self.ready
-        while ready:
-            node = heapq.heappop(ready)[1]
-            grads = self.buffers.pop(node)
+        """Run nodes, the youngest first. In a chain the next node and its gradients stay in two variables."""
+        ready, retain = self.ready, self.retain
+        node: Any = None
+        grads: Any = None
+        while True:
+            if node is None:
+                if not ready:
+                    return
+                node = heapq.heappop(ready)[1]
+                grads = self.buffers.pop(node)
+            elif ready and -ready[0][0] > node.seq:
+                self.buffers[node] = grads
+                node = heapq.heappushpop(ready, (-node.seq, node))[1]
+                grads = self.buffers.pop(node)
             if node.pre_hooks is not None:
                 grads = _call_pre_hooks(node, grads)
+                if grads.count(None) == len(grads):
+                    node = grads = None
+                    continue
             if node.captures is not None:
                 _fill_retained(node, grads, self.create)
             if self.targets is not None:
                 self._take_targets(node, grads)
                 if node not in self.needed:  # type: ignore[operator]
-                    self._skip(node)
+                    node = grads = None
                     continue
-            self._run(node, grads)
+            if watchers and state.anomaly is not None:
+                results = state.anomaly.run_backward(node, grads)
+            else:
+                results = node.run(grads)
+            if node.hooks:
+                results = _call_hooks(node, results, grads)
+            if not retain:
+                node.release()
+            grads = None
+            node, grads = self._pass_on(node, list(results))
+
+    def _pass_on(self, node: Node, results: list[Any]) -> tuple[Any, Any]:
+        """Hand a node's results on; returns a node that has got its first gradient here, and its gradients."""
+        following = grads = None
+        for i, (edge, meta) in enumerate(zip(node.edges, node.metas)):
+            g = results[i]
+            if edge is None or g is None:
+                continue
+            la = g._layout
+            if la is not meta and (la.shape != meta.shape or la.dtype is not meta.dtype):
+                g = fit(g, meta, node)
+            results[i] = None
+            if type(edge) is not tuple:
+                # 2: this variable and the call's argument.
+                alone = edge._grad is None and sys.getrefcount(g) == 2 and _fills_its_memory(g)
+                self._leaf(edge, g, alone)
+                continue
+            after, number = edge
+            if after is following:
+                held = grads[number]  # type: ignore[index]
+                grads[number] = g if held is None else held + g  # type: ignore[index]
+            elif following is None and after not in self.buffers:
+                following = after
+                grads = [g] if number == 0 and len(after.out_metas) == 1 else _buffer(after, number, g)
+            else:
+                self._add(after, number, g)
+        return following, grads
 
     def _take_targets(self, node: Node, grads: list[Any]) -> None:
         for number, g in enumerate(grads):
@@ -254,65 +299,26 @@ class _Pass:
             if i is not None and g is not None:
                 self.results[i] = g
 
-    def _skip(self, node: Node) -> None:
-        for edge in node.edges:
-            if type(edge) is tuple:
-                self._arrived(edge[0])
-
-    def _run(self, node: Node, grads: list[Any]) -> None:
-        if grads.count(None) == len(grads):
-            results: Grads = (None,) * len(node.edges)
-        else:
-            if state.watched and state.anomaly is not None:
-                results = state.anomaly.run_backward(node, grads)
-            else:
-                results = node.run(grads)
-            if node.hooks:
-                results = _call_hooks(node, results, grads)
-        if not self.retain:
-            node.release()
-        del grads
-        results = list(results)
-        for i, edge in enumerate(node.edges):
-            g, results[i] = results[i], None
-            if edge is not None:
-                if g is not None:
-                    g = fit(g, node.metas[i], node)
-                self._deliver(edge, g)
-
-    def _deliver(self, edge: Any, grad: Any, counted: bool = True) -> None:
-        if type(edge) is tuple:
-            node, number = edge
-            buffer = self.buffers.get(node)
-            if buffer is None:
-                buffer = self.buffers[node] = [None] * len(node.out_metas)
-            if grad is not None:
-                held = buffer[number]
-                buffer[number] = grad if held is None else held + grad
-            if counted:
-                self._arrived(node)
-        elif edge is not None and grad is not None:
-            self._leaf(edge, grad)
-
-    def _arrived(self, node: Node) -> None:
-        left = self.waiting[node] = self.waiting[node] - 1
-        if left == 0:
-            if node not in self.buffers:
-                self.buffers[node] = [None] * len(node.out_metas)
-            heapq.heappush(self.ready, (-node.seq, node))
-
-    def _leaf(self, leaf: Tensor, grad: Tensor) -> None:
+    def _leaf(self, leaf: Tensor, grad: Tensor, alone: bool) -> None:
         if leaf._hooks:
+            alone = False  # a hook may keep what it is given
             for hook in list(leaf._hooks.values()):
                 changed = hook(grad)
                 grad = grad if changed is None else changed
         if self.targets is None:
-            _accumulate(leaf, grad, self.create)
+            _accumulate(leaf, grad, self.create, alone)
             return
         i = self.targets.get(id(leaf))
         if i is not None:
             held = self.results[i]
             self.results[i] = grad if held is None else held + grad
+
+
+def _buffer(node: Node, number: int, grad: Any) -> list[Any]:
+    """The gradients of a node's outputs of which one is known."""
+    buffer: list[Any] = [None] * len(node.out_metas)
+    buffer[number] = grad
+    return buffer
 
 
 def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
@@ -363,25 +369,20 @@ def _fill_retained(node: Node, grads: list[Any], create: bool) -> None:
             _accumulate(tensor, grads[number], create)
 
 
-def _is_ours_alone(grad: Tensor) -> bool:
-    """Whether nobody but the pass holds this gradient or its memory, so that a leaf may keep it as it is.
-
-    The references counted are: results' local chain (caller's argument, this argument, getrefcount's own).
-    """
+def _fills_its_memory(grad: Tensor) -> bool:
+    """Whether no other tensor shares a gradient's memory, of which it uses more than half: a leaf may keep it as it is."""
+    la = grad._layout
     return (
-        sys.getrefcount(grad) <= 5
-        and sys.getrefcount(grad._storage) <= 2
-        and grad._layout.dense
-        and grad._layout.numel * grad._layout.itemsize * 2 > grad._storage.nbytes
+        sys.getrefcount(grad._storage) == 2  # the tensor and the call's argument
+        and la.dense
+        and la.numel * la.itemsize * 2 > grad._storage.nbytes
     )
 
 
-def _accumulate(tensor: Tensor, grad: Tensor, create: bool) -> None:
-    """Add to ``tensor.grad``: in place where no graph of the gradient is wanted."""
-    from ..ops.quick import add_into
-
+def _accumulate(tensor: Tensor, grad: Tensor, create: bool, alone: bool = False) -> None:
+    """Add to ``tensor.grad``, in place where no graph of the gradient is wanted; ``alone``: nobody else has ``grad``."""
     held = tensor._grad
-    if state.watched and state.recorder is not None:
+    if watchers and state.recorder is not None:
         state.recorder.grad_read(tensor)
         if held is None or create:
             state.recorder.grad_write(tensor)
@@ -390,8 +391,10 @@ def _accumulate(tensor: Tensor, grad: Tensor, create: bool) -> None:
             tensor._grad = grad if state.grad and grad._rg else grad.clone()
         else:
             grad = grad.detach() if grad._rg else grad
-            tensor._grad = grad if _is_ours_alone(grad) else grad.clone()
+            tensor._grad = grad if alone else grad.clone()
     elif create:
         tensor._grad = held + grad
     else:
+        from ..ops.quick import add_into
+
         add_into(held, grad)

@@ -1,69 +1,269 @@
-"""The short way of arithmetic on small tensors: from two layouts straight to a launch."""
+"""The short way of elementwise ops: from the operands' layouts straight to one native call, and as short a way back.
+
+A ``Way`` holds what one op does with operands of certain layouts (or types, for numbers) on the CPU in one thread: the
+recipe of the kernel call, and what its node saves. Ops look their ways up before anything else, as long as nobody
+watches (a recorder, anomaly checks, hooks on saved tensors, inference mode); everything else goes through the op.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
-from ..autograd.mode import state
+from ..autograd.engine import Node, edge_of, next_seq
+from ..autograd.mode import state, watchers
+from ..errors import saved_version_error, second_backward_error
+from ..storage import SMALL, Storage
 from . import launch as launching
-from .declare import TABLE
-from .pointwise import _MOST_PLANS, Elementwise
+from .declare import TABLE, Saved, camel, empty_like_layout
+
+_MOST_WAYS = 4096
+_new = object.__new__
 
 
-def binary(op: Elementwise, slow: Callable) -> Callable:
-    """An arithmetic operator of tensors: the short way for small floating tensors, else through the op, and through
-    ``slow`` (the signature's checks) for other dtypes and operands.
+class Way:
+    """What an op does with operands of certain layouts."""
+
+    __slots__ = ("layout", "metas", "op", "out_metas", "plan", "recipe", "saves", "small", "tensors")
+
+    def __init__(self, op: Any, plan: Any, args: Sequence[Any]):
+        from ..kernels.factory import recipe
+
+        la = plan.alone
+        self.op, self.layout, self.tensors = op, la, plan.tensors
+        self.plan = plan  # keeps alive what its words point to
+        self.small = la.numel * la.itemsize <= SMALL
+        places = {i: k + 1 for k, i in enumerate((*plan.tensors, *plan.scalars))}
+        first = len(plan.tensors) + 1
+        for k, i in enumerate(plan.scalars):
+            places[i] = first + len(plan.words) + k
+        described = [
+            (a._layout, a._layout.itemsize, places[i]) if hasattr(a, "_layout") else (None, 0, places[i])
+            for i, a in enumerate(args)
+        ]
+        image = [0] * first + list(plan.words) + [0] * len(plan.scalars)
+        if self.small:
+            self.recipe = recipe(plan.address, la, la.numel * la.itemsize, described, image)
+        else:
+            self.recipe = recipe(plan.address, None, 0, [(la, la.itemsize, 0), *described], image)
+        self.metas = tuple([a._layout if hasattr(a, "_layout") else None for a in args])
+        self.out_metas = (la,)
+        self.saves: dict[tuple[bool, ...], Saves] = {}
+
+    def run(self, *args: Any) -> Any:
+        """The result for operands of these layouts."""
+        if self.small:
+            return make(self.recipe, *args)
+        out = empty_like_layout(self.layout)
+        make(self.recipe, out, *args)
+        return out
+
+
+class Saves:
+    """What a node keeps when certain operands need gradients, and how gradients are made of it."""
+
+    __slots__ = ("backs", "checked", "names", "out", "way", "which")
+
+    def __init__(self, way: Way, mask: tuple[bool, ...]):
+        op = way.op
+        inputs, outputs = op._what_to_save(mask)
+        self.way = way
+        self.names = {n: i for n, i in inputs} | {n: len(mask) for n, _ in outputs}
+        kept = {i for _, i in inputs}
+        self.which = tuple([i in kept for i in range(len(mask))])
+        self.out = bool(outputs)
+        self.checked = tuple([i for i in kept if i in way.tensors])
+        self.backs: dict[Any, Any] = {}  # layout of the gradient -> per operand None, "g" or (way, its operands)
+
+
+def learn(op: Any, key: Any, args: Sequence[Any]) -> None:
+    """Remember the short way for operands that the op has just had, if there is one."""
+    plan = op._plans.get(key)
+    if plan is None or plan.alone is None or not plan.address or plan.chunks != 1 or plan.alone.device != "cpu":
+        return
+    if any(type(args[i]) not in (float, int) for i in plan.scalars) or len(plan.words) + len(args) > 60:
+        return
+    if any(args[i]._layout.device != "cpu" for i in plan.tensors):
+        return
+    if len(op._ways) > _MOST_WAYS:
+        op._ways.clear()
+    op._ways[key] = Way(op, plan, args)
+
+
+class QuickNode(Node):
+    """The node of an elementwise op that took the short way.
+
+    ``kept``: the operands that the gradients read, the result's memory last (not the result: no cycle), with the versions
+    of their memory; None when the graph was freed.
+    """
+
+    __slots__ = ("kept", "spec", "versions")
+
+    @property
+    def op(self) -> Any:
+        """The op."""
+        return self.spec.way.op
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return self.op.node_name or f"{camel(self.op.name)}Backward0"
+
+    @property
+    def freed(self) -> bool:
+        """Whether a backward pass has released what was kept."""
+        return self.kept is None
+
+    @property
+    def saved(self) -> dict[str, int]:
+        """The names of what is kept."""
+        return self.spec.names
+
+    def release(self) -> None:
+        self.kept = None
+
+    def tensor(self, name: str) -> Any:
+        """A kept operand, or the result; RuntimeError when freed or changed since."""
+        if self.kept is None:
+            raise second_backward_error(self)
+        i = self.spec.names[name]
+        found = self.kept[i]
+        if type(found) is Storage:
+            found = _tensor(found, self.out_metas[0])
+            if state.grad:
+                found._set_history(self, 0)
+        if hasattr(found, "_layout") and found._storage.version != self.versions[i]:
+            raise saved_version_error(found, self.versions[i], self)
+        return found
+
+    def run(self, grads: list[Any]) -> Any:
+        spec = self.spec
+        kept = self.kept
+        if kept is None:
+            raise second_backward_error(self)
+        if watchers or state.grad:
+            return spec.way.op.run_backward(self, grads)
+        g = grads[0]
+        back = spec.backs.get(g._layout)
+        if back is None:
+            return self._first(g)
+        versions = self.versions
+        for i in spec.checked:
+            if kept[i]._storage.version != versions[i]:
+                raise saved_version_error(kept[i], versions[i], self)
+        if spec.out and kept[-1].version != versions[-1]:
+            raise saved_version_error(_tensor(kept[-1], self.out_metas[0]), versions[-1], self)
+        values = (*kept, g)
+        results: list[Any] = []
+        for action in back:
+            if action is None:
+                results.append(None)
+            elif action == "g":
+                results.append(g)
+            else:
+                way, operands = action
+                results.append(
+                    make(way.recipe, *operands(values)) if way.small else way.run(*operands(values))
+                )
+        return results
+
+    def _first(self, g: Any) -> Any:
+        """Run the op's backward as it is, then find the short way of the gradients for the next time."""
+        spec = self.spec
+        op = spec.way.op
+        results = op.run_backward(self, [g])
+        n = len(self.edges)
+        places = {**spec.names, "g": n + 1}
+        back: list[Any] = []
+        for k, edge in enumerate(self.edges):
+            gradient = op._grads[k] if edge is not None else None
+            if edge is None or gradient == "g":
+                back.append(gradient)
+                continue
+            if not hasattr(gradient, "_ways"):
+                return results
+            args = [g if name == "g" else self.tensor(name) for name in gradient.params]
+            way = gradient._ways.get(_key(args))
+            if way is None:
+                return results
+            where = [places[name] for name in gradient.params]
+            back.append((way, itemgetter(*where) if len(where) > 1 else _one(where[0])))
+        spec.backs[g._layout] = tuple(back)
+        return results
+
+
+def _one(i: int) -> Callable:
+    return lambda values: (values[i],)
+
+
+def _key(args: Sequence[Any]) -> tuple:
+    return tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
+
+
+def _tensor(storage: Storage, la: Any) -> Any:
+    from .._tensor import Tensor
+
+    return Tensor._make(storage, 0, la)
+
+
+def record(way: Way, args: Sequence[Any], out: Any) -> None:
+    """Give a result its history."""
+    op = way.op
+    if op.grad_body is None:
+        return
+    edges: list[Any] = []
+    for a in args:
+        if not hasattr(a, "_layout") or not a._rg:
+            edges.append(None)
+        elif a._base is None:
+            node = a._node
+            edges.append(a if node is None else (node, a._nr))
+        else:
+            edges.append(edge_of(a))
+    mask = tuple([e is not None for e in edges])
+    spec = way.saves.get(mask)
+    if spec is None:
+        spec = way.saves[mask] = Saves(way, mask)
+    node = _new(QuickNode)
+    node.edges, node.metas, node.out_metas = edges, way.metas, way.out_metas
+    node.seq = next_seq()
+    node.spec = spec
+    memory = out._storage if spec.out else None
+    node.kept = (*[a if kept else None for a, kept in zip(args, spec.which)], memory)
+    versions = [0] * (len(args) + 1)  # the result's memory is new: version 0
+    for i in spec.checked:
+        versions[i] = version = args[i]._storage.version
+        if version < 0:
+            Saved(args[i])  # raises for memory of inference mode
+    node.versions = versions
+    out._node, out._rg = node, True
+
+
+def binary(op: Any, slow: Callable) -> Callable:
+    """An arithmetic operator of tensors: the short way for floating tensors, else through the op, and through ``slow``
+    (the signature's checks) for other dtypes and operands.
     """
     from .._tensor import Tensor
-    from ..storage import quick
 
-    plans: dict[tuple, tuple] = {}
-    new = object.__new__
+    ways = op._ways
 
     def method(self: Any, other: Any) -> Any:
-        if type(other) is Tensor and not state.watched:
-            found = plans.get((self._layout, other._layout))
-            if found is not None:
-                la, nbytes, address, words, a, b = found
-                out = new(Tensor)
-                out._storage = storage = quick(nbytes)
-                out._offset = 0
-                out._layout = la
-                out._rg = False
-                out._node = out._grad = out._base = None
-                launching._launch(
-                    address,
-                    1,
-                    storage.ptr,
-                    self._storage.ptr + self._offset * a,
-                    other._storage.ptr + other._offset * b,
-                    *words,
-                )
-                if (self._rg or other._rg) and state.grad:
-                    op._record_node((self, other), (out,))
-                return out
-        if isinstance(other, Tensor) or type(other) is float or type(other) is int:
-            if self._layout.dtype.category == 2:
-                result = op(self, other)
-                if type(other) is Tensor:
-                    _learn(plans, op, self, other)
-                return result
+        kind = type(other)
+        if kind is Tensor:
+            if not watchers:
+                way = ways.get((self._layout, other._layout))
+                if way is not None and way.small and self._layout.dtype.category == 2:
+                    out = make(way.recipe, self, other)
+                    if (self._rg or other._rg) and state.grad:
+                        record(way, (self, other), out)
+                    return out
+        elif kind is not float and kind is not int and not isinstance(other, Tensor):
+            return slow(self, other)
+        if self._layout.dtype.category == 2:
+            return op(self, other)
         return slow(self, other)
 
     return method
-
-
-def _learn(plans: dict, op: Elementwise, a: Any, b: Any) -> None:
-    """Remember the short way for two layouts."""
-    plan = op._plans.get((a._layout, b._layout))
-    if plan is not None and plan.quick and plan.chunks == 1:
-        if len(plans) > _MOST_PLANS:
-            plans.clear()
-        la = plan.alone
-        plans[a._layout, b._layout] = (
-            la, la.numel * la.itemsize, plan.address, plan.words, a._layout.itemsize, b._layout.itemsize
-        )  # fmt: skip
 
 
 _into_plans: dict[tuple, tuple] = {}
@@ -71,7 +271,7 @@ _into_plans: dict[tuple, tuple] = {}
 
 def add_into(held: Any, other: Any) -> None:
     """``held += other`` on gradients: no history, the short way where it is known."""
-    if not state.watched:
+    if not watchers:
         found = _into_plans.get((held._layout, other._layout))
         if found is not None:
             address, words, chunks = found
@@ -82,3 +282,30 @@ def add_into(held: Any, other: Any) -> None:
     plan = TABLE["add"]._plans.get(("in", held._layout, other._layout))
     if plan is not None and plan.address:
         _into_plans[held._layout, other._layout] = (plan.address, plan.words, plan.chunks)
+
+
+def _plain_make(recipe: Any, *arguments: Any) -> Any:
+    """``make(recipe, *arguments)``: what the native function does, in Python."""
+    block = list(recipe.image)
+    for a, (la, itemsize, place) in zip(arguments, recipe.arguments, strict=True):
+        if la is None:
+            block[place] = a
+        else:
+            block[place] = a.ptr if type(a) is Storage else a._storage.ptr + a._offset * itemsize
+    out = None
+    if recipe.layout is not None:
+        out = empty_like_layout(recipe.layout)
+        block[0] = out._storage.ptr
+    (launching._launch or launching.driver())(recipe.address, 1, *block)
+    return out
+
+
+def make(recipe: Any, *arguments: Any) -> Any:
+    """Make a result by its recipe (the first call chooses the native function where there is one)."""
+    global make
+    from .._tensor import Tensor
+    from ..kernels.factory import factory
+    from ..nn.parameter import Parameter
+
+    make = factory(Tensor, Parameter, Storage, "cpu", _plain_make)
+    return make(recipe, *arguments)
