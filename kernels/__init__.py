@@ -14,7 +14,9 @@ Map, in the order in which a kernel passes through it:
 * jit.py: the door (decorators, annotations, specialisation); binding.py: placeholders and fingerprints.
 * memory.py: pointers, stack buffers, atomics; simd.py: vectors of registers; scalar.py: exp, log; codegen.py:
   text of elementwise kernels.
-* compile_cpu.py: numba to object code, with lean.py, elf.py and intrinsics_*.py: the only importers of numba.
+* compile_cpu.py: kernel to object code. compile_front.py (with syntax.py, compile_function.py, compile_expressions.py,
+  compile_values.py): the short way to LLVM, with numba's types and operators; whatever it does not know goes
+  through numba's own front end. With lean.py, elf.py and intrinsics_*.py the only importers of numba.
 * target.py: CPU and SIMD width; cache.py: object code on disk; engine.py: object code to address.
 * driver.py and builtin.py: launch and replay from Python; threads.py: the pool; interpret.py: kernels as
   plain Python with checked pointers.

@@ -57,8 +57,9 @@ def _build_digest() -> bytes:
     from .binding import module_digest
     from .target import target
 
-    names = ("compile_cpu", "lean", "intrinsics_cpu", "binding", "jit")
-    glue = [module_digest(f"{__package__}.{name}") for name in names]
+    glue_names = """compile_cpu compile_front compile_function compile_expressions compile_values syntax lean
+    intrinsics_cpu binding jit"""
+    glue = [module_digest(f"{__package__}.{name}") for name in glue_names.split()]
     numba = importlib.util.find_spec("numba")  # finds numba without importing it
     if numba is None or numba.origin is None:
         raise ImportError("numtorch needs numba, which is not installed.")

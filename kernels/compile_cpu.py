@@ -11,7 +11,7 @@ import numba
 from numba.core import config as numba_config
 from numba.core.registry import cpu_target
 
-from . import binding, intrinsics_cpu
+from . import binding, compile_front, intrinsics_cpu
 from .binding import Device, Intrinsic, Placeholder
 from .cache import ObjectCode
 from .elf import undefined_symbols
@@ -61,12 +61,14 @@ class _Specialiser:
         self.env, self.fastmath = env, fastmath
 
     def replace(self, value: Any) -> Any:
+        return self._device(value) if isinstance(value, Device) else self.static(value)
+
+    def static(self, value: Any) -> Any:
+        """What is not compiled itself: device functions stay as they are."""
         if isinstance(value, Placeholder):
             return binding.lookup(value, self.env)
         if isinstance(value, Intrinsic):
             return resolve(value, self.env)
-        if isinstance(value, Device):
-            return self._device(value)
         if isinstance(value, Kernel):
             raise TypeError(
                 f"a kernel cannot call kernel {value.name!r}; move the shared part to a @device function."
@@ -118,6 +120,15 @@ def _reads(params: list[Parameter], scope: dict[str, Any], env: binding.Env) -> 
 
 def compile_kernel(what: Kernel, env: binding.Env) -> ObjectCode:
     """Compile `what` for `env` with the entry `void(int64 args, int64 chunk, int64 nchunks)`."""
+    with lean():
+        library = compile_front.kernel_library(what, env, _Specialiser(env, what.fastmath).static)
+    if library is not None:
+        return _object(library, compile_front.symbol(what.name), what.name)
+    return _compile_by_numba(what, env)
+
+
+def _compile_by_numba(what: Kernel, env: binding.Env) -> ObjectCode:
+    """The long way, through numba's front end: everything that numba compiles."""
     body = _Specialiser(env, what.fastmath).jitted(what.py, what.fastmath, inline=True)
     scope: dict[str, Any] = {"body": body}
     scope.update(ldi=intrinsics_cpu.ldi, ldf=intrinsics_cpu.ldf, pointer=intrinsics_cpu.pointer)
@@ -125,19 +136,35 @@ def compile_kernel(what: Kernel, env: binding.Env) -> ObjectCode:
     exec(f"def entry(args, chunk, nchunks):\n    body({reads}chunk, nchunks)\n", scope)
     entry = scope["entry"]
     entry.__name__ = entry.__qualname__ = what.name
-    return _object(_njit(entry, what.fastmath, "void(int64, int64, int64)"), what.name)
+    return _of_dispatcher(_njit(entry, what.fastmath, "void(int64, int64, int64)"), what.name)
 
 
 def compile_native(py: types.FunctionType, nargs: int) -> ObjectCode:
     """Compile a plain function of `nargs` int64 words that returns an int64."""
-    bound = binding.rebind(py, {}, _Specialiser({}, CONTRACT).replace)
-    return _object(_njit(bound, CONTRACT, f"int64({', '.join(['int64'] * nargs)})"), py.__name__)
+    specialiser = _Specialiser({}, CONTRACT)
+    with lean():
+        library = compile_front.native_library(py, nargs, CONTRACT, specialiser.static)
+    if library is not None:
+        return _object(library, compile_front.symbol(py.__name__), py.__name__)
+    bound = binding.rebind(py, {}, specialiser.replace)
+    return _of_dispatcher(_njit(bound, CONTRACT, f"int64({', '.join(['int64'] * nargs)})"), py.__name__)
 
 
-def _object(dispatcher: Any, name: str) -> ObjectCode:
-    """Object code of a compiled dispatcher. Raises RuntimeError if it calls what a kernel may not."""
+def callback(py: Any) -> Any:
+    """Numba's C function of `py(args, chunk, nchunks)`, three int64 words; its `.address` is the entry.
+
+    Unlike a kernel it may allocate and raise: numba's run-time library is linked. It lives in this process only.
+    """
+    return numba.cfunc("void(int64, int64, int64)")(py)
+
+
+def _of_dispatcher(dispatcher: Any, name: str) -> ObjectCode:
     compiled = dispatcher.overloads[dispatcher.signatures[0]]
-    library = compiled.library
+    return _object(compiled.library, compiled.fndesc.llvm_cfunc_wrapper_name, name)
+
+
+def _object(library: Any, symbol: str, name: str) -> ObjectCode:
+    """Object code of a library with the entry `symbol`. Raises RuntimeError if it calls what a kernel may not."""
     blob = emit(library)
     needed = undefined_symbols(blob)
     if needed is None:
@@ -152,4 +179,4 @@ def _object(dispatcher: Any, name: str) -> ObjectCode:
             f"numba's run-time library."
         )
     portable = needed <= _ALLOWED and binding.digests_hold()
-    return ObjectCode(compiled.fndesc.llvm_cfunc_wrapper_name, blob, portable)
+    return ObjectCode(symbol, blob, portable)

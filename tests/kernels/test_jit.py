@@ -258,9 +258,10 @@ from numtorch.kernels import compile_cpu, jit
 from test_jit import affine, run
 text = []
 original = compile_cpu._object
-def spy(dispatcher, name):
-    text.extend(dispatcher.inspect_asm().values())
-    return original(dispatcher, name)
+def spy(library, symbol, name):
+    made = original(library, symbol, name)
+    text.append(library._codegen._tm.emit_assembly(library._final_module))
+    return made
 compile_cpu._object = spy
 x = np.ones((64, 8), np.float32)
 y = np.zeros_like(x)
