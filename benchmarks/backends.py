@@ -145,10 +145,10 @@ class NumtorchEager(TorchLike):
 
 
 class Numtorch(NumtorchEager):
-    """numtorch, replayed."""
+    """numtorch, replayed; inference with frozen weights."""
 
     def prepare_call(self, model: Any, x: Any) -> Callable[[Any], Any]:
-        return self.torch.jit.trace(model, x)
+        return self.torch.jit.freeze(self.torch.jit.trace(model, x))
 
     def prepare_step(self, step: Any, x: Any, y: Any) -> Any:
         return self.torch.jit.trace(step, (x, y))

@@ -6,7 +6,8 @@ profile; saving, portable, file, values, stored, loaded.
 
 from . import passes
 from .file import TraceFileError
+from .freezing import freeze
 from .saving import load, save
 from .trace import Traced, trace
 
-__all__ = ["TraceFileError", "Traced", "load", "passes", "save", "trace"]
+__all__ = ["TraceFileError", "Traced", "freeze", "load", "passes", "save", "trace"]

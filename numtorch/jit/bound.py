@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .._tensor import Tensor, replaced
-from ..storage import Storage
+from ..autograd.mode import state
+from ..storage import INFERENCE, Storage
 from .nodes import FreedNode, TracedNode
 from .passes import Report, optimize
 from .passes import storages as storages_of
@@ -42,13 +42,17 @@ class Slots:
 class Bound:
     """A path that can be replayed."""
 
-    def __init__(self, path: Path, passes: Sequence[str] | None = None):
-        self.path = path
+    def __init__(self, path: Path, passes: Sequence[str] | None = None, frozen: bool = False):
+        self.path, self.frozen = path, frozen
         self.passes, self.report = passes, Report()
         self.counter = replaced[0]
+        self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
+        self.hooks = _global_hooks()
         self.modules = [(m, _looks(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
-        self.captured = [(weakref.ref(t), s, off, la) for t, s, off, la in path.captured]
+        self.captured = [(t, s, off, la, _flags(t)) for t, s, off, la in path.captured]
+        self.fixed = {id(s) for _, s, _, _ in path.captured}
+        self.aliases = self.aliases_of([r.storage for r in path.inputs])
         self.used = used_storages(path)
         self._bind()
 
@@ -87,7 +91,8 @@ class Bound:
         self._bind_results()
 
     def _optimized(self, entries: Sequence[Entry], needed: set[int], cuts: Sequence[int] = ()) -> list[Entry]:
-        return optimize(entries, needed, cuts, names=self.passes, report=self.report)
+        constant = {id(s) for _, s, _, _ in self.path.captured} - set(self.path.written) if self.frozen else ()
+        return optimize(entries, needed, cuts, names=self.passes, frozen=constant, report=self.report)
 
     def _cuts(self, ops: Sequence[Op]) -> tuple[list[int], list[list[Any]]]:
         """Where the program stops to compare values, and which ones: all that were read before the same op."""
@@ -140,29 +145,33 @@ class Bound:
 
     def stale(self) -> bool:
         """Whether captured tensors, modules or optimizers are not what they were (asked when the counter moved)."""
-        for found, s, offset, la in self.captured:
-            t = found()
-            if t is not None and (t._storage is not s or t._offset != offset or t._layout is not la):
+        for t, s, offset, la, flags in self.captured:
+            if t._storage is not s or t._offset != offset or t._layout is not la or _flags(t) != flags:
                 return True
-        if any(_looks(m) != held for m, held in self.modules):
+        if _global_hooks() != self.hooks or any(_looks(m) != held for m, held in self.modules):
             return True
         if any(_state(o) != held for o, held in self.optimizers):
             return True
         self.counter = replaced[0]
         return False
 
-    def fits(self) -> bool:
-        """Whether gradients that the function reads are where they were."""
+    def aliases_of(self, storages: Sequence[Any]) -> list[Any]:
+        """Which arguments lie in captured memory, and in which."""
+        return [id(s) if id(s) in self.fixed else None for s in storages]
+
+    def fits(self, leaves: Sequence[Any]) -> bool:
+        """Whether arguments share memory with captured tensors as they did, and gradients are where they were."""
+        if self.aliases_of([t._storage for t in leaves]) != self.aliases:
+            return False
         for who, before in self.path.grad_reads:
-            if type(who) is tuple:
-                continue
-            held = who._grad
+            held = (leaves[who[1]] if type(who) is tuple else who)._grad
             if (held is None) != (before is None):
                 return False
             if (
                 before is not None
                 and id(before._storage) in self.used
-                and held._storage is not before._storage
+                and (held._storage is not before._storage or held._offset != before._offset
+                     or held._layout is not before._layout)
             ):
                 return False
         return True
@@ -178,6 +187,8 @@ class Bound:
             storages[slot] = t._storage
         for slot, nbytes in self.fresh:
             s = storages[slot] = Storage(nbytes)
+            if state.inference:
+                s.version = INFERENCE
             pointers[slot] = s.ptr
         for s, content in self.path.constants:
             ctypes.memmove(s.ptr, content, len(content))
@@ -193,6 +204,10 @@ class Bound:
                 ctypes.memmove(s.ptr, content, len(content))
             raise
         return self._results(leaves, storages, again)
+
+    def undo_in_slots(self) -> bool:
+        """Whether memory of a call is restored when a guard fails."""
+        return any(id(s) in self.slots.index for s in self.undo)
 
     def _undo_storages(self, storages: Sequence[Any]) -> list[Storage]:
         index = self.slots.index
@@ -345,13 +360,28 @@ def _virtuals(ops: Sequence[Op]) -> dict[int, Any]:
     }
 
 
+def _global_hooks() -> tuple:
+    """The hooks that all modules and all optimizers have in common."""
+    from ..nn._hooks import all_hooks
+    from ..optim.optimizer import _global_post_hooks, _global_pre_hooks
+
+    return all_hooks(), tuple(_global_pre_hooks), tuple(_global_post_hooks)
+
+
+def _flags(t: Any) -> tuple:
+    """What of a captured tensor, besides its memory, a trace depends on."""
+    return t._rg, id(t._node), tuple(t._hooks or ()), tuple(t._post_hooks or ())
+
+
 def _looks(m: Any) -> tuple:
     """What a module's computation may depend on: its tensors, its mode, and its plain attributes."""
     tensors = tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
     plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, _SIMPLE)])
-    return tensors, plain, tuple(map(id, m._modules.values()))
+    hooks = tuple([tuple(v) for k, v in m.__dict__.items() if k.endswith("hooks") and k not in _STATE_HOOKS])
+    return tensors, plain, tuple(map(id, m._modules.values())), hooks
 
 
+_STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
 _SIMPLE = (bool, int, float, str, type(None))
 
 

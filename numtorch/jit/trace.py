@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from .._tensor import replaced
+from .._tensor import Tensor, replaced
 from ..autograd.mode import state
+from ..dtype import float32
+from ..shape import contiguous
+from ..storage import Storage
 from . import tree
 from .bound import Bound, GuardFailed
 from .check import check
+from .direct import Direct, NotDirect
 from .passes import Report, check_names
 from .path import record_path
 from .record import Untraceable
 from .seeing import Visible
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
+_MOST_TABLES = 8  # paths that native calls try
+_FIRST_REPLAYS = 2  # of a path by Python, before it is worth a table
 
 
 class _Kind:
@@ -32,23 +40,67 @@ class _Kind:
 
 
 class Traced(Visible):
-    """A function (or module) that replays what was recorded; see ``trace``."""
+    """A function (or module) that replays what was recorded; see ``trace``.
 
-    def __init__(self, function: Callable, check_trace: bool = True, passes: Sequence[str] | None = None):
+    ``__call__`` is a slot: each trace has a builtin of its own there, which replays by tables (``direct.py``) and calls
+    ``_by_python`` where none fits.
+    """
+
+    __slots__ = ("__call__",)
+    if TYPE_CHECKING:
+        __call__: Callable[..., Any]
+
+    def __init__(
+        self, function: Callable, check_trace: bool = True, passes: Sequence[str] | None = None, frozen: bool = False
+    ):
         self.function = function
         self.check_trace = check_trace
         self._passes = None if passes is None else sorted(check_names(passes))
+        self._frozen = frozen
         self._kinds: dict[Any, list[_Kind]] = {}
         self._lock = threading.RLock()
+        self._tables: list[Direct] = []  # the latest first
+        self._caller: Any = None
+        self.__call__ = self._by_python
+        self._connect()
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = getattr(function, "__doc__", None)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _connect(self) -> None:
+        """Let native code answer calls, where there is native code."""
+        from ..kernels import caller, threads
+
+        if caller.IS_AVAILABLE:
+            self._caller = caller.Caller(self._by_python, _fields())
+            self.__call__ = self._caller.function
+        threads.on_fork(self)
+
+    def after_fork(self) -> None:
+        """In a forked child nobody else is running this trace."""
+        self._lock = threading.RLock()
+        if self._caller is not None:
+            self._caller.free()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep all other threads out of this trace."""
+        with self._lock:
+            if self._caller is None:
+                yield
+                return
+            before = self._caller.enter()
+            try:
+                yield
+            finally:
+                self._caller.leave(before)
+
+    def _by_python(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that no table answers."""
         if state.recorder is not None or state.anomaly is not None:
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
         structure = tree.flatten((args, kwargs), leaves)
-        with self._lock:
+        with self._alone():
             kind = self._kind(structure, leaves)
             if kind.eager:
                 return self.function(*args, **kwargs)
@@ -72,15 +124,33 @@ class Traced(Visible):
         for bound in list(kind.paths):
             if bound.counter != replaced[0] and bound.stale():
                 kind.paths.remove(bound)
+                bound.is_gone = True
                 continue
-            if not bound.fits():
+            if not bound.fits(leaves):
                 continue
             try:
                 outputs = bound.run(leaves, (self.function, structure, leaves))
             except GuardFailed:
                 continue
+            self._publish(bound, structure)
             return tree.unflatten(bound.path.result, outputs)
         return self._record(kind, structure, leaves)
+
+    def _publish(self, bound: Bound, structure: Any) -> None:
+        """Let native calls know a path that was just replayed here."""
+        bound.replays += 1
+        if bound.replays < _FIRST_REPLAYS or self._caller is None or not bound.is_direct:
+            return
+        mine = [d for d in self._tables if d.bound is bound and tree.same(d.structure, structure)]
+        others = [d for d in self._tables if d not in mine and not d.bound.is_gone]
+        try:
+            direct = mine[0] if mine else Direct(bound, structure)
+            direct.refresh(structure)
+            self._tables = [direct, *others][:_MOST_TABLES]
+        except NotDirect:
+            bound.is_direct = False
+            self._tables = others
+        self._caller.publish([d.table for d in self._tables])
 
     def _record(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Any:
         args, kwargs = tree.unflatten(structure, leaves)
@@ -99,7 +169,7 @@ class Traced(Visible):
 
     def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
         try:
-            bound = Bound(record_path(self.function, structure, leaves), self._passes)
+            bound = Bound(record_path(self.function, structure, leaves), self._passes, self._frozen)
         except Untraceable as reason:
             kind.eager = str(reason)
             warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)
@@ -112,7 +182,7 @@ class Traced(Visible):
         """Record the path of these arguments without any effect."""
         leaves: list[Any] = []
         structure = tree.flatten((args, kwargs), leaves)
-        with self._lock:
+        with self._alone():
             kind = self._kind(structure, leaves)
             bound = self._bound(kind, structure, leaves)
             if bound is not None:
@@ -132,6 +202,15 @@ class Traced(Visible):
         if name.startswith("_") or "function" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.function, name)
+
+
+@functools.cache
+def _fields() -> list[int]:
+    """Where native code finds the fields of tensors and storages."""
+    from ..kernels import caller
+
+    t = Tensor._make(Storage(1), 0, contiguous((), float32))
+    return caller.field_words(t, t._storage)
 
 
 def trace(func: Callable, example_inputs: Any = None, *, check_trace: bool = True, example_kwarg_inputs: dict | None = None,

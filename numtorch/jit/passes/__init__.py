@@ -5,6 +5,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     dead        what nobody reads is not computed
     common      what was computed already is not computed again
     copies      a copy that nothing tells from its source is not made
+    normalize   batch norm of a frozen network goes into the convolution before it
     epilogues   products and convolutions clamp their results themselves
     prepack     a matrix that several products share is put into their kernel's order once
     fold        what depends on nothing that changes is computed once
@@ -26,11 +27,13 @@ from .constants import fold
 from .copies import copies
 from .dead import dead
 from .epilogues import epilogues
+from .normalize import normalize
 from .prepack import prepack
 from .work import Work, storages
 
 PASSES = {
-    "dead": dead, "common": common, "copies": copies, "epilogues": epilogues, "prepack": prepack, "fold": fold, "fuse": fuse,
+    "dead": dead, "common": common, "copies": copies, "normalize": normalize, "epilogues": epilogues,
+    "prepack": prepack, "fold": fold, "fuse": fuse,
 }  # fmt: skip
 _disabled: set[str] = set()
 
