@@ -46,7 +46,7 @@ class Code(str):
         exec(compile(self, filename, "exec"), space)
         made, captured, numbers = space[self.name], self.captured, self.numbers
         if numbers:
-            return lambda *inputs: made(*inputs, captured=captured, numbers={k: float(v) for k, v in numbers.items()})
+            return lambda *inputs: made(*inputs, captured=captured, numbers={k: v.function() for k, v in numbers.items()})
         return lambda *inputs: made(*inputs, captured=captured)
 
     def __repr__(self) -> str:

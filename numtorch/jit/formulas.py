@@ -42,8 +42,7 @@ class Helpers:
         if op.name == "fill":
             return f"torch.full({tuple(result.shape)}, {args[0]}, dtype=torch.{result.dtype.name})"
         if op.name == "copy" or op.name.startswith("to_"):
-            shape = "" if e.args[0].layout.shape == result.shape else f".expand({tuple(result.shape)})"
-            return f"{args[0]}{shape}.to(torch.{result.dtype.name}, copy=True)"
+            return _copied(args[0], e.args[0].layout, result)
         if op.name in _SIGNS and len(args) == 2:
             return f"{args[0]} {_SIGNS[op.name]} {args[1]}"
         if op.name in _PLAIN:
@@ -77,6 +76,20 @@ class Helpers:
             rows += ["    " + row for s in tree.body for row in ast.unparse(s).splitlines()]
         self.sources[label] = "\n".join(rows)
         return label
+
+
+def _copied(text: str, source: Any, result: Any) -> str:
+    """A copy in another layout or dtype."""
+    if source.shape == result.shape:
+        if source.dtype is not result.dtype:
+            cast = f"{text}.to(torch.{result.dtype.name})"
+            return f"{cast}.contiguous()" if result.contiguous and not source.contiguous else cast
+        if source.strides == result.strides:
+            return f"{text}.clone()"
+        if result.contiguous and not source.contiguous:
+            return f"{text}.contiguous()"
+    size, strides = tuple(result.shape), tuple(result.strides)
+    return f"torch.empty_strided({size}, {strides}, dtype=torch.{result.dtype.name}).copy_({text})"
 
 
 def _needs_cast(a: Any, wanted: str) -> bool:

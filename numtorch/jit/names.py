@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -129,6 +130,8 @@ def identifier(name: str) -> str:
     if name.startswith("%"):
         return f"v{name[1:]}"
     safe = re.sub(r"\W", "_", name)
+    if keyword.iskeyword(safe):
+        return f"{safe}_"
     return f"_{safe}" if safe[:1].isdigit() else safe
 
 
