@@ -21,12 +21,15 @@ class Gate(bytes):
     """The builtin's `self`: its bytes are addresses for native code; calling it runs the Python fallback."""
 
     fallback: Callable[..., Any]
+    root: Any  # memory that the addresses refer to
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.fallback(*args, **kwargs)
 
 
-class _MethodDef(ctypes.Structure):
+class MethodDef(ctypes.Structure):
+    """CPython's description of a builtin; must outlive all builtins made with it."""
+
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("code", ctypes.c_void_p),
@@ -38,6 +41,21 @@ class _MethodDef(ctypes.Structure):
 def c_api(name: str) -> int:
     """Address of a function of CPython's C-API."""
     return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
+
+
+def method_def(name: str, doc: str) -> MethodDef:
+    """A description whose code calls the gate, for now."""
+    return MethodDef(name.encode(), c_api("PyObject_Vectorcall"), _FASTCALL_WITH_KEYWORDS, doc.encode())
+
+
+def new_builtin(method: MethodDef, gate: Gate, module: str) -> Any:
+    """A builtin function with a `self` of its own; it may die, the description may not."""
+    create = ctypes.pythonapi.PyCFunction_NewEx
+    create.restype, create.argtypes = (
+        ctypes.py_object,
+        (ctypes.c_void_p, ctypes.py_object, ctypes.py_object),
+    )
+    return create(ctypes.addressof(method), gate, module)
 
 
 class Builtin:
@@ -53,17 +71,9 @@ class Builtin:
     def __init__(self, name: str, fallback: Callable[..., Any], words: list[int]):
         self.gate = Gate(struct.pack(f"={len(words)}q", *words))
         self.gate.fallback = fallback
-        doc = (fallback.__doc__ or "").encode()
-        self._method = _MethodDef(name.encode(), c_api("PyObject_Vectorcall"), _FASTCALL_WITH_KEYWORDS, doc)
+        self._method = method_def(name, fallback.__doc__ or "")
         self._immortal.append(self)
-        create = ctypes.pythonapi.PyCFunction_NewEx
-        create.restype, create.argtypes = (
-            ctypes.py_object,
-            (ctypes.c_void_p, ctypes.py_object, ctypes.py_object),
-        )
-        self.function: Callable[..., Any] = create(
-            ctypes.addressof(self._method), self.gate, fallback.__module__
-        )
+        self.function: Callable[..., Any] = new_builtin(self._method, self.gate, fallback.__module__)
 
     @property
     def is_native(self) -> bool:

@@ -20,6 +20,7 @@ import os
 import platform
 import sys
 import threading
+import time
 import warnings
 import weakref
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 
 from .jit import device, load_native
 from .memory import (
+    address_of,
     atomic_add,
     atomic_exchange,
     atomic_load,
@@ -39,6 +41,7 @@ from .memory import (
     call_variadic,
     ldi,
     pause,
+    stack,
     sti,
 )
 
@@ -49,12 +52,20 @@ _LINE = (
 )
 
 # Words of the pool block. Read-mostly ones share the first lines; the others have lines of their own.
-LIMIT, STARTED, STOP, YIELD, SYSCALL, FUTEX, SLEEP = range(7)
+LIMIT, STARTED, STOP, YIELD, SYSCALL, FUTEX, SLEEP, CLOCK, CLOCK_ID, RESUME, PATIENCE = range(11)
 TICKET, OPEN, ACTIVE, SLEEPERS, BUSY, JOB = (_LINE * i for i in range(1, 7))  # JOB: table, ops, counters
 OWN_COUNTERS = _LINE * 7  # counters for a program of one op
 
 SPINS_FOR_WORK = 20_000
 SPINS_FOR_STAGE = 2_000
+STALL = 300_000  # ns of waiting for others after which the machine counts as busy
+SHORT, LONG = 5_000_000, 640_000_000  # ns for which the pool is left alone after a stall: at first, at most
+
+# Words of a tuner: two estimates (ns), how often each way was timed, when to try the slower way again.
+SERIAL_TIME, PARALLEL_TIME, SERIAL_RUNS, PARALLEL_RUNS, TRIAL = range(5)
+FIRST_RUNS = 4  # of each way, before one is preferred
+TRIAL_SHARE = 64  # the slower way is tried again when it has cost a 64th of the time
+
 _FUTEX_NUMBERS = {"x86_64": 202, "amd64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}
 _FUTEX_WAIT_PRIVATE, _FUTEX_WAKE_PRIVATE = 128, 129
 
@@ -63,15 +74,34 @@ _FUTEX_WAIT_PRIVATE, _FUTEX_WAKE_PRIVATE = 128, 129
 
 
 @device
+def now(pool):
+    """Nanoseconds of a clock that never goes back; 0 where there is none."""
+    if ldi(pool, CLOCK) == 0:
+        return 0
+    spec = address_of(stack(2, np.int64))
+    call(ldi(pool, CLOCK), ldi(pool, CLOCK_ID), spec)
+    return ldi(spec, 0) * 1_000_000_000 + ldi(spec, 1)
+
+
+@device
 def wait_for(pool, cell, value):
-    """Wait until the word at `cell` is `value`: spin shortly, then give the core away at every turn."""
+    """Wait until the word at `cell` is `value`: spin shortly, then give the core away at every turn.
+
+    Returns the nanoseconds spent giving it away.
+    """
     spins = 0
+    start = 0
     while atomic_load(cell) != value:
         if spins < SPINS_FOR_STAGE:
             pause()
             spins += 1
         else:
+            if start == 0:
+                start = now(pool)
             call(ldi(pool, YIELD))
+    if start == 0:
+        return 0
+    return now(pool) - start
 
 
 @device
@@ -101,9 +131,13 @@ def claim_chunks(fn, block, chunks, cell, first):
 
 @device
 def run_stages(pool, table, ops, counters, thread, threads):
-    """The part of thread number `thread` in a program; thread 0 returns when all of it is done."""
+    """The part of thread number `thread` in a program; thread 0 returns when all of it is done.
+
+    Returns the nanoseconds that this thread has waited in vain.
+    """
     i = 0
     cell = counters
+    waited = 0
     while i < ops:
         chunks = ldi(table, 3 * i + 2)
         if chunks == 1:
@@ -114,26 +148,78 @@ def run_stages(pool, table, ops, counters, thread, threads):
             if thread == 0:
                 atomic_store(cell, 1)
             elif i >= ops:
-                return
+                return waited
             else:
-                wait_for(pool, cell, 1)
+                waited += wait_for(pool, cell, 1)
             cell += 128
         else:
             first = thread * chunks // threads if thread < threads else 0
             claim_chunks(ldi(table, 3 * i), ldi(table, 3 * i + 1), chunks, cell, first)
             i += 1
             if thread > 0 and i >= ops:
-                return
-            wait_for(pool, cell, chunks)
+                return waited
+            waited += wait_for(pool, cell, chunks)
             cell += 64 + 64 * ((chunks + 511) >> 9)
+    return waited
+
+
+@device
+def note_wait(pool, waited, start):
+    """Leave the pool alone for a while if much of the time since `start` was spent waiting for other threads.
+
+    A thread whose core another process has taken comes back after milliseconds. The pause doubles each time.
+    """
+    if waited > STALL and 4 * waited > now(pool) - start:
+        patience = min(max(2 * ldi(pool, PATIENCE), SHORT), LONG)
+        sti(pool, PATIENCE, patience)
+        sti(pool, RESUME, now(pool) + patience)
+    elif ldi(pool, RESUME) != 0:
+        patience = ldi(pool, PATIENCE) >> 1
+        sti(pool, PATIENCE, patience)
+        if patience < SHORT:
+            sti(pool, RESUME, 0)
+
+
+@device
+def choose_way(tuner, at):
+    """1 if a program should run in parallel now, 0 if serially: as timed, each way tried again from time to time."""
+    if ldi(tuner, PARALLEL_RUNS) < FIRST_RUNS or ldi(tuner, SERIAL_RUNS) < FIRST_RUNS:
+        return 1 if ldi(tuner, PARALLEL_RUNS) <= ldi(tuner, SERIAL_RUNS) else 0
+    best = 1 if ldi(tuner, PARALLEL_TIME) < ldi(tuner, SERIAL_TIME) else 0
+    return 1 - best if at >= ldi(tuner, TRIAL) else best
+
+
+@device
+def note_time(tuner, way, at, taken):
+    """Learn from one timed run that started at `at`."""
+    runs = ldi(tuner, SERIAL_RUNS + way)
+    known = ldi(tuner, SERIAL_TIME + way)
+    other = ldi(tuner, SERIAL_TIME + 1 - way)
+    if runs < FIRST_RUNS:
+        sti(tuner, SERIAL_RUNS + way, runs + 1)
+        known = taken if runs == 0 else min(known, taken)
+    elif known <= other:
+        known += (taken - known) >> 3
+    else:
+        known = (known + taken) >> 1
+        sti(tuner, TRIAL, at + taken + TRIAL_SHARE * max(taken - other, other))
+    sti(tuner, SERIAL_TIME + way, known)
 
 
 @device
 def run_pool(pool, table, ops, counters, counter_words):
-    """Run a program on the pool, or here alone if another thread has the pool. Called without the GIL."""
+    """Run a program on the pool, or here alone if another thread has the pool or others have the cores.
+
+    Called without the GIL.
+    """
+    resume = ldi(pool, RESUME)
+    if resume != 0 and now(pool) < resume:
+        run_serial(table, ops)
+        return
     if atomic_swap_if(pool + 8 * BUSY, 0, 1) == 0:
         run_serial(table, ops)
         return
+    start = now(pool)
     for i in range(counter_words):
         sti(counters, i, 0)
     sti(pool, JOB, table)
@@ -146,11 +232,12 @@ def run_pool(pool, table, ops, counters, counter_words):
         call_variadic(
             ldi(pool, SYSCALL), ldi(pool, FUTEX), pool + 8 * TICKET, _FUTEX_WAKE_PRIVATE, MAX_THREADS, 0, 0, 0
         )
-    run_stages(pool, table, ops, counters, 0, ldi(pool, LIMIT))
+    waited = run_stages(pool, table, ops, counters, 0, ldi(pool, LIMIT))
     # An exchange, because a plain store could pass the load of ACTIVE and let a late worker into the next
     # program.
     atomic_exchange(pool + 8 * OPEN, 0)
-    wait_for(pool, pool + 8 * ACTIVE, 0)
+    waited += wait_for(pool, pool + 8 * ACTIVE, 0)
+    note_wait(pool, waited, start)
     atomic_store(pool + 8 * BUSY, 0)
 
 
@@ -253,6 +340,8 @@ def _set_up() -> None:
     _BLOCK[LIMIT], _BLOCK[STARTED] = _default_threads(), 1
     _BLOCK[YIELD] = symbol("sched_yield", "SwitchToThread")
     _BLOCK[SLEEP] = symbol("usleep", "Sleep")
+    if hasattr(time, "CLOCK_MONOTONIC"):
+        _BLOCK[CLOCK], _BLOCK[CLOCK_ID] = symbol("clock_gettime"), time.CLOCK_MONOTONIC
     number = _FUTEX_NUMBERS.get(platform.machine().lower())
     if sys.platform == "linux" and number is not None and sys.byteorder == "little":
         _BLOCK[FUTEX], _BLOCK[SYSCALL] = number, symbol("syscall")

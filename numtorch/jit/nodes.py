@@ -51,9 +51,13 @@ class TracedNode(Node):
 
 
 class FreedNode(Node):
-    """History of a result whose graph the traced function has already used up."""
+    """History of a result whose graph the traced function has already used up.
+
+    Results share it from call to call, and it never runs: what is hung on it is forgotten.
+    """
 
     __slots__ = ()
+    hooks = pre_hooks = captures = property(lambda self: {}, lambda self, value: None)
     title = "TracedStepBackward0"
 
     def run(self, grads: list[Any]) -> Any:

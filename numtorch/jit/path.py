@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..autograd.engine import backward as run_backward
@@ -62,16 +62,21 @@ class Path:
         self.recorder: Any = None
         self.structure: Any = None  # of the arguments
         self.requires: tuple[bool, ...] = ()  # which arguments required grad
+        self.classes: tuple[type, ...] = ()  # of the arguments
         self.mode: tuple[bool, bool] = (True, False)  # whether gradients were on, and inference mode
 
 
-def warm_up(function: Callable, args: tuple, kwargs: dict) -> None:
-    """Run once and undo it; what the function made and keeps (optimizer state) gets the values it was made with."""
+def warm_up(function: Callable, args: tuple, kwargs: dict) -> dict[int, Storage]:
+    """Run once and undo it; what the function made and keeps (optimizer state) gets the values it was made with.
+
+    Returns the storages that it used and did not make, by id.
+    """
     with Recording() as r:
         try:
             function(*args, **kwargs)
         finally:
             made = [(weakref.ref(s), r.first.get(key)) for key, s in r.created.items()]
+            captured = {id(t._storage): t._storage for t in r.captured.values()}
             r.created.clear()
             r.entries.clear()
             r.guards.clear()
@@ -80,25 +85,38 @@ def warm_up(function: Callable, args: tuple, kwargs: dict) -> None:
         s = found()
         if s is not None and content is not None:
             ctypes.memmove(s.ptr, content, len(content))
+    return captured
 
 
-def stand_in(t: Any) -> Any:
-    """What the recording is given for an argument: a computed tensor that requires grad becomes a leaf of its own."""
-    if t._rg and t._grad_fn() is not None:
-        leaf = t.detach()
-        leaf._rg = True
-        return leaf
-    return t
+def stand_ins(leaves: Sequence[Any], captured: Mapping[int, Storage]) -> list[Any]:
+    """What the recording is given for the arguments: leaves with storages of their own over the same memory.
+
+    So what is computed from an argument is told from what is captured, also if an example is a captured tensor. Arguments
+    in captured memory keep its storage: the path then holds for calls that share memory in the same way.
+    """
+    stands: dict[int, Storage] = {}
+    found = []
+    for t in leaves:
+        s = t._storage
+        if id(s) not in captured:
+            s = stands.setdefault(id(s), Storage.external(s.ptr, s.nbytes, s, s.device))
+            s.version = t._storage.version
+        leaf = t.as_subclass(type(t))
+        leaf._storage, leaf._rg = s, t.requires_grad
+        leaf._node = leaf._base = None
+        found.append(leaf)
+    return found
 
 
 def record_path(function: Callable, structure: Any, leaves: Sequence[Any]) -> Path:
     """Record one run; Untraceable if the function does what no program can hold."""
-    args, kwargs = tree.unflatten(structure, list(leaves))
-    warm_up(function, args, kwargs)
+    args, kwargs = tree.unflatten(structure, stand_ins(leaves, {}))
+    captured = warm_up(function, args, kwargs)
     path = Path()
     path.structure, path.requires = structure, tuple(t._rg for t in leaves)
+    path.classes = tuple(type(t) for t in leaves)
     path.mode = (state.grad, state.inference)
-    inner = [stand_in(t) for t in leaves]
+    inner = stand_ins(leaves, captured)
     path.inputs = [ref(t) for t in inner]
     args, kwargs = tree.unflatten(structure, inner)
     start = _next_sequence()
@@ -110,7 +128,7 @@ def record_path(function: Callable, structure: Any, leaves: Sequence[Any]) -> Pa
             path.result = tree.flatten(result, outputs)
             forward = len(r.entries)
             _record_backward(path, r, outputs, inner, start)
-            _note_effects(path, r, outputs, inner)
+            _note_effects(path, r, outputs, inner, captured)
         finally:
             r.roll_back()
     if r.reasons:
@@ -189,8 +207,11 @@ def _leaves(outputs: Sequence[Any], start: int) -> tuple[list[Any], list[Any]]:
     return list(leaves.values()), old
 
 
-def _note_effects(path: Path, r: Recorder, outputs: list[Any], inner: list[Any]) -> None:
+def _note_effects(
+    path: Path, r: Recorder, outputs: list[Any], inner: list[Any], captured: Mapping[int, Storage]
+) -> None:
     numbers = {id(t): k for k, t in enumerate(inner)}
+    own = {id(t._storage) for t in inner} - captured.keys()  # memory of arguments only
     for t in outputs:
         known = id(t._storage) not in r.created or id(t) in numbers
         same = ("input", numbers[id(t)]) if id(t) in numbers else t if known and t._base is None else None
@@ -207,7 +228,9 @@ def _note_effects(path: Path, r: Recorder, outputs: list[Any], inner: list[Any])
         (t._storage, r.undo[id(t._storage)][1]) for t in r.constants if id(t._storage) in r.undo
     ]
     path.captured = [
-        (t, t._storage, t._offset, t._layout) for t in r.captured.values() if id(t._storage) not in r.created
+        (t, t._storage, t._offset, t._layout)
+        for t in r.captured.values()
+        if id(t._storage) not in r.created and not (id(t._storage) in own or id(t) in numbers)
     ]
 
 

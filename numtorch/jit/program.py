@@ -129,7 +129,7 @@ def _bits(word: Any) -> int:
 
 
 class Compiled:
-    """A replayable program; ``run(words)`` with one word per patched storage and live number, in ``slots`` order."""
+    """A replayable program; ``run(pointers)`` with one address per slot."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Compiled:
         live: Sequence[Live],
         cuts: Sequence[int],
     ):
-        from ..kernels.driver import MAX_WORDS, Program
+        from ..kernels.driver import Program
 
         self.ops = list(ops)
         self.slots = list(slots)
@@ -149,47 +149,44 @@ class Compiled:
         self.places, self.peak = plan_arena(self.ops, temporary)  # bytes
         self.arena = Storage(self.peak)
         self.live = list({id(v): v for v in live}.values())
-        self.offsets: list[tuple[int, int]] = []  # (slot, byte offset) of each patched word
         self.block = np.zeros(sum(len(op.words) for op in self.ops) + 8 * len(self.ops) + 8, np.int64)
         self.keep: list[Any] = [self.block]
-        table, patches = self._write_block()
-        self.by_hand: list[tuple[int, int]] = []  # (word, place in the block) where the driver lacks room
-        if len(self.offsets) + len(self.live) > MAX_WORDS:
-            base = self.block.ctypes.data
-            self.by_hand, patches = [(i, (cell - base) // 8) for i, cell in patches], []
+        self.cells: list[tuple[int, int, int]] = []  # (slot, byte offset, place in the block) of each patched word
+        self.live_cells: list[tuple[int, int]] = []  # (live number, place in the block)
+        table = self._write_block()
+        cells = np.array(self.cells, np.int64).reshape(-1, 3)
+        self._slots, self._shifts, self._places = (np.ascontiguousarray(c) for c in cells.T)
         self.parallel = any(op.chunks > 1 for op in self.ops)
         self.programs = [
-            Program(table[a:b], patches, self.keep) if b > a else None
+            Program(table[a:b], (), self.keep) if b > a else None
             for a, b in itertools.pairwise([0, *cuts, len(table)])
         ]
 
-    def _write_block(self) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
-        """Fill the argument blocks; returns the driver's table and (word number, address) of what each call patches."""
+    def _write_block(self) -> list[tuple[int, int, int]]:
+        """Fill the argument blocks and note what each call patches; returns the driver's table."""
         table: list[tuple[int, int, int]] = []
-        patches: list[tuple[int, int]] = []
-        live_cells: list[tuple[int, int]] = []
-        numbers: dict[tuple[int, int], int] = {}
         slots = {id(s): i for i, s in enumerate(self.slots)}
         live = {id(v): k for k, v in enumerate(self.live)}
         base, at = self.block.ctypes.data, 0
+        words: list[int] = []
         for op in self.ops:
             table.append((op.address, base + 8 * at, op.chunks))
             for w in op.words:
+                word = 0
                 if type(w) is Live:
-                    live_cells.append((live[id(w)], base + 8 * at))
+                    self.live_cells.append((live[id(w)], at))
                 elif type(w) is not Word:
-                    self.block[at] = _bits(w)
+                    word = _bits(w)
                 elif id(w.storage) in slots:
-                    slot = (slots[id(w.storage)], w.offset)
-                    if slot not in numbers:
-                        numbers[slot] = len(self.offsets)
-                        self.offsets.append(slot)
-                    patches.append((numbers[slot], base + 8 * at))
+                    self.cells.append((slots[id(w.storage)], w.offset, at))
                 else:
-                    self.block[at] = self._fixed(w)
+                    word = self._fixed(w)
+                words.append(word)
                 at += 1
-            at = (at + 7) & ~7  # each block starts on a cache line of its own
-        return table, patches + [(len(self.offsets) + k, cell) for k, cell in live_cells]
+            words += [0] * (-at & 7)  # each block starts on a cache line of its own
+            at = (at + 7) & ~7
+        self.block[: len(words)] = words
+        return table
 
     def _fixed(self, w: Word) -> int:
         """The address of memory that is the same at every call."""
@@ -199,28 +196,37 @@ class Compiled:
         self.keep.append(w.storage)
         return w.storage.ptr + w.offset
 
-    def where(self, r: Ref, pointers: Sequence[int]) -> int:
-        """The address of a tensor of the program while it runs."""
+    def locate(self, r: Ref) -> tuple[int, int]:
+        """Where a tensor of the program is while it runs: (slot, byte offset), or (-1, address)."""
         key, shift = id(r.storage), r.offset * r.layout.itemsize
         for i, s in enumerate(self.slots):
             if id(s) == key:
-                return pointers[i] + shift
-        return (self.arena.ptr + self.places[key] if key in self.places else r.storage.ptr) + shift
+                return i, shift
+        return -1, (self.arena.ptr + self.places[key] if key in self.places else r.storage.ptr) + shift
+
+    def where(self, r: Ref, pointers: Sequence[int]) -> int:
+        """The address of a tensor of the program while it runs."""
+        slot, address = self.locate(r)
+        return address if slot < 0 else pointers[slot] + address
+
+    def set_numbers(self) -> None:
+        """Write the live numbers of now into the argument blocks."""
+        if self.live_cells:
+            now = [_bits(float(v.function())) for v in self.live]
+            for k, place in self.live_cells:
+                self.block[place] = now[k]
 
     def run(self, pointers: Sequence[int], check: Any) -> None:
         """Replay on these addresses, one per slot; ``check(k, pointers)`` is called at cut ``k``."""
         from ..kernels.driver import PARALLEL, SERIAL, replay
 
-        words: list[Any] = [pointers[s] + offset for s, offset in self.offsets]
-        words += [float(v.function()) for v in self.live]
-        if self.by_hand:
-            for i, place in self.by_hand:
-                self.block[place] = _bits(words[i])
-            words = []
+        if self.cells:
+            self.block[self._places] = np.array(pointers, np.int64)[self._slots] + self._shifts
+        self.set_numbers()
         mode = PARALLEL if self.parallel else SERIAL
         last = len(self.programs) - 1
         for k, program in enumerate(self.programs):
             if program is not None:
-                replay(program.address, mode, *words)
+                replay(program.address, mode)
             if k < last:
                 check(k, pointers)

@@ -40,13 +40,17 @@ def refs(value: Any) -> Any:
 
 
 class Live(float):
-    """A number that a replay computes anew: ``function()`` is called before each replay."""
+    """A number that a replay computes anew: ``function()`` is called before each replay.
+
+    ``source()``, if given, is an object whose ``version`` changes whenever the number may, or None where that can't be told.
+    """
 
     function: Callable[[], Any]
+    source: Callable[[], Any] | None
 
-    def __new__(cls, function: Callable[[], Any]) -> Any:
+    def __new__(cls, function: Callable[[], Any], source: Callable[[], Any] | None = None) -> Any:
         self = super().__new__(cls, function())
-        self.function = function
+        self.function, self.source = function, source
         return self
 
 
@@ -126,6 +130,7 @@ class Recorder:
         self.live: list[Live] = []
         self.captured: dict[int, Any] = {}
         self.optimizers: dict[int, Any] = {}
+        self.labels: dict[int, str] = {}  # names of captured memory (by id) that only the function knows
         self.in_backward = False
         self.reasons: list[str] = []
 

@@ -54,6 +54,11 @@ class _Global:
 _global = _Global()
 
 
+def all_hooks() -> tuple:
+    """The numbers of the hooks of every module of the process."""
+    return tuple([tuple(hooks) for hooks in vars(_global).values() if isinstance(hooks, OrderedDict)])
+
+
 def _add(hooks: OrderedDict, hook: Callable, *flags: OrderedDict, prepend: bool = False) -> RemovableHandle:
     replaced[0] += 1  # traces look again at the hooks
     handle = RemovableHandle(hooks, extra=flags)

@@ -14,13 +14,16 @@ from .pointwise import Elementwise
 _rules: dict[tuple[Callable, int], Elementwise] = {}
 
 
-def live(function: Callable[[], Any]) -> Any:
-    """``function()``; while a trace is recorded, a number that each replay asks for again."""
+def live(function: Callable[[], Any], source: Callable[[], Any] | None = None) -> Any:
+    """``function()``; while a trace is recorded, a number that each replay asks for again.
+
+    ``source()`` is an object whose ``version`` changes whenever the number may, or None while that can't be told.
+    """
     if state.recorder is None:
         return function()
     from ..jit.record import Live
 
-    return Live(function)
+    return Live(function, source)
 
 
 def rule_op(rule: Callable, count: int) -> Elementwise:

@@ -287,7 +287,8 @@ class Optimizer:
 
     def _looks(self) -> tuple:
         """What of the options a trace of a step depends on."""
-        return tuple([g.look() for g in self.param_groups if type(g) is Group])
+        hooks = (tuple(self._optimizer_step_pre_hooks), tuple(self._optimizer_step_post_hooks))
+        return hooks, *[g.look() for g in self.param_groups if type(g) is Group]
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

@@ -121,6 +121,10 @@ class Numbers:
         volatile = any(isinstance(v, Tensor) for k, v in self.group.items() if k != "params")
         self.version = None if volatile else getattr(self.group, "version", None)
 
+    def source(self) -> Any:
+        """The group, whose version tells when the numbers change; None if one is read from a tensor."""
+        return None if self.version is None else self.group
+
     def current(self, name: str) -> Any:
         """One of them now."""
         if self.version is None or self.version != self.group.version:
@@ -133,7 +137,7 @@ class Numbers:
             return self.values[name]
         found = self._live.get(name)
         if found is None:
-            found = self._live[name] = numtorch.ops.live(functools.partial(self.current, name))
+            found = self._live[name] = numtorch.ops.live(functools.partial(self.current, name), self.source)
         return found
 
     def of(self, rule: Callable, skip: int) -> dict[str, Any]:
