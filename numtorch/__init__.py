@@ -29,6 +29,7 @@ from .creation import (
     arange,
     empty,
     empty_like,
+    empty_permuted,
     empty_strided,
     eye,
     from_numpy,
@@ -183,7 +184,7 @@ from .ops.matmul import (
 )
 from .ops.norm import group_norm, layer_norm, rms_norm
 from .ops.parts import chunk, split, tensor_split, unbind
-from .ops.places import argwhere, nonzero
+from .ops.places import argwhere, nonzero, nonzero_static
 from .ops.random import (
     bernoulli,
     dropout,
@@ -260,6 +261,7 @@ from .ops.mathematics import (
     mvlgamma, nan_to_num, nextafter, polygamma, real, resolve_conj, resolve_neg, signbit, unravel_index, zero_,
 )
 from .ops.norms import cdist, corrcoef, cov, dist, nanmean, nansum, renorm
+from .ops.quantiles import histogram, histogramdd, nanquantile, quantile
 from .ops.products import (
     chain_matmul, cross, cumulative_trapezoid, diff, gradient, inner, kron, tensordot, trapezoid, trapz, vander,
 )
@@ -305,6 +307,11 @@ def is_tensor(obj: _typing.Any) -> _typing.Any:
     return isinstance(obj, Tensor)
 
 
+def resize_as_(input: Tensor, the_template: Tensor) -> Tensor:
+    """``input.resize_as_(the_template)``."""
+    return input.resize_as_(the_template)
+
+
 def is_inference(input: Tensor) -> bool:
     """Whether a tensor was made in inference mode."""
     return input.is_inference()
@@ -322,12 +329,17 @@ def numel(input: Tensor) -> _typing.Any:
 
 # Imported when they are first used, so that `import numtorch` stays quick.
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "masked", "datasets", "serialization", "testing",
-               "library", "profiler", "backends", "compat", "distributions", "fft", "hub", "multiprocessing")  # fmt: skip
+               "library", "profiler", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library",
           "reduction": "library"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
         max_pool1d_with_indices avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d instance_norm""".split():
     _LATER[_name] = "nn.functional"
+for _name in "grid_sampler grid_sampler_2d grid_sampler_3d".split():
+    _LATER[_name] = "nn.functional.grid"
+for _name in "bartlett_window blackman_window hamming_window hann_window kaiser_window".split():
+    _LATER[_name] = "signal.periodic"
+_LATER["constant_pad_nd"] = "nn.functional.padding"
 for _name in """cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve lu_unpack matrix_exp matrix_power
         ormqr pca_lowrank pinverse qr slogdet svd svd_lowrank triangular_solve""".split():
     _LATER[_name] = "ops.factor_names"

@@ -242,6 +242,10 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, d
         )
     floating = any(isinstance(x, float) for x in (start, end, step))
     d = dtype or (get_default_dtype() if floating else int64)
+    if floating and not d.is_floating_point:  # as PyTorch, which cuts the bounds and the step first
+        start, end, step, floating = int(start), int(end), int(step), False
+        if step == 0:
+            raise RuntimeError(f"arange: the step must be nonzero in the dtype {d!r}; give a whole one")
     n = max(0, math.ceil((end - start) / step)) if floating else max(0, -(-(end - start) // step))
     array = np.arange(n, dtype=np.float64 if d.is_floating_point else np.int64) * step + start
     result = from_array(array.astype(d.numpy), d, canonical(device))
@@ -264,14 +268,17 @@ def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = 
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
     d = dtype or get_default_dtype()
     start, end = (x.detach().numpy() if isinstance(x, Tensor) else x for x in (start, end))
-    values = np.linspace(start, end, steps, dtype=np.float64)
-    if not d.is_floating_point:
-        values = (
-            np.trunc(values)
-            if float(np.min(step := (np.asarray(end) - start) / max(steps - 1, 1))) == step
-            else values
-        )
+    values = _spaced(start, end, steps, d)
     return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
+
+
+def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
+    """``steps`` float64 values from both ends towards the middle, as PyTorch; integers are made of whole bounds."""
+    if not d.is_floating_point:
+        start, end = np.trunc(start), np.trunc(end)
+    step = (np.float64(end) - np.float64(start)) / max(steps - 1, 1)
+    k = np.arange(steps)
+    return np.where(k < steps // 2 if steps > 1 else k == k, start + step * k, end - step * (steps - 1 - k))
 
 
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None, device: Any = None,
@@ -281,7 +288,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any =
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
     d = dtype or get_default_dtype()
     start, end = (x.detach().numpy() if isinstance(x, Tensor) else x for x in (start, end))
-    values = np.power(float(base), np.linspace(start, end, steps, dtype=np.float64))
+    values = np.power(float(base), _spaced(start, end, steps, d))
     return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
 
 
@@ -320,6 +327,23 @@ def empty_strided(size: Any, stride: Any, *, dtype: Any = None, device: Any = No
     la = make_layout(shape, strides, dtype or get_default_dtype(), canonical(device))
     storage = allocate((extent(shape, strides)[1] + 1) * la.itemsize, la.device)
     return _finish(Tensor._make(storage, 0, la), requires_grad)
+
+
+def empty_permuted(size: Any, physical_layout: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+                   layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """Uninitialised, dense, with the dimensions in memory in the order ``physical_layout`` (outermost first)."""
+    shape, order = as_shape(size, "empty_permuted"), as_shape(physical_layout, "empty_permuted")
+    if len(order) != len(shape):
+        raise RuntimeError(
+            f"Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = {len(shape)}"
+            f" is not equal to len(physical_layout) = {len(order)}"
+        )
+    if sorted(order) != list(range(len(shape))):
+        raise RuntimeError(f"empty_permuted: physical_layout {list(order)} must name every dimension once")
+    strides, step = [0] * len(shape), 1
+    for d in reversed(order):
+        strides[d], step = step, step * max(shape[d], 1)
+    return empty_strided(shape, strides, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def result_type(a: Any, b: Any) -> dtype:

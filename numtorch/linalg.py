@@ -25,16 +25,6 @@ from .ops import reduce as R
 from .ops.arithmetic import where
 from .ops.copying import clone
 from .ops.extremes import amax, amin
-from .ops.factorizations import (
-    householder_product,
-    ldl_factor,
-    ldl_factor_ex,
-    ldl_solve,
-    lu,
-    lu_factor,
-    lu_factor_ex,
-    lu_solve,
-)
 from .ops.inplace import write_out
 from .ops.matmul import matmul
 from .ops.solvers import mt, require_matrices

@@ -17,6 +17,7 @@ from .ops import (
     parts,
     places,
     products,
+    quantiles,
     random,
     random_fill,
     rearrange,
@@ -63,7 +64,8 @@ PLAIN = (
     (sort, "sort argsort msort topk kthvalue median nanmedian mode"),
     (search, "unique unique_consecutive"),
     (index, "gather"),
-    (places, "nonzero argwhere"),
+    (places, "nonzero nonzero_static argwhere"),
+    (quantiles, "quantile nanquantile histogram"),
     (scatter, "scatter scatter_ scatter_add scatter_add_ scatter_reduce scatter_reduce_"),
     (slices, """index_select index_add index_add_ index_copy index_copy_ index_fill index_fill_ index_reduce index_reduce_
         index_put index_put_"""),

@@ -9,6 +9,7 @@ from . import indexing
 from ._tensor import Tensor, replaced
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
+from .errors import require_tensor
 from .method_table import ALIASES, ARITHMETIC, CASTS, ELEMENTWISE, IN_PLACE_OPERATORS, PLAIN, TRAILING
 from .ops import arithmetic as A
 from .ops import copying, inplace, view
@@ -172,6 +173,12 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     return self
 
 
+def resize_as_(self: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
+    """``resize_`` to the shape of another tensor."""
+    require_tensor("resize_as_", "other", other)
+    return resize_(self, other._layout.shape)
+
+
 def set_(self: Tensor, source: Any = None, *args: Any) -> Tensor:
     """Look at another tensor's memory."""
     from .creation import new_tensor
@@ -280,7 +287,7 @@ def bind() -> None:
     _bind_conversions()
     for name in ("T", "mT", "H", "mH"):
         setattr(Tensor, name, _transposed(name))
-    for function in (fill_, zero_, resize_, set_, cpu, cuda):
+    for function in (fill_, zero_, resize_, resize_as_, set_, cpu, cuda):
         setattr(Tensor, function.__name__, function)
     for name in ("squeeze", "unsqueeze", "transpose", "t"):
         setattr(Tensor, name + "_", _geometry_method(name))
@@ -303,7 +310,7 @@ def _bind_arithmetic() -> None:
 def _bind_conversions() -> None:
     for name, d in CASTS.items():
         setattr(Tensor, name, _cast_method(D[d], name))
-    for name in ("empty", "zeros", "ones", "full", "tensor"):
+    for name in ("empty", "empty_strided", "zeros", "ones", "full", "tensor"):
         setattr(Tensor, "new_" + name, _new(name))
     Tensor.type = type_  # type: ignore[attr-defined]
 

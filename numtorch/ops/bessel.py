@@ -89,9 +89,9 @@ def bessel_j0(input):
     """The Bessel function of the first kind of order 0."""
     x = abs(input)
     if x <= 25.0:
-        j0, j1, y0, y1 = _recurred(x)
+        j0, _j1, _y0, _y1 = _recurred(x)
         return j0
-    j, y = _hankel(x, 0.0)
+    j, _y = _hankel(x, 0.0)
     return j
 
 
@@ -105,9 +105,9 @@ def bessel_j1(input):
     """The Bessel function of the first kind of order 1."""
     x = abs(input)
     if x <= 25.0:
-        j0, j1, y0, y1 = _recurred(x)
+        _j0, j1, _y0, _y1 = _recurred(x)
         return sign(input) * j1
-    j, y = _hankel(x, 1.0)
+    j, _y = _hankel(x, 1.0)
     return sign(input) * j
 
 
@@ -124,9 +124,9 @@ def bessel_y0(input):
     if input < 0.0:
         return NAN + input
     if input <= 25.0:
-        j0, j1, y0, y1 = _recurred(input)
+        _j0, _j1, y0, _y1 = _recurred(input)
         return y0
-    j, y = _hankel(input, 0.0)
+    _j, y = _hankel(input, 0.0)
     return y
 
 
@@ -143,9 +143,9 @@ def bessel_y1(input):
     if input < 0.0:
         return NAN + input
     if input <= 25.0:
-        j0, j1, y0, y1 = _recurred(input)
+        _j0, _j1, _y0, y1 = _recurred(input)
         return y1
-    j, y = _hankel(input, 1.0)
+    _j, y = _hankel(input, 1.0)
     return y
 
 
@@ -271,7 +271,7 @@ def _small_airy(x):
     f = 0.0 * x + 0.35502805388781724
     g = 0.25881940379280680 * x
     total = f - g
-    for k in range(0, 11):
+    for k in range(11):
         f = f * cube / ((3.0 * k + 2.0) * (3.0 * k + 3.0))
         g = g * cube / ((3.0 * k + 3.0) * (3.0 * k + 4.0))
         total = total + (f - g)

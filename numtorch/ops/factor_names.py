@@ -123,7 +123,6 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
     N. Halko, P. Martinsson and J. Tropp, "Finding structure with randomness" (2009), algorithms 4.4 and 5.1.
     """
     require_matrices("svd_lowrank", A)
-    from .random import randn
 
     m, n = A._layout.shape[-2:]
     A = A if M is None else A - view.broadcast_to(M, A._layout.shape)

@@ -10,9 +10,8 @@ from ..creation import eye
 from ..dtype import int32
 from ..errors import require_tensor
 from . import lu as F
-from . import solvers, view
+from . import view
 from .inplace import write_out
-from .matmul import matmul
 from .solvers import mt, require_matrices
 
 LUFactor = namedtuple("LUFactor", ["LU", "pivots"])

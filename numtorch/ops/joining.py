@@ -30,7 +30,10 @@ class CatNode(Node):
     def run(self, grads: list[Any]) -> Any:
         g, start, out = grads[0], 0, []
         for n, edge in zip(self.sizes, self.edges):
-            out.append(None if edge is None or n < 0 else view.slice_dim(g, self.dim, start, start + n, 1))
+            if edge is not None and n < 0:  # skipped: 1-d without elements
+                out.append(view.reshape(g, (-1,))[:0])
+            else:
+                out.append(None if edge is None else view.slice_dim(g, self.dim, start, start + n, 1))
             start += max(n, 0)
         return out
 
@@ -196,7 +199,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         for i, (t, n) in enumerate(zip(given, shape))
     ]
     if swap:
-        grids = [view.transpose(g, 0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def _two_levels(x: Tensor, batch: tuple[int, ...]) -> Tensor:
     return view.expand(x, batch + x._layout.shape[-2:]).contiguous()
 
 
-@kernel_op(["a", "b", "bias"], saves=["a", "b"], name="matmul")
+@kernel_op(["a", "b", "bias"], saves=["a", "b"], name="matmul", steady=True)
 def gemm(a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = False) -> Layout:
     """Batched ``a @ b + bias`` of matrices (..., M, K) and (..., K, N); batches broadcast, the bias is a row of N."""
     la, lb = a._layout, b._layout
@@ -141,7 +142,8 @@ def _weight_gradient(a: Tensor, g: Tensor) -> Tensor:
     """The gradient of a matrix that was applied to a whole batch: one product over all rows."""
     k, n = a._layout.shape[-1], g._layout.shape[-1]
     rows = view.expand(a, g._layout.shape[:-2] + a._layout.shape[-2:])
-    return gemm(view.transpose(view.reshape(rows, (-1, k)), 0, 1), view.reshape(g, (-1, n)), None)
+    count = math.prod(g._layout.shape[:-1])  # not -1: k or n may be 0
+    return gemm(view.transpose(view.reshape(rows, (count, k)), 0, 1), view.reshape(g, (count, n)), None)
 
 
 def matmul(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:

@@ -74,6 +74,17 @@ def nonzero(input: Tensor, *, out: Any = None, as_tuple: bool = False) -> Any:
     return result if out is None else write_out(result, out, "nonzero")
 
 
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Any = None) -> Tensor:
+    """The first ``size`` rows of ``nonzero``, filled up with rows of ``fill_value``."""
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = nonzero(input)
+    result = found.new_full((size, found._layout.shape[1]), fill_value)
+    count = min(size, found._layout.shape[0])
+    result[:count] = found[:count]
+    return result if out is None else write_out(result, out, "nonzero_static")
+
+
 def argwhere(input: Tensor) -> Tensor:
     """The indices of all nonzero elements as rows."""
     return nonzero(input)

@@ -12,8 +12,8 @@ from ..dtype import bool_, int64, promote_types
 from ..errors import require_tensor
 from ..shape import as_shape, broadcast, wrap_dim
 from . import elementwise as E
-from . import reduce as R
 from . import parts, view
+from . import reduce as R
 from .arithmetic import sub
 from .inplace import write_out
 from .joining import cat, stack
@@ -96,8 +96,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Any = No
             f" {list(other._layout.shape)}"
         )
     a, b = parts.unbind(view.expand(input, shape), d), parts.unbind(view.expand(other, shape), d)
-    parts = [sub(E.mul(a[i - 2], b[i - 1]), E.mul(a[i - 1], b[i - 2])) for i in range(3)]
-    result = stack(parts, d)
+    result = stack([sub(E.mul(a[i - 2], b[i - 1]), E.mul(a[i - 1], b[i - 2])) for i in range(3)], d)
     return result if out is None else write_out(result, out, "cross")
 
 
@@ -199,7 +198,7 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: 
         raise RuntimeError(f"order must be non-negative but got {n}")
     d = wrap_dim(dim, input.ndim, "diff")
     parts = [t for t in (prepend, input, append) if t is not None]
-    x = cat(parts, d) if len(parts) > 1 else input
+    x = cat(parts, d) if len(parts) > 1 and n else input
     result = x
     for _ in range(min(n, x._layout.shape[d])):
         low, high = _heights(result, d)

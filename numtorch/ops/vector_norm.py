@@ -94,7 +94,7 @@ def norm(
     out: Any = None,
     dtype: Any = None,
 ) -> Tensor:
-    """The vector norm of order ``p`` ("fro": 2) over all elements or over ``dim``; NotImplementedError for "nuc".
+    """The vector norm of order ``p`` ("fro": 2) over all elements or over ``dim``; "nuc": the sum of a matrix's singular values.
 
     Example:
         >>> import numtorch
@@ -103,7 +103,11 @@ def norm(
     """
     require_tensor("norm", "input", input)
     if p == "nuc":
-        raise NotImplementedError("norm: p='nuc' needs singular values; sum those of numtorch.linalg.svdvals(input)")
+        from ..linalg import matrix_norm
+
+        if dim is None and input.ndim != 2:
+            raise RuntimeError(f"norm: the nuclear norm needs a matrix or two dimensions, got {input.ndim}-D; give dim")
+        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"norm: only valid string values are 'fro' and 'nuc', found {p}; use a number")
     order = 2.0 if p is None or p == "fro" else p

@@ -110,6 +110,19 @@ def grid_sample(
     return _gather(input, taps, padding_mode, align, mode == "bicubic")
 
 
+def grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
+    """``grid_sample`` with its modes as numbers: 0 bilinear, 1 nearest, 2 bicubic; 0 zeros, 1 border, 2 reflection."""
+    if interpolation_mode not in range(3) or padding_mode not in range(3):
+        raise RuntimeError(
+            f"grid_sampler: expected modes from 0 to 2, but got {interpolation_mode} and {padding_mode}; see grid_sample"
+        )
+    mode = ("bilinear", "nearest", "bicubic")[interpolation_mode]
+    return grid_sample(input, grid, mode, ("zeros", "border", "reflection")[padding_mode], align_corners)
+
+
+grid_sampler_2d = grid_sampler_3d = grid_sampler
+
+
 def _check_grid(input: Tensor, grid: Tensor, mode: str) -> None:
     if input.dim() not in (4, 5) or input.dim() != grid.dim():
         raise RuntimeError(

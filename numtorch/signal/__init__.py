@@ -1,0 +1,3 @@
+"""numtorch.signal: windows."""
+
+from . import windows as windows
