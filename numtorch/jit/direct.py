@@ -268,7 +268,17 @@ class Direct:
         table[C.COUNTED], table[C.COUNTER] = id(replaced), id(self.now[3])
         table[C.NEW_VERSION], table[C.REPAIR] = id(self.now[4]), id(self.now[5])
         self.slots.reshape(-1, 3)[:, 0] = 0
+        self._adopt()
         self._write_numbers(C)
+
+    def _adopt(self) -> None:
+        """Gradients that the replay by Python made become objects of their rings: the next call may use them again."""
+        for i, ring in enumerate(self.rings):
+            g = None if ring.holder is None else ring.holder._grad
+            if type(g) is Tensor and all(g is not t for t, _, _ in ring.entries):
+                k = int(self.ring_words[i, 2])
+                ring.entries[k] = g, g.__dict__, g._storage
+                self._write_entry(i, k)
 
     def _write_numbers(self, C: Any) -> None:
         self.bound.program.set_numbers()
