@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .battery import OpCheckError, opcheck
+from .custom import CustomOp, custom_op
 from .elementwise import elementwise
+from .reduction import reduction
 
-__all__ = ["OpCheckError", "elementwise", "opcheck"]
+__all__ = ["CustomOp", "OpCheckError", "custom_op", "elementwise", "opcheck", "reduction"]

@@ -13,10 +13,12 @@ import inspect
 import itertools
 import linecache
 from collections.abc import Callable, Iterable
+from math import inf, nan
 from typing import Any
 
+from ..kernels.bodies import body_of
 from .functions import op_of
-from .straight import CONDITIONS, Guard, Line, Straight, Value
+from .straight import CONDITIONS, Guard, Line, Straight, Value, straighten
 
 _numbers = itertools.count()
 
@@ -26,7 +28,7 @@ class Text:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, set[str]]] = []  # target(s), expression, names that it reads
-        self.objects: dict[str, Any] = {}
+        self.objects: dict[str, Any] = {"inf": inf, "nan": nan}
 
     def function(self, what: Any, wanted: str) -> str:
         """The name by which the text calls an object."""
@@ -60,7 +62,7 @@ class Text:
         source = "\n".join([*head, *self.needed(results), f"    return {', '.join(map(literal, results))}"]) + "\n"
         file = f"<numtorch.library {name} {next(_numbers)}>"
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        space = dict(self.objects)
+        space = {"__name__": "generated", **self.objects}
         exec(compile(source, file, "exec"), space)
         return space[name]
 
@@ -70,7 +72,7 @@ def literal(value: Value) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        return f'float("{value}")'
+        return "nan" if value != value else "inf" if value > 0 else "(-inf)"
     return f"({value!r})" if not isinstance(value, bool) and value < 0 else repr(value)
 
 
@@ -203,6 +205,13 @@ def derivative(code: Straight, name: str) -> Callable:
             seeds.setdefault(result, []).append(g)
     results = Reverse(code, text, seeds).run()
     return text.compile(f"{name}_grad", [*gs, *code.params], results, f"Derivative of {name}, derived from its source.")
+
+
+def plain(function: Callable) -> Callable:
+    """The function, or the same as straight-line code where kernels could not take it as it is written (`return f(x)` with
+    several values)."""
+    code = straighten(function)
+    return function if len(code.results) == body_of(function).components else straight_body(code, function.__name__, "")
 
 
 def straight_body(code: Straight, name: str, doc: str) -> Callable:

@@ -7,7 +7,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, overload
+from typing import Any
 
 from ..kernels.bodies import Body, BodyError, body_of
 from ..ops.pointwise import Elementwise
@@ -36,10 +36,13 @@ class UserElementwise(Elementwise):
                 raise
             self._why = error  # it may loop as it likes, when its derivative is given
         body: Callable = function
-        if self._straight is not None and (taken or not read.simple or self._straight.rewritten):
+        count = read.components if self._straight is None else len(self._straight.results)
+        if self._straight is not None and (
+            taken or not read.simple or self._straight.rewritten or count != read.components
+        ):
             body = straight_body(self._straight, function.__name__, function.__doc__ or "")
         found = result or (_result(self._straight) if self._straight is not None else "float")
-        super().__init__(body, found, None, read.components, name or function.__name__)
+        super().__init__(body, found, None, count, name or function.__name__)
         self.__doc__, self.__module__, self.__wrapped__ = function.__doc__, function.__module__, function
         given = inspect.signature(function).parameters
         self.defaults = {
@@ -124,10 +127,6 @@ def _result(code: Straight) -> str:
     return "same" if calls <= _WHOLE else "float"
 
 
-@overload
-def elementwise(function: Callable, /) -> UserElementwise: ...
-@overload
-def elementwise(*, result: str | None = None, name: str | None = None) -> Callable[[Callable], UserElementwise]: ...
 def elementwise(function: Callable | None = None, *, result: str | None = None, name: str | None = None) -> Any:
     """Make an op of a scalar Python function: differentiable to any order, broadcasting, compiled for CPU and GPU, fused in
     traces.
@@ -144,10 +143,10 @@ def elementwise(function: Callable | None = None, *, result: str | None = None, 
         >>> @torch.elementwise
         ... def bump(x, width):
         ...     return math.exp(-1.0 / (1.0 - (x / width) ** 2)) if abs(x) < width else 0.0
-        >>> x = torch.tensor([0.0, 0.5, 3.0], requires_grad=True)
+        >>> x = torch.tensor([0.5, 3.0], requires_grad=True)
         >>> bump(x, 2.0).sum().backward()
         >>> x.grad
-        tensor([ 0.0000, -0.0979,  0.0000])
+        tensor([-0.0979,  0.0000])
     """
 
     def make(fn: Callable) -> UserElementwise:

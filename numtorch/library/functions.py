@@ -19,6 +19,6 @@ def op_of(name: str) -> Any:
 
 def public_op(function: Any) -> Any:
     """The elementwise op behind a public function of numtorch (`numtorch.where`), or None."""
-    if getattr(function, "__module__", "").startswith("numtorch.") and not hasattr(function, "grad_body"):
+    if (getattr(function, "__module__", None) or "").startswith("numtorch.") and not hasattr(function, "grad_body"):
         return op_of(function.__name__)
     return None
