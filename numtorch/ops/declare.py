@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..autograd.engine import Node
-from ..autograd.mode import state
+from ..autograd.mode import state, watchers
 from ..autograd.views import inference_save_error
 from ..errors import saved_version_error, second_backward_error
 from ..shape import Layout
@@ -45,7 +45,7 @@ class Saved:
         self.version = version = tensor._storage.version
         if version < 0 and not tensor._rg and not tensor._untracked:
             raise inference_save_error()
-        if state.watched and state.saved_hooks is not None:
+        if watchers and state.saved_hooks is not None:
             pack, unpack = state.saved_hooks
             self.packed = (unpack, pack(self.tensor))
             self.tensor = None
@@ -66,13 +66,14 @@ class Saved:
 class OpNode(Node):
     """The node of a declared op: its saved tensors and attributes."""
 
-    freed = False
-    saved: Any = None
+    __slots__ = ("attrs", "freed", "op", "saved")
 
     def __init__(self, op: Any, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any):
         Node.__init__(self, inputs, len(outputs))
         self.op = op
         self.attrs = attrs
+        self.saved: Any = None
+        self.freed = False
 
     @property
     def title(self) -> str:  # type: ignore[override]
@@ -114,13 +115,16 @@ class KernelOp:
     """
 
     def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...],
-                 mutates: tuple[str, ...] = ()):  # fmt: skip
+                 mutates: tuple[str, ...] = (), steady: bool = False):  # fmt: skip
         self.name = name
         self.meta = meta
         self.inputs = inputs
         self.saves = saves
         self.nograd = nograd  # outputs that never carry a gradient (indices, masks)
         self.mutates = tuple(inputs.index(n) for n in mutates)  # inputs that the kernels write
+        self.steady = steady
+        self._known: dict[tuple, Any] = {}  # of a steady op: Steps by layouts and attributes, or None
+        self._kept = tuple([(n, int(n[3:] or 0), -1) if n.startswith("out") else (n, -1, inputs.index(n)) for n in saves])
         self._plan: Callable | None = None
         self._backward: Callable | None = None
         self.samples: Callable | None = None
@@ -141,12 +145,29 @@ class KernelOp:
         return function
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
+        if self.steady and not watchers:
+            steps, key = self._steps(inputs, attrs)
+            if steps is not None:
+                result = steps.run(inputs)
+                if self._backward is not None:
+                    for x in inputs:
+                        if x is not None and x._rg:
+                            if state.grad:
+                                self._record_node(inputs, (result,) if steps.single else result, attrs)
+                            break
+                return result
+        else:
+            key = None
         layouts = self.meta(*inputs, **attrs)
         single = isinstance(layouts, Layout)
         if single:
             layouts = (layouts,)
         outputs = [empty_like_layout(la) for la in layouts]
-        self.run(outputs, inputs, attrs)
+        launches = self.run(outputs, inputs, attrs)
+        if key is not None and key not in self._known:
+            if len(self._known) > steady.MOST:
+                self._known.clear()
+            self._known[key] = steady.note(outputs, inputs, launches, single)
         if state.grad and self._backward is not None:
             for x in inputs:
                 if x is not None and x._rg:
@@ -154,7 +175,15 @@ class KernelOp:
                     break
         return outputs[0] if single else tuple(outputs)
 
-    def run(self, outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict) -> None:
+    def _steps(self, inputs: Sequence[Any], attrs: dict) -> tuple[Any, tuple | None]:
+        """What is known of inputs of these layouts, and their key (None for inputs that are no tensors)."""
+        try:
+            key = (*[x if x is None else x._layout for x in inputs], *attrs.items())
+        except AttributeError:
+            return None, None
+        return self._known.get(key), key
+
+    def run(self, outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict) -> Sequence[Launch]:
         """Compute into given outputs: eager launches, noted by the recorder of a running trace."""
         assert self._plan is not None
         if state.recorder is not None:
@@ -167,6 +196,7 @@ class KernelOp:
             state.recorder.launches(self, launches, [*outputs, *self.mutated(inputs)], inputs, attrs)
         if state.anomaly is not None:
             state.anomaly.on_forward(self.name, outputs, inputs)
+        return launches
 
     def mutated(self, inputs: Sequence[Any]) -> list[Any]:
         """The inputs that the kernels write."""
@@ -175,12 +205,11 @@ class KernelOp:
     def _record_node(self, inputs: Sequence[Any], outputs: Sequence[Any], attrs: dict) -> None:
         node = OpNode(self, inputs, outputs, attrs)
         saved: dict[Any, Any] = {}
-        for name in self.saves:
-            if name.startswith("out"):
-                i = int(name[3:] or 0)
+        for name, i, k in self._kept:
+            if i >= 0:
                 saved[name] = Saved(outputs[i], i)
             else:
-                x = inputs[self.inputs.index(name)]
+                x = inputs[k]
                 saved[name] = None if x is None else Saved(x)
         node.saved = saved
         attach(node, outputs, self.nograd)
@@ -230,12 +259,16 @@ def kernel_op(
     nograd: Sequence[int] = (),
     name: str | None = None,
     mutates: Sequence[str] = (),
+    steady: bool = False,
 ) -> Callable[[Callable], KernelOp]:
-    """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``."""
+    """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``.
+
+    ``steady``: rule and plan depend on layouts and (hashable) attributes alone, so that they are asked once for each.
+    """
 
     def declare(meta: Callable) -> KernelOp:
         return KernelOp(
-            name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd), tuple(mutates)
+            name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd), tuple(mutates), steady
         )
 
     return declare
@@ -260,3 +293,5 @@ __all__ = [
     "empty_like_layout",
     "kernel_op",
 ]
+
+from . import steady  # noqa: E402 - it needs what is above

@@ -38,7 +38,7 @@ def env(x: Tensor) -> dict[str, str]:
 # -- checks
 
 
-@kernel_op(["index"])
+@kernel_op(["index"], steady=True)
 def index_bounds(index: Tensor, skip: int | None = None) -> Layout:
     """The smallest and the largest index (those equal to ``skip`` left out); (0, -1) if there is none."""
     return contiguous((2,), int64, index._layout.device)

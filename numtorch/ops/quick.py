@@ -239,6 +239,18 @@ def record(way: Way, args: Sequence[Any], out: Any) -> None:
     out._node, out._rg = node, True
 
 
+def empty(la: Any) -> Any:
+    """A new tensor of a layout on the CPU, uninitialised."""
+    from .._tensor import Tensor
+
+    global empty
+
+    def empty(la: Any, make: Callable = Tensor._make, memory: Callable = Storage) -> Any:
+        return make(memory(la.numel * la.itemsize), 0, la)
+
+    return empty(la)
+
+
 def binary(op: Any, slow: Callable) -> Callable:
     """An arithmetic operator of tensors: the short way for floating tensors, else through the op, and through ``slow``
     (the signature's checks) for other dtypes and operands.

@@ -65,7 +65,7 @@ def spread(g: Tensor, shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bo
 # -- sum, mean, prod
 
 
-@kernel_op(["x"], name="sum")
+@kernel_op(["x"], name="sum", steady=True)
 def sum_values(x: Tensor, dims: tuple, keepdim: bool, plan: str = "sum_plan") -> Any:
     """The sum over dimensions."""
     la = x._layout

@@ -1,0 +1,124 @@
+"""Kernel ops whose launches follow from layouts and attributes alone: planned once, then run from what was noted.
+
+``Steps`` are the launches of one call with every pointer replaced by whose memory it was: an output's, an input's or
+working memory. Where a launch reads anything else (a copy made by the plan), nothing is noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from ..shape import Layout
+from ..storage import SMALL, Storage
+from . import launch as launching
+from . import quick
+from .launch import PARALLEL_COST, Launch, Scratch
+
+MOST = 4096
+
+
+class Steps:
+    """The launches of an op for operands of certain layouts, run without planning."""
+
+    __slots__ = ("keep", "layouts", "scratch", "single", "steps")
+
+    def __init__(self, layouts: Sequence[Layout], single: bool):
+        self.layouts, self.single = tuple(layouts), single
+        self.scratch: list[int] = []
+        self.steps: list[tuple[Any, ...]] = []  # (recipe, its operands, 0) or (address, operands and words, units)
+        self.keep: Any = None  # whatever the launches point to stays alive
+
+    def run(self, inputs: Sequence[Any]) -> Any:
+        """The outputs for inputs of these layouts."""
+        steps = self.steps
+        if len(steps) == 1 and steps[0][2] < 0:
+            return quick.make(steps[0][0], *steps[0][1](inputs))
+        outputs = [quick.empty(la) for la in self.layouts]
+        memory = (*outputs, *inputs, *[Storage(n) for n in self.scratch])
+        for how, operands, units in steps:
+            if units == 0:
+                quick.make(how, *operands(memory))
+            else:
+                places, words = operands
+                chunks = min(units, launching.threads())
+                (launching._launch or launching.driver())(how, chunks, *[_address(memory, p) for p in places], *words)
+        return outputs[0] if self.single else tuple(outputs)
+
+
+def _address(memory: Sequence[Any], place: int) -> int:
+    if place < 0:
+        return 0
+    found = memory[place]
+    return found.ptr if type(found) is Storage else found._address()
+
+
+def note(
+    outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool
+) -> Steps | None:
+    """What the launches of a call were; None if they can't be repeated with other tensors of the same layouts."""
+    if any(t is not None and t._layout.device != "cpu" for t in (*outputs, *inputs)):
+        return None
+    if not launches and any(t._layout.numel for t in outputs):
+        return None
+    made = Steps([t._layout for t in outputs], single)
+    tensors: list[Any] = [*outputs, *inputs]
+    scratches: list[Scratch] = []
+    for la in launches:
+        places = [_place(p, tensors, scratches) for p in la.pointers]
+        if None in places:
+            return None
+        step = _step(la, places, tensors, len(launches) == 1 and len(outputs) == 1)
+        made.steps.append(step)
+    made.scratch = [s.nbytes for s in scratches]
+    made.keep = list(launches)
+    return made
+
+
+def _place(p: Any, tensors: list[Any], scratches: list[Scratch]) -> int | None:
+    """Where a pointer's memory comes from: its number among outputs, inputs and working memory; -1 for none."""
+    if type(p) is int:
+        return -1 if p == 0 else None
+    if type(p) is Scratch:
+        if p not in scratches:
+            scratches.append(p)
+        return len(tensors) + scratches.index(p)
+    for i, t in enumerate(tensors):
+        if p is t:
+            return i
+    same = [i for i, t in enumerate(tensors)
+            if t is not None and t._storage is p._storage and t._offset == p._offset]  # fmt: skip
+    return same[0] if len(same) == 1 else None
+
+
+def _step(la: Launch, places: Sequence[Any], tensors: Sequence[Any], alone: bool) -> tuple[Any, ...]:
+    """One launch, for one thread as a recipe where it has room for all words."""
+    from ..kernels.driver import MAX_WORDS
+    from ..kernels.factory import recipe
+
+    if la.units > 1 and la.cost >= PARALLEL_COST:
+        return la.address(), (tuple(places), tuple(la.words)), la.units
+    image = [0] * len(places) + list(la.words)
+    if len(image) > MAX_WORDS:
+        return la.address(), (tuple(places), tuple(la.words)), 1
+    out = tensors[0]
+    alone = alone and out._layout.numel * out._layout.itemsize <= SMALL and bool(places) and places[0] == 0
+    if alone and not any(p == 0 or p >= len(tensors) for p in places[1:]):
+        rest = [(k, p) for k, p in enumerate(places) if p > 0]
+        described = [(tensors[p]._layout, tensors[p]._layout.itemsize, k) for k, p in rest]
+        size = out._layout.numel * out._layout.itemsize
+        return recipe(la.address(), out._layout, size, described, image), _getter([p - 1 for _, p in rest]), -1
+    rest = [(k, p) for k, p in enumerate(places) if p >= 0]
+    described = []
+    for k, p in rest:
+        layout = tensors[p]._layout if p < len(tensors) else out._layout
+        described.append((layout, layout.itemsize, k))
+    return recipe(la.address(), None, 0, described, image), _getter([p for _, p in rest]), 0
+
+
+def _getter(places: Sequence[int]) -> Callable:
+    """A function that picks these of a sequence, as a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda values: tuple([values[p] for p in places])
