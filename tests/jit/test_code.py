@@ -15,7 +15,7 @@ def array(t):
     return t.detach().numpy().copy()
 
 
-def close(a, b):
+def check_close(a, b):
     """Equal, or off by some units in the last place where one kernel became several ops."""
     np.testing.assert_allclose(array(a), array(b), rtol=1e-6, atol=1e-6)
 
@@ -31,7 +31,7 @@ def check(function, *inputs, exact=True):
         leaves = traced.paths()[0].leaf_tensors(inputs)
         g = torch.randn(want.shape)
         for a, b in zip(torch.autograd.grad(want, leaves, g), backward(g)):
-            close(a, b)
+            check_close(a, b)
     (np.testing.assert_array_equal if exact else np.testing.assert_allclose)(array(have), array(want))
     return code
 
@@ -77,11 +77,11 @@ def test_models_forward_and_backward(name):
     traced = jit.trace(net, (x,))
     out, backward = traced.code.function()(x)
     want = traced(x)
-    close(out, want)
+    check_close(out, want)
     g = torch.randn(want.shape)
     leaves = traced.paths()[0].leaf_tensors((x,))
     for a, b in zip(torch.autograd.grad(want, leaves, g), backward(g)):
-        close(a, b)
+        check_close(a, b)
 
 
 OPTIMIZERS = {
@@ -114,7 +114,7 @@ def test_a_training_step_with_its_update(name):
     np.testing.assert_allclose(a, b, rtol=1e-5)
     for p, q in zip(net.parameters(), other.parameters()):
         np.testing.assert_allclose(array(p), array(q), rtol=1e-4, atol=1e-6)
-        close(p.grad, q.grad)
+        check_close(p.grad, q.grad)
     for p, q in zip(net.buffers(), other.buffers()):
         np.testing.assert_allclose(array(p), array(q), rtol=1e-5)
 
