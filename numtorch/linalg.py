@@ -25,6 +25,14 @@ from .ops import reduce as R
 from .ops.arithmetic import where
 from .ops.copying import clone
 from .ops.extremes import amax, amin
+from .ops.factorizations import householder_product as householder_product
+from .ops.factorizations import ldl_factor as ldl_factor
+from .ops.factorizations import ldl_factor_ex as ldl_factor_ex
+from .ops.factorizations import ldl_solve as ldl_solve
+from .ops.factorizations import lu as lu
+from .ops.factorizations import lu_factor as lu_factor
+from .ops.factorizations import lu_factor_ex as lu_factor_ex
+from .ops.factorizations import lu_solve as lu_solve
 from .ops.inplace import write_out
 from .ops.matmul import matmul
 from .ops.solvers import mt, require_matrices

@@ -301,7 +301,7 @@ def _waving_airy(x):
     return AIRY_SCALE * (wave * cosine + other * sine) / sqrt(sqrt(x))
 
 
-@elementwise("float", domain=(-9.0, 6.0))
+@elementwise("float", domain=(-4.0, 6.0))
 def airy_ai(input):
     """The Airy function Ai."""
     if input > 1.0:
