@@ -491,8 +491,9 @@ class Tensor(TensorMethods):
 
     def _scalar(self, kind: str) -> Any:
         if self._layout.numel != 1:
-            raise RuntimeError(
-                f"{kind}: a Tensor with {self._layout.numel} elements cannot be converted to Scalar; index one element first"
+            raise ValueError(
+                f"{kind}(): only one element tensors can be converted to Python scalars, got one with {self._layout.numel}"
+                " elements; index one element or reduce first"
             )
         return self.item()
 
@@ -583,7 +584,17 @@ def _strided() -> Any:
 def make_view(x: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Tensor:
     """A view of ``x``'s memory (offset in elements from the start of the storage), without its history yet."""
     la = x._layout
-    t = _make(x._storage, offset, layout(shape, strides, la.dtype, la.device))
+    return make_view_as(x, layout(shape, strides, la.dtype, la.device), offset)
+
+
+def make_view_as(x: Tensor, la: Layout, offset: int) -> Tensor:
+    """The same, for a layout in ``x``'s dtype and on its device."""
+    t = _new(Tensor)
+    t._storage = x._storage
+    t._offset = offset
+    t._layout = la
+    t._rg = False
+    t._node = t._grad = None
     base = x if x._base is None else x._base
     t._base = base
     t._seen = base._history

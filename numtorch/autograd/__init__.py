@@ -24,7 +24,8 @@ def _sequence(x: Any) -> list[Any]:
 
 def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -> list[Any]:
     """The gradients to start from: ones for scalars, else those given, checked against shape and dtype."""
-    from ..creation import ones_like
+    from ..creation import fill_into
+    from ..ops.declare import empty_like_layout
 
     found = []
     for t, g in zip(tensors, grads):
@@ -39,8 +40,7 @@ def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -
                     f"backward: grad can be implicitly created only for scalar outputs, got shape {list(t.shape)}; reduce it, or"
                     " give gradient="
                 )
-            with no_grad():
-                g = ones_like(t)
+            g = fill_into(empty_like_layout(t._layout), 1)
         else:
             if g._layout.shape != t._layout.shape:
                 raise RuntimeError(

@@ -325,7 +325,7 @@ def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
     """Sum a gradient down to its input's shape (undoing broadcasting) and bring it to its dtype."""
     shape = grad._layout.shape
     if shape != meta.shape:
-        from ..ops.reduce import sum_to_size
+        from ..ops.reduce import summed_to
 
         extra = len(shape) - len(meta.shape)
         if extra < 0 or any(n != m and n != 1 for n, m in zip(meta.shape, shape[extra:])):
@@ -333,7 +333,7 @@ def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
                 f"Function {node.title} returned an invalid gradient - got {list(shape)} but expected shape"
                 f" compatible with {list(meta.shape)}"
             )
-        grad = sum_to_size(grad, meta.shape)
+        grad = summed_to(grad, meta.shape)
     if grad._layout.dtype is not meta.dtype:
         grad = grad.to(meta.dtype)
     return grad

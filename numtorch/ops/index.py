@@ -6,12 +6,13 @@ checks indices first. Names with ``_values`` take checked int64 indices.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 from typing import Any
 
 from .._tensor import Tensor
-from ..autograd.mode import state
+from ..autograd.mode import state, watchers
 from ..dtype import bool_, dtype, int32, int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
@@ -66,10 +67,17 @@ def check_range(
     if note is not None:
         note(bounds, low, high, make_error)
         return low < 0
-    least, most = bounds.tolist()
+    least, most = _two_words(bounds)
     if least < low or most > high:
         raise make_error(least if least < low else most)
     return least < 0
+
+
+def _two_words(t: Tensor) -> Any:
+    """The two values of an int64 tensor, which on the CPU are read where they are."""
+    if t._layout.device != "cpu" or watchers:
+        return t.tolist()
+    return (ctypes.c_int64 * 2).from_address(t._address())
 
 
 @kernel_op(["index"])
@@ -96,12 +104,14 @@ def checked_index(t: Tensor, n: int, dim: int) -> Tensor:
     return wrap_negative(t, n=n) if check_range(t, -n, n - 1, error) else t
 
 
-def index_int64(op: str, index: Tensor, *allowed: dtype, error: type = RuntimeError) -> Tensor:
-    """An index as int64; ``error`` unless its dtype is int64 or another one allowed, or it is empty."""
+def index_int64(
+    op: str, index: Tensor, *allowed: dtype, error: type = RuntimeError, empty: bool = True
+) -> Tensor:
+    """An index as int64; ``error`` unless its dtype is int64 or another one allowed, or it is ``empty`` and that suffices."""
     require_tensor(op, "index", index)
     if index.dtype is int64:
         return index.detach()
-    if index.dtype not in allowed and index._layout.numel:
+    if index.dtype not in allowed and (index._layout.numel or not empty):
         names = "/".join(d.name for d in (int64, *allowed))
         raise error(
             f"{op}(): Expected dtype {names} for index, but got {index.dtype!r}; convert it with .long()"

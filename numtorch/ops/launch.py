@@ -77,9 +77,11 @@ class Launch:
 
 def threads() -> int:
     """The number of threads in use."""
+    global threads
     from ..kernels.threads import get_num_threads
 
-    return get_num_threads()
+    threads = get_num_threads
+    return threads()
 
 
 def from_plan(plan: Any, **tensors: Any) -> list[Launch]:

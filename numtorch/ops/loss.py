@@ -276,7 +276,7 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
     require_same_device(op, input=x, target=target, weight=weight)
     classes = xs[0] if len(xs) == 1 else xs[1]
     _check_weight(op, x, weight, classes)
-    target = target.detach().to(int64)
+    target = target.detach() if target.dtype is int64 else target.detach().to(int64)
 
     def error(value: int) -> Exception:
         return IndexError(
@@ -342,7 +342,7 @@ def cross_entropy(
         x = view.unsqueeze(x, 0)
     elif len(shape) > 2:
         x = view.reshape(view.movedim(x, 1, -1), (-1 if x._layout.numel else target._layout.numel, shape[1]))
-    flat = view.reshape(target, (target._layout.numel,))
+    flat = target if target._layout.ndim == 1 else view.reshape(target, (target._layout.numel,))
     result = cross_entropy_values(
         x, flat, weight, ignore=ignore_index, smoothing=float(label_smoothing), reduction=reduction
     )[0]

@@ -229,18 +229,27 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     from ..shape import as_shape
 
     target = as_shape(size[0] if len(size) == 1 else size, "sum_to_size")
-    shape = input._layout.shape
-    if shape == target:
+    if input._layout.shape == target:
         return input
+    result = summed_to(input, target)
+    return result.clone() if result._storage is input._storage else result
+
+
+def summed_to(input: Tensor, target: tuple[int, ...]) -> Tensor:
+    """``sum_to_size`` that may give a view, where there is nothing to sum."""
+    shape = input._layout.shape
     lead = len(shape) - len(target)
     if lead < 0 or builtin_any(m != n and n != 1 for m, n in zip(shape[lead:], target)):
         raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(shape)}}}.")
     dims = tuple(range(lead)) + tuple(
         d + lead for d, n in enumerate(target) if n == 1 and shape[d + lead] != 1
     )
-    result = sum_values(input, dims=dims, keepdim=True)
-    result = result if result.dtype is input.dtype else result.to(input.dtype)
-    return view.reshape(result, target)
+    # Dimensions of size 1 need no sum: the gradient of a bias in a batch of one is the gradient itself.
+    dims = tuple([d for d in dims if shape[d] != 1])
+    if dims:
+        result = sum_values(input, dims=dims, keepdim=True)
+        input = result if result._layout.dtype is input._layout.dtype else result.to(input.dtype)
+    return view.reshape(input, target)
 
 
 max_of = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max  # type: ignore[union-attr]

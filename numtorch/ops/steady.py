@@ -27,7 +27,8 @@ class Steps:
     def __init__(self, layouts: Sequence[Layout], single: bool):
         self.layouts, self.single = tuple(layouts), single
         self.scratch: list[int] = []
-        self.steps: list[tuple[Any, ...]] = []  # (recipe, its operands, 0) or (address, operands and words, units)
+        # (recipe or None, its operands, units or -1: makes the output, (address, pointers, words) for many threads)
+        self.steps: list[tuple[Any, ...]] = []
         self.keep: Any = None  # whatever the launches point to stays alive
 
     def run(self, inputs: Sequence[Any]) -> Any:
@@ -37,13 +38,15 @@ class Steps:
             return quick.make(steps[0][0], *steps[0][1](inputs))
         outputs = [quick.empty(la) for la in self.layouts]
         memory = (*outputs, *inputs, *[Storage(n) for n in self.scratch])
-        for how, operands, units in steps:
-            if units == 0:
+        for how, operands, units, parallel in steps:
+            chunks = min(units, launching.threads()) if units > 1 else 1
+            if chunks == 1 and how is not None:
                 quick.make(how, *operands(memory))
             else:
-                places, words = operands
-                chunks = min(units, launching.threads())
-                (launching._launch or launching.driver())(how, chunks, *[_address(memory, p) for p in places], *words)
+                address, places, words = parallel
+                (launching._launch or launching.driver())(
+                    address, chunks, *[_address(memory, p) for p in places], *words
+                )
         return outputs[0] if self.single else tuple(outputs)
 
 
@@ -93,28 +96,28 @@ def _place(p: Any, tensors: list[Any], scratches: list[Scratch]) -> int | None:
 
 
 def _step(la: Launch, places: Sequence[Any], tensors: Sequence[Any], alone: bool) -> tuple[Any, ...]:
-    """One launch, for one thread as a recipe where it has room for all words."""
+    """One launch: as a recipe for one thread, where it has room for all words, and for many."""
     from ..kernels.driver import MAX_WORDS
     from ..kernels.factory import recipe
 
-    if la.units > 1 and la.cost >= PARALLEL_COST:
-        return la.address(), (tuple(places), tuple(la.words)), la.units
+    units = la.units if la.units > 1 and la.cost >= PARALLEL_COST else 1
+    parallel = (la.address(), tuple(places), tuple(la.words))
     image = [0] * len(places) + list(la.words)
     if len(image) > MAX_WORDS:
-        return la.address(), (tuple(places), tuple(la.words)), 1
+        return None, None, units, parallel
     out = tensors[0]
-    alone = alone and out._layout.numel * out._layout.itemsize <= SMALL and bool(places) and places[0] == 0
+    alone = alone and units == 1 and out._layout.numel * out._layout.itemsize <= SMALL and bool(places) and places[0] == 0
     if alone and not any(p == 0 or p >= len(tensors) for p in places[1:]):
         rest = [(k, p) for k, p in enumerate(places) if p > 0]
         described = [(tensors[p]._layout, tensors[p]._layout.itemsize, k) for k, p in rest]
         size = out._layout.numel * out._layout.itemsize
-        return recipe(la.address(), out._layout, size, described, image), _getter([p - 1 for _, p in rest]), -1
+        return recipe(la.address(), out._layout, size, described, image), _getter([p - 1 for _, p in rest]), -1, parallel
     rest = [(k, p) for k, p in enumerate(places) if p >= 0]
     described = []
     for k, p in rest:
         layout = tensors[p]._layout if p < len(tensors) else out._layout
         described.append((layout, layout.itemsize, k))
-    return recipe(la.address(), None, 0, described, image), _getter([p for _, p in rest]), 0
+    return recipe(la.address(), None, 0, described, image), _getter([p for _, p in rest]), units, parallel
 
 
 def _getter(places: Sequence[int]) -> Callable:

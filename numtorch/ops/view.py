@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._tensor import Tensor, make_view
+from .._tensor import Tensor, make_view_as
 from ..autograd.engine import Node
-from ..autograd.mode import state
+from ..autograd.mode import state, watchers
 from ..autograd.views import know, made_how
 from ..shape import (
+    Layout,
     as_index,
     as_shape,
+    contiguous,
     contiguous_strides,
     expand_strides,
     extent,
     infer_size,
+    layout,
     view_strides,
     wrap_dim,
 )
+
+
+_MOST_KNOWN = 4096
+_transposed: dict[tuple, Layout] = {}  # (layout, dim0, dim1) -> the transposed layout
+_reshaped: dict[tuple, Layout] = {}  # (contiguous layout, shape) -> the layout in that shape
 
 
 class ViewNode(Node):
@@ -41,7 +49,14 @@ class ViewNode(Node):
 def _view(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int, label: str,
           back: Callable, *args: Any) -> Tensor:  # fmt: skip
     """A view with its history."""
-    t = make_view(x, tuple(shape), tuple(strides), offset)
+    la = x._layout
+    la = layout(tuple(shape), tuple(strides), la.dtype, la.device)
+    return _view_as(x, la, offset, label, back, args)
+
+
+def _view_as(x: Tensor, la: Layout, offset: int, label: str, back: Callable, args: tuple) -> Tensor:
+    """A view of a known layout with its history."""
+    t = make_view_as(x, la, offset)
     if state.grad:
         if x._rg:
             node = ViewNode(x, label, back, args)
@@ -51,7 +66,7 @@ def _view(x: Tensor, shape: Sequence[int], strides: Sequence[int], offset: int, 
             know(t._base, t)
     elif t._base._rg:
         made_how(t)
-    if state.recorder is not None:
+    if watchers and state.recorder is not None:
         state.recorder.alias(x, t)
     return t
 
@@ -149,12 +164,8 @@ def _embed_back(g: Tensor, source: Any, target: Any, offset: int) -> Tensor:
 
 
 def _window_back(g: Tensor, source: Any, dim: int, size: int, step: int) -> Tensor:
-    from ..shape import contiguous
-
     la = contiguous(source, g.dtype, g._layout.device)
     shape, strides = _window_geometry(la.shape, la.strides, dim, size, step)
-    from ..shape import layout
-
     return _embed(g, la, layout(shape, strides, g.dtype, la.device), 0)
 
 
@@ -180,8 +191,6 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
 def _view_dtype(x: Tensor, d: Any) -> Tensor:
     """The same bytes as another dtype of the same size (or sizes that divide along the last dimension)."""
-    from ..shape import layout
-
     la = x._layout
     if d is la.dtype:
         return view(x, la.shape)
@@ -211,9 +220,17 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The same elements in row-major order in another shape; a view where possible, else a copy."""
     if len(shape) == 1:
         shape = shape[0]
-    target = infer_size(as_shape(shape, "reshape"), input._layout.numel)
     la = input._layout
+    if type(shape) is tuple:
+        known = _reshaped.get((la, shape))
+        if known is not None:
+            return _view_as(input, known, input._offset, "View", _reshape_back, (la.shape,))
+    target = infer_size(as_shape(shape, "reshape"), la.numel)
     if la.contiguous:
+        if type(shape) is tuple and {type(n) for n in shape} <= {int}:
+            if len(_reshaped) > _MOST_KNOWN:
+                _reshaped.clear()
+            _reshaped[la, shape] = contiguous(target, la.dtype, la.device)
         return _view(
             input, target, contiguous_strides(target), input._offset, "View", _reshape_back, la.shape
         )
@@ -327,12 +344,19 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped."""
     la = input._layout
+    known = _transposed.get((la, dim0, dim1))
+    if known is not None:
+        return _view_as(input, known, input._offset, "Transpose", transpose, (dim0, dim1))
     a, b = wrap_dim(dim0, la.ndim, "transpose"), wrap_dim(dim1, la.ndim, "transpose")
     if not la.ndim:
         return alias(input)
     shape, strides = list(la.shape), list(la.strides)
     shape[a], shape[b] = shape[b], shape[a]
     strides[a], strides[b] = strides[b], strides[a]
+    if type(dim0) is int and type(dim1) is int:
+        if len(_transposed) > _MOST_KNOWN:
+            _transposed.clear()
+        _transposed[la, dim0, dim1] = layout(tuple(shape), tuple(strides), la.dtype, la.device)
     return _view(input, shape, strides, input._offset, "Transpose", transpose, a, b)
 
 
@@ -537,8 +561,6 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
             f" {input._layout.itemsize} requiring a storage size of {(offset + high + 1) * input._layout.itemsize} are out of"
             f" bounds for storage of size {input._storage.nbytes}"
         )
-    from ..shape import layout
-
     target = layout(shape, strides, input._layout.dtype, input._layout.device)
     return _view(
         input, shape, strides, offset, "AsStrided", _embed, input._layout, target, offset - input._offset
