@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..autograd.engine import Node
+from ..autograd.engine import Node, edge_of
 from ..autograd.mode import state, watchers
 from ..autograd.views import inference_save_error
 from ..errors import saved_version_error, second_backward_error
@@ -35,7 +35,7 @@ def camel(name: str) -> str:
 class Saved:
     """A tensor kept for the backward, with the version of its memory at that time."""
 
-    __slots__ = ("output", "packed", "tensor", "version")
+    __slots__ = ("edge", "output", "packed", "tensor", "version")
 
     def __init__(self, tensor: Any, output: int = -1):
         # An output is kept without its history (no cycle node -> output -> node); get() ties it to the node again.
@@ -48,12 +48,13 @@ class Saved:
         if watchers and state.saved_hooks is not None:
             pack, unpack = state.saved_hooks
             self.packed = (unpack, pack(self.tensor))
+            self.edge = edge_of(tensor) if output < 0 else None
             self.tensor = None
 
     def get(self, node: Node) -> Any:
         """The tensor; RuntimeError if its memory was modified since."""
         if self.packed is not None:
-            return self.packed[0](self.packed[1])
+            return self._unpack(node)
         t = self.tensor
         if t._storage.version != self.version:
             raise saved_version_error(t, self.version, node)
@@ -61,6 +62,32 @@ class Saved:
             t = t._alias()
             t._set_history(node, self.output)
         return t
+
+
+    def _unpack(self, node: Node) -> Any:
+        """What the hook gives, in the place that the packed tensor had in the graph."""
+        t = self.packed[0](self.packed[1])
+        if not state.grad or (self.edge is None and self.output < 0):
+            return t
+        t = t._alias()
+        if self.output >= 0:
+            t._set_history(node, self.output)
+        elif type(self.edge) is tuple:
+            t._set_history(*self.edge)
+        else:
+            passed = Passed([self.edge], 1)
+            passed.out_metas[0] = t._layout
+            t._set_history(passed, 0)
+        return t
+
+
+class Passed(Node):
+    """The node between a leaf and the tensor that a hook gave in its place."""
+
+    title = "AliasBackward0"
+
+    def run(self, grads: list[Any]) -> Sequence[Any]:
+        return grads
 
 
 class OpNode(Node):

@@ -1,5 +1,5 @@
 """Utilities around training: data loading and hooks."""
 
-from . import data, hooks
+from . import checkpoint, data, hooks
 
-__all__ = ["data", "hooks"]
+__all__ = ["checkpoint", "data", "hooks"]
