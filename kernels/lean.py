@@ -3,6 +3,9 @@
 Numba optimises and assembles every function on its own, although all of them are inlined into the kernel's entry and only
 that is kept: measured, half of the compile time. Inside `lean()` functions are merely linked; `emit` optimises and assembles
 the entry.
+
+`emit` assembles without LLVM's loop strength reduction, which took two thirds of that time for loops over many pointers (register
+tiles); the loops that gained by it count in steps themselves (conv.py).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import llvmlite.binding as llvm
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
@@ -60,4 +64,8 @@ def emit(library: Any) -> bytes:
         library._ensure_finalized()
         JITCodeLibrary._optimize_final_module(library)
         library._final_module.verify()
-        return library._codegen._tm.emit_object(library._final_module)
+        llvm.set_option("", "-disable-lsr")  # for the whole process, hence only for this moment
+        try:
+            return library._codegen._tm.emit_object(library._final_module)
+        finally:
+            llvm.set_option("", "-disable-lsr=false")

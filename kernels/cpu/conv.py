@@ -150,8 +150,10 @@ def correlate_groups(rows: int, vectors: int) -> Any:
             tile = tile_zero(T, rows, vectors)
             if flags == 2:
                 tile = tile_splat(bt, 1, m, rows, vectors)
-            for k in range(ranges[3 * g], ranges[3 * g + 1]):
-                tile = tile_fma(tile, ws, taps[2 * k], vs, taps[2 * k + 1])
+            k = 2 * ranges[3 * g]
+            for _ in range(ranges[3 * g + 1] - ranges[3 * g]):
+                tile = tile_fma(tile, ws, taps[k], vs, taps[k + 1])
+                k += 2
             if ranges[3 * g + 2] != 0 and m == rows:
                 tile_store(spread_at(ot, places, room + g * vectors, vectors), ldc, tile_max(tile, low))
             else:
