@@ -265,7 +265,7 @@ def run_alone(gate, root, table):
     sti(root, IN_NATIVE, 1)
     state = call(ldi(gate, SAVE))
     start = now(pool)
-    way = choose_way(table + 8 * TUNER, start)
+    way = choose_way(pool, table + 8 * TUNER, start)
     done = run_programs(gate, table, way)
     note_time(table + 8 * TUNER, way, start, now(pool) - start)
     call(ldi(gate, RESTORE), state)

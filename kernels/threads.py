@@ -181,8 +181,10 @@ def note_wait(pool, waited, start):
 
 
 @device
-def choose_way(tuner, at):
+def choose_way(pool, tuner, at):
     """1 if a program should run in parallel now, 0 if serially: as timed, each way tried again from time to time."""
+    if at < ldi(pool, RESUME):
+        return 0
     if ldi(tuner, PARALLEL_RUNS) < FIRST_RUNS or ldi(tuner, SERIAL_RUNS) < FIRST_RUNS:
         return 1 if ldi(tuner, PARALLEL_RUNS) <= ldi(tuner, SERIAL_RUNS) else 0
     best = 1 if ldi(tuner, PARALLEL_TIME) < ldi(tuner, SERIAL_TIME) else 0

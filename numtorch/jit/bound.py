@@ -51,6 +51,7 @@ class Bound:
         self.modules = [(m, _looks(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
         self.captured = [(t, s, off, la, _flags(t)) for t, s, off, la in path.captured]
+        self.histories = [(t, t._rg, t._node) for t, _, _, _ in path.captured]
         self.fixed = {id(s) for _, s, _, _ in path.captured}
         self.aliases = self.aliases_of([r.storage for r in path.inputs])
         self.used = used_storages(path)
@@ -160,7 +161,9 @@ class Bound:
         return [id(s) if id(s) in self.fixed else None for s in storages]
 
     def fits(self, leaves: Sequence[Any]) -> bool:
-        """Whether arguments share memory with captured tensors as they did, and gradients are where they were."""
+        """Whether arguments share memory with captured tensors as they did, and histories and gradients are as they were."""
+        if any(t._rg is not flag or t._node is not node for t, flag, node in self.histories):
+            return False
         if self.aliases_of([t._storage for t in leaves]) != self.aliases:
             return False
         for who, before in self.path.grad_reads:
