@@ -122,22 +122,32 @@ def weight_sum(
     accumulate: i64, chunk: i64, nchunks: i64,
 ):  # fmt: skip
     """dw (G M, Q, taps) = sum over blocks of partial (+ dw with `accumulate`); a unit is eight output channels."""
+    sums = stack(8, T)
     cblocks, eights = (Q + CB - 1) // CB, (M + 7) // 8
     size = block_rows * block_cols
     lo, hi = split(G * eights, chunk, nchunks)
     for unit in range(lo, hi):
         g, m0 = unit // eights, unit % eights * 8
-        for r in range(Q * taps):
-            c = r // taps
-            source = (g * cblocks + c // CB) * size + (c % CB * taps + r % taps) * block_cols
-            for m in range(m0, min(M, m0 + 8)):
-                total = T(0)
-                for b in range(blocks):
-                    total += partial[b * G * cblocks * size + source + m]
-                at = (g * M + m) * Q * taps + r
-                if accumulate != 0:
-                    total += dw[at]
-                dw[at] = total
+        count = min(M, m0 + 8) - m0
+        for cb in range(cblocks):
+            source = offset(partial, (g * cblocks + cb) * size + m0)
+            to = offset(dw, ((g * M + m0) * Q + cb * CB) * taps)
+            for r in range(min(CB, Q - cb * CB) * taps):
+                if m0 + 8 <= block_cols:  # all eight are there, those behind M unused
+                    for m in range(8):
+                        sums[m] = T(0)
+                    for b in range(blocks):
+                        other = offset(source, b * G * cblocks * size + r * block_cols)
+                        for m in range(8):
+                            sums[m] += other[m]
+                else:
+                    for m in range(count):
+                        sums[m] = T(0)
+                        for b in range(blocks):
+                            sums[m] += source[b * G * cblocks * size + r * block_cols + m]
+                for m in range(count):
+                    at = m * Q * taps + r
+                    to[at] = sums[m] + to[at] if accumulate != 0 else sums[m]
 
 
 @kernel

@@ -9,6 +9,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     epilogues   products and convolutions clamp their results themselves
     prepack     a matrix that several products share is put into their kernel's order once
     fold        what depends on nothing that changes is computed once
+    outer       products of a column and a row are elementwise
     fuse        elementwise chains become one kernel
 
 A pass can be switched off, for everything (``disable``) or for one trace (``trace(..., passes=[...])``), and every trace
@@ -28,12 +29,13 @@ from .copies import copies
 from .dead import dead
 from .epilogues import epilogues
 from .normalize import normalize
+from .outer import outer
 from .prepack import prepack
 from .work import Work, storages
 
 PASSES = {
     "dead": dead, "common": common, "copies": copies, "normalize": normalize, "epilogues": epilogues,
-    "prepack": prepack, "fold": fold, "fuse": fuse,
+    "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse,
 }  # fmt: skip
 _disabled: set[str] = set()
 

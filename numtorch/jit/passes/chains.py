@@ -16,7 +16,7 @@ from .work import Work, reads, recorded, storages, writes
 
 MOST_STEPS = 24  # of one fused kernel: beyond that registers spill and compiling takes long
 MOST_WORDS = 40  # pointers and numbers of one fused kernel
-MOST_BACK = 12  # how many entries an op may be moved forward to join a group
+MOST_BACK = 64  # how many entries an op may be moved forward to join a group
 
 
 class _Group:
