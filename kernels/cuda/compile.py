@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from .cubins import Cubin, param_dtype
 from .launch import CudaKernel
 
 _LOCK = threading.RLock()
+# Compiled device functions, by environment and architecture: kernels share them.
+_DEVICES: weakref.WeakKeyDictionary[Device, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 # float64 in PTX: arithmetic, and widening from another type. A float64 parameter that is only narrowed is
 # allowed.
@@ -63,7 +66,6 @@ class _Specialiser:
 
     def __init__(self, env: binding.Env, cc: tuple[int, int]):
         self.env, self.cc = env, cc
-        self.devices: dict[Device, Any] = {}
 
     def replace(self, value: Any) -> Any:
         if isinstance(value, Placeholder):
@@ -76,11 +78,11 @@ class _Specialiser:
                 raise TypeError(f"{value.name} has no meaning on CUDA; see gpu.py for what a kernel may use.")
             return found
         if isinstance(value, Device):
-            if value not in self.devices:
-                self.devices[value] = _DeviceFunction(
-                    binding.rebind(value.py, self.env, self.replace), self.cc
-                )
-            return self.devices[value]
+            made = _DEVICES.setdefault(value, {})
+            key = (*sorted(self.env.items()), self.cc)
+            if key not in made:
+                made[key] = _DeviceFunction(binding.rebind(value.py, self.env, self.replace), self.cc)
+            return made[key]
         if isinstance(value, CudaKernel):
             raise TypeError(
                 f"a kernel cannot call the kernel {value.name!r}; move the shared part to a @device function."

@@ -11,17 +11,23 @@ program gives the same bits as its steps alone.
 
 from __future__ import annotations
 
+import ast
 import math
 from functools import cache
 from typing import Any, NamedTuple
 
-from .. import jit
+from .. import jit, scalar
 from ..geometry import walk_of
 from .launch import CudaKernel
 
 THREADS = 256
 STRIDED = 4  # elements of a thread of a strided kernel
 MOST = 2**31 - 4096  # elements of one launch: element numbers are 32-bit
+ENOUGH = 64  # instructions of an element after which more loads in flight gain nothing
+LIGHT = frozenset(
+    "ceil copysign exp exp2 floor isfinite isinf isnan log log2 maximum minimum round_even rsqrt sigmoid sign signbit"
+    " sqrt tanh trunc".split()
+)  # functions of few instructions on a GPU
 _HEADER = """\
 from math import inf, nan
 
@@ -115,9 +121,8 @@ def divisor(d: int) -> tuple[int, int]:
 @cache
 def _contiguous(key: tuple, program: _Same) -> CudaKernel:
     program = program.program
-    unroll = max(
-        1, 4 // max(1, len(program.written.used))
-    )  # as many groups of four as keep eight loads in flight
+    # As many groups of four as keep eight loads in flight, unless there is enough to do meanwhile.
+    unroll = max(1, min(4 // max(1, len(program.written.used)), ENOUGH // work(program.written)))
     per_block = 4 * THREADS * unroll
     pointers = [*(f"out{k}" for k in range(len(program.outputs))), *(f"in{k}" for k in program.written.used)]
     index = ["first: i64", "step: i64"] if program.uses_index else []
@@ -178,6 +183,15 @@ def _strided(key: tuple, program: _Same, rank: int) -> CudaKernel:
     body.append(f"        {results} = {_call(program, 'in{k}[at_in{k}]', 'index')}")
     body.append(f"    i = uint32(i + uint32({THREADS}))")
     return _module(program, f"_rank{rank}", words, STRIDED * THREADS, body)
+
+
+def work(written: Any) -> int:
+    """About how many instructions compute one element: a few are hidden by the memory's latency, many are not."""
+    nodes = [n for line in written.lines for n in ast.walk(line.value)]
+    names = [n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    loops = sum(200 for _, text in written.writer.helpers.values() if "for " in text or "while " in text)
+    calls = sum(8 if name in LIGHT else 40 for name in names if name in scalar.FUNCTIONS)
+    return 1 + sum(isinstance(n, (ast.BinOp, ast.Compare)) for n in nodes) + calls + loops
 
 
 class _Same:

@@ -5,11 +5,12 @@ fill: four float32, two float64 or int64. So the numbers do not depend on the gr
 normal and exponential ones up to the last digits of libdevice's log.
 """
 
-from numpy import float64, int32, int64, uint32, uint64
+from numpy import float32, int32, int64, uint32, uint64
 
 from ..cpu.random import below, circle
 from ..jit import T, T_ptr, device, f64, i64, i64_ptr, real, u8_ptr
 from ..loops import quotient
+from ..memory import bitcast
 from ..scalar import ceil, log, sqrt
 from .gpu import thread
 from .index import element
@@ -141,10 +142,13 @@ def randint(y: i64_ptr, state: i64_ptr, relative: i64, n: i64, low: i64, high: i
 
 @device
 def threshold(p):
-    """The integer t such that word < t just when word / 2**32 < p, for the float64 p."""
-    scaled = p * float64(4294967296.0)
-    t = int64(scaled)
-    return t + 1 if float64(t) < scaled else t
+    """The integer t such that word < t just when word / 2**32 < p, for the float64 p; from its bits."""
+    bits = bitcast(p, int64)
+    exponent = int64(int64(bits >> int64(52)) & int64(2047)) - int64(1023)
+    digits = (bits & int64((1 << 52) - 1)) | int64(1 << 52)  # p = digits * 2**(exponent - 52)
+    cut = int64(20) - exponent  # p * 2**32 = digits * 2**-cut, rounded up
+    rounded = (digits + ((int64(1) << min(cut, int64(53))) - int64(1))) >> min(cut, int64(53))
+    return rounded if bits > int64(0) else int64(0)
 
 
 @device
@@ -210,6 +214,25 @@ def randperm(y: i64_ptr, state: i64_ptr, relative: i64, n: i64):
             k += 1
 
 
+@device
+def fixed(x, last):
+    """The float32 x >= 0 in units of 2**-62 of the largest power of two that `last` >= x holds."""
+    own, its = bitcast(x, int32), bitcast(last, int32)
+    e, top = max(own >> int32(23), int32(1)), max(its >> int32(23), int32(1))
+    digits = int64(own & int32(0x7FFFFF)) | (int64(0) if own < int32(0x800000) else int64(0x800000))
+    return int64(digits << int64(39)) >> int64(min(int32(top - e), int32(63)))
+
+
+@device
+def product_below(a, high, low):
+    """The integer at or below a * u, u = (high * 2**26 + low) * 2**-53, for a < 2**63, high < 2**27, low < 2**26."""
+    u = (uint64(high) << uint64(37)) | (uint64(low) << uint64(11))  # u * 2**64
+    half, mask = uint64(32), uint64(0xFFFFFFFF)
+    a1, a0, u1, u0 = uint64(a) >> half, uint64(a) & mask, u >> half, u & mask
+    middle = a1 * u0 + ((a0 * u0) >> half)
+    return int64(a1 * u1 + (middle >> half) + ((a0 * u1 + (middle & mask)) >> half))
+
+
 @kernel(grid=lambda rows, samples: ceil_div(rows * samples, THREADS), threads=THREADS)
 def multinomial(y: i64_ptr, total: T_ptr, state: i64_ptr, relative: i64, rows: i64, n: i64, samples: i64):
     """y[rows, samples] drawn with replacement; total[rows, n] holds cumulative weights; two words each."""
@@ -220,12 +243,15 @@ def multinomial(y: i64_ptr, total: T_ptr, state: i64_ptr, relative: i64, rows: i
         high = int32((w[2] if odd else w[0]) >> uint32(5))
         low = int32((w[3] if odd else w[1]) >> uint32(6))
         first = quotient(i, samples) * n
-        aim = (float64(high) * float64(2.0**26) + float64(low)) * float64(2.0**-53)
-        aim = aim * float64(total[first + n - 1])
+        last = total[first + n - 1]
+        aim = (T(high) * T(2.0**26) + T(low)) * T(2.0**-53) * last  # if T is float64
+        exact = product_below(fixed(float32(last), float32(last)), high, low)  # the same for float32, in integers
         left, right = int64(0), n - 1
         while left < right:
             middle = (left + right) >> int64(1)
-            if float64(total[first + middle]) > aim:
+            value = total[first + middle]
+            beyond = value > aim if is_wide() else fixed(float32(value), float32(last)) > exact
+            if beyond:
                 right = middle
             else:
                 left = middle + 1

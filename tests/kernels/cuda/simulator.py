@@ -257,6 +257,11 @@ class Simulator:
             p[k] = values[k]
         return Values(np.roll(values.array, -count))
 
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        if isinstance(a, np.float32):  # rounded once, as on a GPU: range reductions rely on it
+            return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
+        return type(a)(a * b + c)
+
     def fma_outer(self, acc: Values, a: Values, b: Values) -> Values:
         return Values(acc.array + np.multiply.outer(a.array, b.array).ravel())
 

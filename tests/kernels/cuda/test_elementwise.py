@@ -14,7 +14,7 @@ from twins import check_close, empty, randoms
 from numtorch.kernels import scalar
 from numtorch.kernels.codegen import Program, Step
 from numtorch.kernels.cuda import elementwise
-from numtorch.kernels.cuda.scalar import LIBDEVICE
+from numtorch.kernels.cuda.scalar import LIBDEVICE, OWN
 from numtorch.kernels.interpret import Pointer
 
 pytestmark = pytest.mark.simulator
@@ -172,33 +172,6 @@ def test_code(T: str) -> None:
     check(elementwise.contiguous(square), **square.written.env)
 
 
-@pytest.mark.cuda_compile
-@pytest.mark.parametrize("name", sorted(n for n in scalar.FUNCTIONS if not n.endswith("_int")))
-def test_every_scalar_function_compiles(name: str) -> None:
-    from numtorch.kernels.cuda.launch import bound, kernel
-    from numtorch.kernels.jit import T_ptr
-
-    count = scalar.FUNCTIONS[name].py.__code__.co_argcount
-    chosen = one_argument if count == 1 else two_arguments
-    plain = bound(chosen, f"calls_{name}", function=scalar.FUNCTIONS[name])
-    plain.__annotations__ = dict.fromkeys(("y", "a", "b")[: count + 1], T_ptr)
-    allowed = ("uses", "spills", "has") if name in STACK else ()
-    made = kernel(grid=lambda: 1, threads=32)(plain)
-    for T in ("float32", "float64"):
-        check(made, allowed=allowed, T=T)
-
-
-# For huge arguments libdevice keeps the digits of 2/pi on the stack, and multiplies once in float64.
-STACK = {"sin", "cos", "tan", "lgamma", "digamma"}
-
-
-def one_argument(y, a):
-    y[0] = function(a[0])  # noqa: F821 - bound by the test
-
-
-def two_arguments(y, a, b):
-    y[0] = function(a[0], b[0])  # noqa: F821 - bound by the test
-
-
-def test_libdevice_functions_exist_on_the_cpu() -> None:
-    assert LIBDEVICE <= set(scalar.FUNCTIONS), sorted(LIBDEVICE - set(scalar.FUNCTIONS))
+def test_replaced_functions_exist_on_the_cpu() -> None:
+    own = LIBDEVICE | OWN.keys()
+    assert own <= set(scalar.FUNCTIONS), sorted(own - set(scalar.FUNCTIONS))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
-
-from numtorch.kernels.cuda.launch import find
 
 pytestmark = pytest.mark.simulator
 KERNELS = (
@@ -68,9 +65,3 @@ def test_nll_loss(weighted: int) -> None:
     for g, step, mean in ((randoms(2, outer, inner), 1, 0), (randoms(2, 1), 0, 1)):
         dx, total = empty(outer, classes, inner), np.array([3.5], np.float32)
         check_twins("loss", "nll_loss_backward", dx, g, total, t, w, *sizes, step, mean)
-
-
-@pytest.mark.cuda_compile
-@pytest.mark.parametrize("name", KERNELS)
-def test_code(name: str) -> None:
-    check(find("loss", name), T="float32")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
-
-from numtorch.kernels.cuda.launch import find, kernels
 
 pytestmark = pytest.mark.simulator
 
@@ -80,12 +77,3 @@ def test_batch_columns(batch: int, channels: int) -> None:
     )
     args = (empty(*sizes), g, x, m, s, w, sums[0], sums[1], *sizes, 1, 1)
     check_twins("batch_norm", "batch_norm_backward_cols", *args)
-
-
-@pytest.mark.cuda_compile
-@pytest.mark.parametrize("module, first", [("norm", "layer_norm"), ("batch_norm", "batch_norm_stats")])
-def test_code(module: str, first: str) -> None:
-    find(module, first)
-    for (where, _), kernel in kernels().items():
-        if where == module:
-            check(kernel, T="float32")

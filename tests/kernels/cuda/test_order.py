@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
-
-from numtorch.kernels.cuda.launch import find, kernels
 
 pytestmark = pytest.mark.simulator
 SCHEDULES = (0, 1)
@@ -86,14 +83,3 @@ def test_unique(n: int) -> None:
     x = np.sort(np.round(randoms(0, n) * 40))
     out = (np.zeros(n, np.float32), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(1, np.int64))
     check_twins("sort", "unique_runs", *out, x, n, schedules=SCHEDULES)
-
-
-@pytest.mark.cuda_compile
-@pytest.mark.parametrize(
-    "module, first", [("scan", "cumsum"), ("sort", "sort"), ("mode", "mode"), ("recurrence", "linear_scan")]
-)
-def test_code(module: str, first: str) -> None:
-    find(module, first)
-    for (where, _), kernel in kernels().items():
-        if where == module:
-            check(kernel, T="float32", S="float32")

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
 
 from numtorch.kernels.cpu.pool import shape_words
-from numtorch.kernels.cuda.launch import find, kernels
 
 pytestmark = pytest.mark.simulator
 
@@ -67,11 +65,3 @@ def test_adaptive(size, out) -> None:
     check_twins("pool", "adaptive_max_pool", empty(3, *out), empty(3, *out, dtype="int64"), x, 3, *words)
     check_twins("pool", "adaptive_avg_pool", empty(3, *out), x, 3, *words)
     check_twins("pool", "adaptive_avg_pool_backward", empty(3, *size), randoms(1, 3, *out), 3, *words)
-
-
-@pytest.mark.cuda_compile
-def test_code() -> None:
-    find("pool", "max_pool")
-    for (module, _), kernel in kernels().items():
-        if module == "pool":
-            check(kernel, T="float32")

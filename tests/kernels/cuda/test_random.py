@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
 
-from numtorch.kernels.cuda.launch import find, kernels
-
 pytestmark = pytest.mark.simulator
-# Probabilities are float64 on both devices, so that they draw the same numbers; a few operations a thread.
-USES_DOUBLES = {"bernoulli", "dropout", "multinomial"}
 
 
 def state(offset: int = 5) -> np.ndarray:
@@ -36,6 +33,31 @@ def test_integers(n: int) -> None:
     check_twins("random", "randperm", y, state(), 7, n)
 
 
+@pytest.mark.parametrize("p", [0.0, 1e-300, 2.0**-33, 2.0**-32, 0.1, 0.5, 1 - 2.0**-33, 1.0])
+def test_thresholds(p: float) -> None:
+    from fractions import Fraction
+
+    from numtorch.kernels.cuda.random import threshold
+
+    assert int(threshold(np.float64(p))) == math.ceil(Fraction(p) * 2**32)
+
+
+def test_products_of_integers() -> None:
+    from fractions import Fraction
+
+    from numtorch.kernels.cuda.random import fixed, product_below
+
+    rng = np.random.default_rng(0)
+    for last, x in rng.random((50, 2), np.float32).tolist():
+        last, x = np.float32(last), np.float32(min(x, last))
+        high, low = (int(rng.integers(0, 1 << k)) for k in (27, 26))
+        unit = Fraction(2) ** (math.frexp(last)[1] - 63)
+        assert int(fixed(x, last)) == math.floor(Fraction(float(x)) / unit)
+        u = Fraction((high << 26) + low, 1 << 53)
+        a = fixed(last, last)
+        assert int(product_below(a, high, low)) == math.floor(int(a) * u)
+
+
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
 def test_coins(p: float) -> None:
     for dtype in ("float32", "uint8"):
@@ -54,11 +76,3 @@ def test_multinomial_and_advance(dtype: str) -> None:
     total = np.random.default_rng(1).random((3, 40)).cumsum(1).astype(dtype)
     check_twins("random", "multinomial", empty(3, 50, dtype="int64"), total, state(), 4, 3, 40, 50)
     check_twins("random", "advance", state(), 12)
-
-
-@pytest.mark.cuda_compile
-def test_code() -> None:
-    find("random", "uniform")
-    for (module, name), kernel in kernels().items():
-        if module == "random":
-            check(kernel, allowed=("has",) if name in USES_DOUBLES else (), T="float32")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
-
-from numtorch.kernels.cuda.launch import find, kernels
 
 pytestmark = pytest.mark.simulator
 
@@ -48,11 +45,3 @@ def test_windows() -> None:
     x, taps = randoms(0, 2, 7, 6), randoms(1, 2, 3, 2, sizes[2], sizes[3])
     check_twins("rearrange", "unfold_windows", np.full_like(taps, np.nan), x, 2, *sizes)
     check_twins("rearrange", "fold_windows", np.full_like(x, np.nan), taps, 2, *sizes)
-
-
-@pytest.mark.cuda_compile
-def test_code() -> None:
-    find("rearrange", "flip")
-    for (module, _), kernel in kernels().items():
-        if module == "rearrange":
-            check(kernel, T="float32")

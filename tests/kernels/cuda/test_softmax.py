@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
-
-from numtorch.kernels.cuda.launch import find
 
 pytestmark = pytest.mark.simulator
 ROWS = ("softmax_rows", "log_softmax_rows")
@@ -71,9 +68,3 @@ def test_logsumexp(outer: int, n: int, inner: int, block: int) -> None:
     check_twins("softmax", name, empty(outer, inner), x, *sizes, max(n, 1), 1, 1, schedules=(0, 1))
     part, _ = check_twins("softmax", name, empty(outer, blocks, 2, inner), x, *sizes, block, blocks, 0)
     check_twins("softmax", "logsumexp_merge", empty(outer, inner), part, outer, blocks, inner)
-
-
-@pytest.mark.cuda_compile
-@pytest.mark.parametrize("name", ROWS + COLS + BACKWARD_ROWS + BACKWARD_COLS + LOGSUMEXP)
-def test_code(name: str) -> None:
-    check(find("softmax", name), T="float32")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiling import check
 from twins import check_twins, empty, randoms
-
-from numtorch.kernels.cuda.launch import find, kernels
 
 pytestmark = pytest.mark.simulator
 SCHEDULES = (0, 1)
@@ -89,12 +86,3 @@ def test_nonzero(shape: tuple[int, ...]) -> None:
 def test_many_running_totals() -> None:
     counts = np.arange(600, dtype=np.int64)
     check_twins("nonzero", "add_up", counts, 599)
-
-
-@pytest.mark.cuda_compile
-@pytest.mark.parametrize("module", ["argreduce", "moments", "nonzero"])
-def test_code(module: str) -> None:
-    find(module, {"argreduce": "argmax_rows", "moments": "var_rows", "nonzero": "add_up"}[module])
-    for (where, _), kernel in kernels().items():
-        if where == module:
-            check(kernel, T="float32")
