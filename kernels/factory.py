@@ -42,7 +42,7 @@ ALIGNMENT = 64
 
 
 class Recipe(bytes):
-    """How to make a result: kernel, layout, and where the arguments' words go; attributes say the same in Python.
+    """How to make a result: kernel (0: none), layout, and where the arguments' words go; attributes say it in Python.
 
     `arguments`: per argument a triple (layout, or None for a number; bytes per element; place in the block);
     `layout`: of the result, whose address becomes word 0, or None where nothing is made; `nbytes` of it.
@@ -186,7 +186,8 @@ def native_make(self, argv, nargs, names):
         made = new_tensor(gate, plan, room)
         if made == 0:
             return 0
-    call_kernel(ldi(plan, _ADDRESS), room, 0, 1)
+    if ldi(plan, _ADDRESS) != 0:
+        call_kernel(ldi(plan, _ADDRESS), room, 0, 1)
     return made
 
 

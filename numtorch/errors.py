@@ -38,9 +38,7 @@ def require_floating(op: str, name: str, tensor: Any) -> None:
 
 def require_tensor(op: str, name: str, value: Any) -> None:
     """TypeError unless ``value`` is a tensor."""
-    from ._tensor import Tensor
-
-    if not isinstance(value, Tensor):
+    if not hasattr(value, "_layout"):
         raise TypeError(
             f"{op}(): argument '{name}' must be Tensor, not {type(value).__name__}; make one with numtorch.tensor(...)"
         )
@@ -82,7 +80,8 @@ TORCH_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "int6
 
 def not_implemented(op: str, d: Any) -> NotImplementedError:
     """The error of an op that has no kernel for a dtype."""
-    others = "int64 or bool" if d.name in ("float32", "float64") else "float32 or float64"
+    floating = d.is_floating_point
+    others, how = ("int64 or bool", ".long() or .bool()") if floating else ("float32 or float64", ".float()")
     return NotImplementedError(
-        f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}'; convert to {others} with .to()"
+        f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}': expected {others}, got {d.name}; convert with {how}"
     )

@@ -16,7 +16,7 @@ from .ops import copying, inplace, view
 from .ops import elementwise as E
 from .ops import matmul as M
 from .ops.pointwise import Elementwise
-from .ops.quick import binary
+from .ops.quick import binary, unary
 
 _NUMBERS = (int, float)
 D = {d.name: d for d in ALL}
@@ -41,6 +41,15 @@ def _matmul(self: Tensor, other: Any) -> Any:
     return M.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
+def _invert(self: Tensor) -> Tensor:
+    if self._layout.dtype.category == FLOATING:
+        raise TypeError(
+            f"~ (operator.invert) is only implemented on integer and Boolean-type tensors, got {self.dtype!r}; compare with a"
+            " number to get a mask"
+        )
+    return A.bitwise_not(self)
+
+
 def _operators() -> dict[str, Any]:
     return {
         "__add__": binary(E.add, _binary(A.add)), "__radd__": _binary(A.add, reverse=True),
@@ -62,7 +71,7 @@ def _operators() -> dict[str, Any]:
         "__matmul__": _matmul, "__rmatmul__": lambda self, other: M.matmul(other, self),
         "__getitem__": indexing.getitem, "__setitem__": indexing.setitem,
         "__neg__": lambda self: A.neg(self), "__pos__": lambda self: A.positive(self),
-        "__abs__": lambda self: E.abs(self), "__invert__": lambda self: A.bitwise_not(self),
+        "__abs__": lambda self: E.abs(self), "__invert__": _invert,
     }  # fmt: skip
 
 
@@ -96,8 +105,9 @@ def via_copy(self: Tensor, op: Callable, name: str, args: tuple, kwargs: dict) -
     """Compute out of place, then copy into the operand: for ops whose result is not elementwise in it."""
     from .autograd.mode import state
 
-    inplace.check_inplace(self, name, state.grad and self._rg)
-    result = op(self, *args, **kwargs)
+    needs = state.grad and self._rg
+    inplace.check_inplace(self, name, needs)
+    result = op(self.clone() if needs else self, *args, **kwargs)  # its backward may read what is overwritten
     inplace.check_result(name, self._layout, result._layout.shape, result._layout.dtype)
     return copying.copy_(self, result)
 
@@ -125,7 +135,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions; use copy_"
             )
         return copying.copy_(self, value)
     if not isinstance(value, _NUMBERS):
@@ -211,7 +221,7 @@ def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
 
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
     """On a GPU; RuntimeError where there is none."""
-    return copying.to(self, "cuda" if device is None else device)
+    return copying.to(self, "cuda" if device is None else device, non_blocking=non_blocking)
 
 
 def _cast_method(d: DType, name: str) -> Callable:
@@ -299,7 +309,7 @@ def bind() -> None:
 
 def _bind_arithmetic() -> None:
     for name in ARITHMETIC:
-        bind_method(name, getattr(A, name), inplace_form=name not in ("where", "positive"))
+        bind_method(name, getattr(A, name), inplace_form=name not in ("where", "positive", "float_power"))
     fast = {"add": E.add, "sub": E.sub, "mul": E.mul, "div": E.true_divide}
     for name, op in fast.items():
         setattr(Tensor, name + "_", _arith_inplace(op, getattr(A, name), name))
@@ -328,9 +338,7 @@ def bind_method(name: str, op: Any, inplace_form: bool = True) -> None:
 
     if isinstance(op, Elementwise):
 
-        def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-            return op(self, *args, **kwargs)
-
+        method = unary(op)
         method.__name__, method.__doc__ = name, op.__doc__
         setattr(Tensor, name, method)
     else:

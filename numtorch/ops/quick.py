@@ -25,7 +25,7 @@ _new = object.__new__
 class Way:
     """What an op does with operands of certain layouts."""
 
-    __slots__ = ("layout", "metas", "op", "out_metas", "plan", "recipe", "saves", "small", "tensors")
+    __slots__ = ("direct", "layout", "metas", "op", "out_metas", "plan", "recipe", "saves", "small", "tensors")
 
     def __init__(self, op: Any, plan: Any, args: Sequence[Any]):
         from ..kernels.factory import recipe
@@ -47,6 +47,8 @@ class Way:
             self.recipe = recipe(plan.address, la, la.numel * la.itemsize, described, image)
         else:
             self.recipe = recipe(plan.address, None, 0, [(la, la.itemsize, 0), *described], image)
+        # Whether an operator of tensors may take it without asking further.
+        self.direct = self.small and hasattr(args[0], "_layout") and args[0]._layout.dtype.category == 2
         self.metas = tuple([a._layout if hasattr(a, "_layout") else None for a in args])
         self.out_metas = (la,)
         self.saves: dict[tuple[bool, ...], Saves] = {}
@@ -239,16 +241,71 @@ def record(way: Way, args: Sequence[Any], out: Any) -> None:
     out._node, out._rg = node, True
 
 
+def record_two(way: Way, a: Any, b: Any, out: Any) -> None:
+    """``record`` for two tensors."""
+    first = second = None
+    if a._rg:
+        node = a._node
+        first = edge_of(a) if a._base is not None else a if node is None else (node, a._nr)
+    if b._rg:
+        node = b._node
+        second = edge_of(b) if b._base is not None else b if node is None else (node, b._nr)
+    mask = (first is not None, second is not None)
+    spec = way.saves.get(mask)
+    if spec is None:
+        spec = way.saves[mask] = Saves(way, mask)
+    keep_a, keep_b = spec.which
+    node = _new(QuickNode)
+    node.edges, node.metas, node.out_metas = (first, second), way.metas, way.out_metas
+    node.seq = next_seq()
+    node.spec = spec
+    node.kept = (a if keep_a else None, b if keep_b else None, out._storage if spec.out else None)
+    version_a = a._storage.version if keep_a else 0
+    version_b = b._storage.version if keep_b else 0
+    if version_a < 0 or version_b < 0:
+        Saved(a if version_a < 0 else b)  # raises for memory of inference mode
+    node.versions = (version_a, version_b, 0)
+    out._node, out._rg = node, True
+
+
+def record_one(way: Way, a: Any, out: Any) -> None:
+    """``record`` for one tensor."""
+    node = a._node
+    edge = edge_of(a) if a._base is not None else a if node is None else (node, a._nr)
+    mask = (edge is not None,)
+    spec = way.saves.get(mask)
+    if spec is None:
+        spec = way.saves[mask] = Saves(way, mask)
+    node = _new(QuickNode)
+    node.edges, node.metas, node.out_metas = (edge,), way.metas, way.out_metas
+    node.seq = next_seq()
+    node.spec = spec
+    if spec.which[0]:
+        node.kept, node.versions = (a, None), (a._storage.version, 0)
+        if node.versions[0] < 0:
+            Saved(a)  # raises for memory of inference mode
+        if spec.out:
+            node.kept = (a, out._storage)
+    else:
+        node.kept, node.versions = (None, out._storage if spec.out else None), (0, 0)
+    out._node, out._rg = node, True
+
+
+_empties: dict[Any, Any] = {}  # recipes of uninitialised tensors by layout
+
+
 def empty(la: Any) -> Any:
     """A new tensor of a layout on the CPU, uninitialised."""
-    from .._tensor import Tensor
+    found = _empties.get(la)
+    if found is None:
+        from ..kernels.factory import recipe
 
-    global empty
-
-    def empty(la: Any, make: Callable = Tensor._make, memory: Callable = Storage) -> Any:
-        return make(memory(la.numel * la.itemsize), 0, la)
-
-    return empty(la)
+        if la.numel * la.itemsize > SMALL:
+            return empty_like_layout(la)
+        if len(_empties) > _MOST_WAYS:
+            _empties.clear()
+        found = _empties[la] = recipe(0, la, la.numel * la.itemsize, (), (0,))
+    return make(found)
 
 
 def binary(op: Any, slow: Callable) -> Callable:
@@ -261,19 +318,39 @@ def binary(op: Any, slow: Callable) -> Callable:
 
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
-        if kind is Tensor:
-            if not watchers:
-                way = ways.get((self._layout, other._layout))
-                if way is not None and way.small and self._layout.dtype.category == 2:
-                    out = make(way.recipe, self, other)
+        if not watchers:
+            way = ways.get((self._layout, other._layout if kind is Tensor else kind))
+            if way is not None and way.direct:
+                out = make(way.recipe, self, other)
+                if kind is Tensor:
                     if (self._rg or other._rg) and state.grad:
-                        record(way, (self, other), out)
-                    return out
-        elif kind is not float and kind is not int and not isinstance(other, Tensor):
+                        record_two(way, self, other, out)
+                elif self._rg and state.grad:
+                    record(way, (self, other), out)
+                return out
+        if kind is not float and kind is not int and not isinstance(other, Tensor):
             return slow(self, other)
         if self._layout.dtype.category == 2:
             return op(self, other)
         return slow(self, other)
+
+    return method
+
+
+def unary(op: Any) -> Callable:
+    """A method for an op of one tensor (and perhaps options): the short way, else through the op."""
+    ways = op._ways
+    plain = len(op.params) == 1
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if plain and not watchers and not args and not kwargs:
+            way = ways.get((self._layout,))
+            if way is not None and way.small:
+                out = make(way.recipe, self)
+                if self._rg and op.grad_body is not None and state.grad:
+                    record_one(way, self, out)
+                return out
+        return op(self, *args, **kwargs)
 
     return method
 
@@ -308,7 +385,8 @@ def _plain_make(recipe: Any, *arguments: Any) -> Any:
     if recipe.layout is not None:
         out = empty_like_layout(recipe.layout)
         block[0] = out._storage.ptr
-    (launching._launch or launching.driver())(recipe.address, 1, *block)
+    if recipe.address:
+        (launching._launch or launching.driver())(recipe.address, 1, *block)
     return out
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from ..shape import Layout
-from ..storage import SMALL, Storage
+from ..dtype import uint8
+from ..shape import Layout, contiguous
+from ..storage import SMALL
 from . import launch as launching
 from . import quick
 from .launch import PARALLEL_COST, Launch, Scratch
@@ -26,7 +27,7 @@ class Steps:
 
     def __init__(self, layouts: Sequence[Layout], single: bool):
         self.layouts, self.single = tuple(layouts), single
-        self.scratch: list[int] = []
+        self.scratch: list[Layout] = []
         # (recipe or None, its operands, units or -1: makes the output, (address, pointers, words) for many threads)
         self.steps: list[tuple[Any, ...]] = []
         self.keep: Any = None  # whatever the launches point to stays alive
@@ -37,7 +38,7 @@ class Steps:
         if len(steps) == 1 and steps[0][2] < 0:
             return quick.make(steps[0][0], *steps[0][1](inputs))
         outputs = [quick.empty(la) for la in self.layouts]
-        memory = (*outputs, *inputs, *[Storage(n) for n in self.scratch])
+        memory = (*outputs, *inputs, *[quick.empty(la) for la in self.scratch])
         for how, operands, units, parallel in steps:
             chunks = min(units, launching.threads()) if units > 1 else 1
             if chunks == 1 and how is not None:
@@ -53,8 +54,7 @@ class Steps:
 def _address(memory: Sequence[Any], place: int) -> int:
     if place < 0:
         return 0
-    found = memory[place]
-    return found.ptr if type(found) is Storage else found._address()
+    return memory[place]._address()
 
 
 def note(
@@ -72,9 +72,10 @@ def note(
         places = [_place(p, tensors, scratches) for p in la.pointers]
         if None in places:
             return None
-        step = _step(la, places, tensors, len(launches) == 1 and len(outputs) == 1)
-        made.steps.append(step)
-    made.scratch = [s.nbytes for s in scratches]
+        working = [contiguous((s.nbytes,), uint8) for s in scratches]
+        layouts = [t if t is None else t._layout for t in tensors] + working
+        made.steps.append(_step(la, places, layouts, len(launches) == 1 and len(outputs) == 1, len(tensors)))
+    made.scratch = [contiguous((s.nbytes,), uint8) for s in scratches]
     made.keep = list(launches)
     return made
 
@@ -95,7 +96,7 @@ def _place(p: Any, tensors: list[Any], scratches: list[Scratch]) -> int | None:
     return same[0] if len(same) == 1 else None
 
 
-def _step(la: Launch, places: Sequence[Any], tensors: Sequence[Any], alone: bool) -> tuple[Any, ...]:
+def _step(la: Launch, places: Sequence[Any], layouts: Sequence[Any], alone: bool, tensors: int) -> tuple[Any, ...]:  # fmt: skip
     """One launch: as a recipe for one thread, where it has room for all words, and for many."""
     from ..kernels.driver import MAX_WORDS
     from ..kernels.factory import recipe
@@ -105,18 +106,15 @@ def _step(la: Launch, places: Sequence[Any], tensors: Sequence[Any], alone: bool
     image = [0] * len(places) + list(la.words)
     if len(image) > MAX_WORDS:
         return None, None, units, parallel
-    out = tensors[0]
-    alone = alone and units == 1 and out._layout.numel * out._layout.itemsize <= SMALL and bool(places) and places[0] == 0
-    if alone and not any(p == 0 or p >= len(tensors) for p in places[1:]):
+    out = layouts[0]
+    size = out.numel * out.itemsize
+    alone = alone and units == 1 and size <= SMALL and bool(places) and places[0] == 0
+    if alone and not any(p == 0 or p >= tensors for p in places[1:]):
         rest = [(k, p) for k, p in enumerate(places) if p > 0]
-        described = [(tensors[p]._layout, tensors[p]._layout.itemsize, k) for k, p in rest]
-        size = out._layout.numel * out._layout.itemsize
-        return recipe(la.address(), out._layout, size, described, image), _getter([p - 1 for _, p in rest]), -1, parallel
+        described = [(layouts[p], layouts[p].itemsize, k) for k, p in rest]
+        return recipe(la.address(), out, size, described, image), _getter([p - 1 for _, p in rest]), -1, parallel
     rest = [(k, p) for k, p in enumerate(places) if p >= 0]
-    described = []
-    for k, p in rest:
-        layout = tensors[p]._layout if p < len(tensors) else out._layout
-        described.append((layout, layout.itemsize, k))
+    described = [(layouts[p], layouts[p].itemsize, k) for k, p in rest]
     return recipe(la.address(), None, 0, described, image), _getter([p for _, p in rest]), units, parallel
 
 
