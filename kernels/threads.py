@@ -29,7 +29,6 @@ import numpy as np
 
 from .jit import device, load_native
 from .memory import (
-    address_of,
     atomic_add,
     atomic_exchange,
     atomic_load,
@@ -41,9 +40,9 @@ from .memory import (
     call_variadic,
     ldi,
     pause,
-    stack,
     sti,
 )
+from .timing import CLOCK, CLOCK_ID, RESUME, note_wait, now
 
 MAX_CHUNKS = 4096
 MAX_THREADS = 512
@@ -52,35 +51,17 @@ _LINE = (
 )
 
 # Words of the pool block. Read-mostly ones share the first lines; the others have lines of their own.
-LIMIT, STARTED, STOP, YIELD, SYSCALL, FUTEX, SLEEP, CLOCK, CLOCK_ID, RESUME, PATIENCE = range(11)
+LIMIT, STARTED, STOP, YIELD, SYSCALL, FUTEX, SLEEP = range(7)  # and those of timing.py
 TICKET, OPEN, ACTIVE, SLEEPERS, BUSY, JOB = (_LINE * i for i in range(1, 7))  # JOB: table, ops, counters
 OWN_COUNTERS = _LINE * 7  # counters for a program of one op
 
 SPINS_FOR_WORK = 20_000
 SPINS_FOR_STAGE = 2_000
-STALL = 300_000  # ns of waiting for others after which the machine counts as busy
-SHORT, LONG = 5_000_000, 640_000_000  # ns for which the pool is left alone after a stall: at first, at most
-
-# Words of a tuner: two estimates (ns), how often each way was timed, when to try the slower way again.
-SERIAL_TIME, PARALLEL_TIME, SERIAL_RUNS, PARALLEL_RUNS, TRIAL = range(5)
-FIRST_RUNS = 4  # of each way, before one is preferred
-TRIAL_SHARE = 64  # the slower way is tried again when it has cost a 64th of the time
-
 _FUTEX_NUMBERS = {"x86_64": 202, "amd64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}
 _FUTEX_WAIT_PRIVATE, _FUTEX_WAKE_PRIVATE = 128, 129
 
 
 # ---- native side -------------------------------------------------------------------------------------------
-
-
-@device
-def now(pool):
-    """Nanoseconds of a clock that never goes back; 0 where there is none."""
-    if ldi(pool, CLOCK) == 0:
-        return 0
-    spec = address_of(stack(2, np.int64))
-    call(ldi(pool, CLOCK), ldi(pool, CLOCK_ID), spec)
-    return ldi(spec, 0) * 1_000_000_000 + ldi(spec, 1)
 
 
 @device
@@ -161,51 +142,6 @@ def run_stages(pool, table, ops, counters, thread, threads):
             waited += wait_for(pool, cell, chunks)
             cell += 64 + 64 * ((chunks + 511) >> 9)
     return waited
-
-
-@device
-def note_wait(pool, waited, start):
-    """Leave the pool alone for a while if much of the time since `start` was spent waiting for other threads.
-
-    A thread whose core another process has taken comes back after milliseconds. The pause doubles each time.
-    """
-    if waited > STALL and 4 * waited > now(pool) - start:
-        patience = min(max(2 * ldi(pool, PATIENCE), SHORT), LONG)
-        sti(pool, PATIENCE, patience)
-        sti(pool, RESUME, now(pool) + patience)
-    elif ldi(pool, RESUME) != 0:
-        patience = ldi(pool, PATIENCE) >> 1
-        sti(pool, PATIENCE, patience)
-        if patience < SHORT:
-            sti(pool, RESUME, 0)
-
-
-@device
-def choose_way(pool, tuner, at):
-    """1 if a program should run in parallel now, 0 if serially: as timed, each way tried again from time to time."""
-    if at < ldi(pool, RESUME):
-        return 0
-    if ldi(tuner, PARALLEL_RUNS) < FIRST_RUNS or ldi(tuner, SERIAL_RUNS) < FIRST_RUNS:
-        return 1 if ldi(tuner, PARALLEL_RUNS) <= ldi(tuner, SERIAL_RUNS) else 0
-    best = 1 if ldi(tuner, PARALLEL_TIME) < ldi(tuner, SERIAL_TIME) else 0
-    return 1 - best if at >= ldi(tuner, TRIAL) else best
-
-
-@device
-def note_time(tuner, way, at, taken):
-    """Learn from one timed run that started at `at`."""
-    runs = ldi(tuner, SERIAL_RUNS + way)
-    known = ldi(tuner, SERIAL_TIME + way)
-    other = ldi(tuner, SERIAL_TIME + 1 - way)
-    if runs < FIRST_RUNS:
-        sti(tuner, SERIAL_RUNS + way, runs + 1)
-        known = taken if runs == 0 else min(known, taken)
-    elif known <= other:
-        known += (taken - known) >> 3
-    else:
-        known = (known + taken) >> 1
-        sti(tuner, TRIAL, at + taken + TRIAL_SHARE * max(taken - other, other))
-    sti(tuner, SERIAL_TIME + way, known)
 
 
 @device

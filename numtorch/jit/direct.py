@@ -36,7 +36,7 @@ def constants_and_leaves(structure: Any) -> list[Any]:
 
 def result_kind(result: Any, count: int) -> int:
     """How the outputs become the result."""
-    from ..kernels import caller as C
+    from ..kernels import tables as C
 
     if type(result) is tree.Leaf:
         return C.AS_ONE
@@ -69,7 +69,7 @@ class Direct:
     """The table of one bound path for calls of one structure in the modes of now."""
 
     def __init__(self, bound: Any, structure: Any):
-        from ..kernels import caller as C
+        from ..kernels import tables as C
         from ..kernels.threads import aligned_words
 
         self.bound, self.structure = bound, structure
@@ -252,7 +252,7 @@ class Direct:
 
     def refresh(self, structure: Any) -> None:
         """After a replay by Python: constants, addresses, numbers, counter, thread and modes are those of now."""
-        from ..kernels import caller as C
+        from ..kernels import tables as C
 
         self.args = constants_and_leaves(structure)
         for i, s in enumerate(self.args):
@@ -281,18 +281,20 @@ class Direct:
                 self._write_entry(i, k)
 
     def _write_numbers(self, C: Any) -> None:
+        from ..kernels.caller import field_of
+
         self.bound.program.set_numbers()
         groups = {id(v.source()): v.source() for v in self.bound.program.live if v.source is not None}
         if any(v.source is None for v in self.bound.program.live) or None in groups.values():
             raise NotDirect("numbers that are asked for at each call")
         self.numbers = [(g, g.version) for g in groups.values()]
-        rows = [[id(g), C.field_of(g, "version"), id(version)] for g, version in self.numbers]
+        rows = [[id(g), field_of(g, "version"), id(version)] for g, version in self.numbers]
         self.live_words = np.array(rows, np.int64).reshape(-1)
         self.table[C.LIVES], self.table[C.LIVES + 1] = len(rows), self.live_words.ctypes.data
 
     def repair(self, what: int) -> None:
         """Called by the native code: new numbers (-1), or a new object for ring ``what`` whose objects are all in use."""
-        from ..kernels import caller as C
+        from ..kernels import tables as C
 
         if what < 0:
             try:
