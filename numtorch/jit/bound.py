@@ -92,7 +92,10 @@ class Bound:
         self._bind_results()
 
     def _optimized(self, entries: Sequence[Entry], needed: set[int], cuts: Sequence[int] = ()) -> list[Entry]:
-        constant = {id(s) for _, s, _, _ in self.path.captured} - set(self.path.written) if self.frozen else ()
+        constant = {id(t._storage) for t in self.path.recorder.constants}
+        if self.frozen:
+            constant |= {id(s) for _, s, _, _ in self.path.captured}
+        constant -= set(self.path.written)
         return optimize(entries, needed, cuts, names=self.passes, frozen=constant, report=self.report)
 
     def _cuts(self, ops: Sequence[Op]) -> tuple[list[int], list[list[Any]]]:

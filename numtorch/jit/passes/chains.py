@@ -25,6 +25,7 @@ class _Group:
     def __init__(self, first: Entry, segment: int):
         self.shape = first.outputs[0].layout.shape
         self.segment = segment
+        self.dtype = _computed_in(first)
         self.entries: list[Entry] = []
         self.reads: dict[tuple, Ref] = {}
         self.writes: dict[tuple, Ref] = {}
@@ -44,8 +45,8 @@ class _Group:
 
     def takes(self, e: Entry) -> bool:
         """Whether an entry can join: the same elements, and memory shared with the group only element by element."""
-        if len(self.entries) >= MOST_STEPS or not self._same_elements(e):
-            return False
+        if len(self.entries) >= MOST_STEPS or not self._same_elements(e) or _computed_in(e) != self.dtype:
+            return False  # a kernel has one main dtype, in which its functions compute
         if len(self.reads) + len(self.writes) + len(e.inputs) + len(e.outputs) > MOST_WORDS:
             return False
         written = {id(r.storage) for r in self.writes.values()}
@@ -70,6 +71,10 @@ class _Group:
     def touches(self) -> tuple[set[int], set[int]]:
         """Ids of the storages that are read and written."""
         return storages(self.reads.values()), storages(self.writes.values())
+
+
+def _computed_in(e: Entry) -> str:
+    return e.plan.program.steps[0].compute_dtype
 
 
 def _is_flat(e: Entry) -> bool:

@@ -9,7 +9,7 @@ from ...storage import Storage
 from ..record import Entry, Ref
 from .work import Work, has_live, is_virtual, mapped, reads, writes
 
-MOST_BYTES = 1 << 20  # of one constant that depends on no weights: beyond that memory is worth more than the time
+MOST_BYTES = 1 << 20  # of one constant that is made from nothing: beyond that memory is worth more than the time
 
 
 def fold(entries: list[Entry], work: Work) -> list[Entry]:
@@ -38,7 +38,8 @@ def _constant(entries: list[Entry], work: Work) -> dict[int, Ref]:
     found: dict[int, Ref] = {}
     for e in entries:
         for r in e.outputs:
-            if is_virtual(r) and id(r.storage) not in work.needed and (work.frozen or r.storage.nbytes <= MOST_BYTES):
+            small = is_virtual(r) and (r.storage.nbytes <= MOST_BYTES or bool(reads(e) & work.frozen))
+            if small and id(r.storage) not in work.needed:
                 found[id(r.storage)] = r
     while True:
         wrong: set[int] = set()

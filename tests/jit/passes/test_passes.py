@@ -1,0 +1,352 @@
+"""Each pass: what it does to a program, that it leaves alone what it must, and that results equal eager ones."""
+
+import numpy as np
+import pytest
+
+import numtorch as torch
+from numtorch import jit, nn
+
+F = nn.functional
+
+
+def names(traced):
+    return [op.entry.name for op in traced.paths()[0].program.ops]
+
+
+def notes(traced, name):
+    return [note for line in traced.passes if line.name == name for note in line.notes]
+
+
+def check_equal(function, *inputs, passes=None, tolerance=0.0):
+    """Trace, compare with eager on other values, and return the trace."""
+    traced = jit.trace(function, inputs, passes=passes)
+    other = [torch.randn(*x.shape) if x.is_floating_point() else x for x in inputs]
+    with torch.no_grad():
+        found, wanted = traced(*other), function(*other)
+    found, wanted = (v if isinstance(v, tuple) else (v,) for v in (found, wanted))
+    for a, b in zip(found, wanted):
+        if tolerance:
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=tolerance, atol=tolerance)
+        else:
+            assert a.numpy().tobytes() == b.numpy().tobytes()
+    return traced
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+# -- choosing passes
+
+
+def test_every_pass_can_be_left_out():
+    x, w = torch.randn(4, 8), torch.randn(8, 3)
+
+    def f(x):
+        return ((x @ w).relu() * 2 + 1).clone()
+
+    for name in jit.passes.PASSES:
+        check_equal(f, x, passes=[p for p in jit.passes.PASSES if p != name])
+    bare = check_equal(f, x, passes=[])
+    assert len(names(bare)) == 5 and len(bare.passes) == 0
+
+
+def test_disable_lasts_until_enable_or_the_end_of_the_block():
+    def f(x):
+        return x * 2 + 1
+
+    x = torch.ones(3)
+    with jit.passes.disable("fuse"):
+        assert len(names(jit.trace(f, x))) == 2
+    assert len(names(jit.trace(f, x))) == 1
+    jit.passes.disable("fuse", "dead")
+    try:
+        assert len(names(jit.trace(f, x))) == 2
+    finally:
+        jit.passes.enable("fuse", "dead")
+    assert len(names(jit.trace(f, x))) == 1
+
+
+def test_nested_disable_restores_what_was_there():
+    with jit.passes.disable("fuse"):
+        with jit.passes.disable("fuse"):
+            pass
+        assert len(names(jit.trace(lambda x: x * 2 + 1, torch.ones(3)))) == 2
+
+
+@pytest.mark.parametrize("ask", [lambda: jit.passes.disable("fusion"), lambda: jit.trace(abs, passes=["fusion"])])
+def test_unknown_pass(ask):
+    with pytest.raises(ValueError, match="no pass 'fusion'; the passes are dead"):
+        ask()
+
+
+def test_report_prints_what_was_done_where():
+    traced = jit.trace(lambda x: x * 2 + 1, torch.ones(3))
+    text = str(traced.passes)
+    assert "fuse" in text and "2 ->    1 entries" in text and "mul+add" in text and "test_passes.py" in text
+
+
+# -- dead
+
+
+def test_dead_drops_what_nobody_reads():
+    def f(x):
+        (x + 1).exp()
+        return x * 2
+
+    traced = check_equal(f, torch.ones(3))
+    assert names(traced) == ["mul"] and len(notes(traced, "dead")) == 2
+
+
+def test_dead_keeps_changes_of_captured_tensors():
+    counter = torch.zeros(1)
+
+    def f(x):
+        counter.add_(1)
+        return x * 2
+
+    traced = jit.trace(f, torch.ones(3))
+    traced(torch.ones(3))
+    traced(torch.ones(3))
+    assert counter.item() == 2
+
+
+# -- common
+
+
+def test_common_computes_once():
+    def f(x):
+        return torch.tanh(x) + torch.tanh(x) * 3
+
+    traced = check_equal(f, torch.ones(5), passes=["common"])
+    assert names(traced).count("tanh") == 1
+
+
+def test_common_sees_changes_between():
+    def f(x):
+        y = x.clone()
+        a = torch.tanh(y)
+        y.mul_(2)
+        return a + torch.tanh(y)
+
+    traced = check_equal(f, torch.ones(5), passes=["common"])
+    assert names(traced).count("tanh") == 2
+
+
+def test_common_keeps_two_results_that_are_returned_or_changed():
+    def f(x):
+        a, b = torch.tanh(x), torch.tanh(x)
+        a.add_(1)
+        return a, b
+
+    check_equal(f, torch.ones(5))
+    traced = jit.trace(lambda x: (torch.tanh(x), torch.tanh(x)), torch.ones(2))
+    a, b = traced(torch.ones(2))
+    a.zero_()
+    assert b.tolist() != [0, 0]
+
+
+def test_common_does_not_join_random_numbers():
+    traced = jit.trace(lambda x: torch.rand_like(x) - torch.rand_like(x), torch.ones(50), check_trace=False)
+    assert (traced(torch.ones(50)) != 0).any()
+
+
+# -- copies
+
+
+def test_copies_are_computed_in_place():
+    traced = check_equal(lambda x: torch.tanh(x).clone(), torch.ones(5), passes=["copies"])
+    assert names(traced) == ["tanh"]
+
+
+def test_copy_of_an_input_that_is_returned_stays():
+    traced = check_equal(lambda x: x.clone(), torch.ones(5))
+    x = torch.ones(5)
+    traced(x).zero_()
+    assert x.tolist() == [1] * 5
+
+
+def test_copy_before_a_change_stays():
+    def f(x):
+        y = torch.tanh(x)
+        z = y.clone()
+        y.add_(1)
+        return y * z
+
+    check_equal(f, torch.randn(5))
+
+
+def test_gradients_are_written_where_they_stay():
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
+
+    traced = jit.trace(step, torch.randn(5, 4))
+    assert not any("clone" in name for name in names(traced))
+
+
+# -- epilogues
+
+
+@pytest.mark.parametrize("rows", [1, 3, 60])
+def test_relu_joins_the_product(rows):
+    layer = nn.Linear(20, 17)
+    traced = check_equal(lambda x: torch.relu(layer(x)), torch.randn(rows, 20))
+    assert names(traced) == ["matmul+relu"]
+
+
+def test_relu_joins_the_convolution():
+    layer = nn.Conv2d(2, 5, 3, padding=1)
+    traced = check_equal(lambda x: torch.relu(layer(x)), torch.randn(2, 2, 9, 9))
+    assert names(traced) == ["convolution+relu"]
+
+
+def test_relu_keeps_nan_in_the_epilogue():
+    traced = jit.trace(lambda x: torch.relu(x @ torch.ones(2, 2)), torch.ones(3, 2))
+    assert traced(torch.tensor([[1.0, float("nan")], [-1, -1], [1, 1]])).isnan().tolist() == [[True] * 2, [False] * 2, [False] * 2]
+
+
+def test_product_that_is_read_twice_keeps_its_own_result():
+    w = torch.randn(4, 4)
+
+    def f(x):
+        y = x @ w
+        return torch.relu(y) + y
+
+    assert "matmul+relu" not in names(check_equal(f, torch.randn(3, 4)))
+
+
+def test_integers_keep_their_relu():
+    w = torch.ones(2, 2, dtype=torch.int64)
+    traced = jit.trace(lambda x: torch.relu(x @ w), w)
+    assert traced(-w).tolist() == [[0, 0], [0, 0]]
+
+
+# -- fuse
+
+
+def test_chain_through_a_reshape_is_one_kernel():
+    traced = check_equal(lambda x: torch.tanh((x * 2).reshape(12)) + 1, torch.randn(3, 4))
+    assert len(names(traced)) == 1
+
+
+def test_broadcast_is_not_mistaken_for_a_reshape():
+    b = torch.randn(4)
+    check_equal(lambda x: (x.reshape(4, 1) * 2 + b).reshape(16) * 3, torch.randn(4))
+
+
+def test_chains_join_past_other_work():
+    w = torch.randn(4, 4)
+
+    def f(x):
+        a = x * 2
+        y = x @ w
+        return a + 1, y
+
+    assert sorted(names(check_equal(f, torch.randn(4, 4)))) == ["matmul", "mul+add"]
+
+
+def test_chain_does_not_pass_a_change_of_what_it_reads():
+    def f(x):
+        buffer = torch.tanh(x)
+        a = x * 2
+        buffer.copy_((buffer @ buffer).detach())
+        return a + buffer
+
+    check_equal(f, torch.randn(4, 4))
+
+
+def test_nothing_is_fused_across_a_value_that_python_reads():
+    def f(x):
+        y = x * 2
+        if y.sum().item() > 0:
+            y = y + 1
+        return y * 3
+
+    traced = jit.trace(f, torch.ones(3))
+    assert traced(torch.ones(3)).tolist() == [9, 9, 9]
+    assert traced(-torch.ones(3)).tolist() == [-6, -6, -6]
+
+
+# -- outer, prepack, fold
+
+
+def test_step_on_one_example_updates_with_the_outer_product():
+    torch.manual_seed(0)
+    models = [nn.Linear(6, 5) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    steps = []
+    for model in models:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+
+        steps.append(step)
+    x = torch.randn(1, 6)
+    traced = jit.trace(steps[1], x)
+    assert "mul+sgd" in names(traced)
+    for _ in range(3):
+        steps[0](x)
+        traced(x)
+    assert models[0].weight.tolist() == models[1].weight.tolist()
+    assert models[0].weight.grad.tolist() == models[1].weight.grad.tolist()
+
+
+def test_weights_of_a_recurrent_network_are_packed_once():
+    lstm = nn.LSTM(8, 32)
+    x = torch.randn(6, 3, 8)
+    traced = check_equal(lambda x: lstm(x)[0], x, tolerance=1e-5)
+    assert names(traced).count("pack") == 1 and names(traced).count("matmul (packed)") == 6
+    with torch.no_grad():
+        lstm.weight_hh_l0.mul_(0.5)
+        np.testing.assert_allclose(traced(x).numpy(), lstm(x)[0].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_matrix_that_changes_between_products_is_packed_anew():
+    w = torch.randn(64, 64)
+
+    def f(x):
+        own = w.clone()
+        y = x
+        for _ in range(3):
+            y = y @ own
+        own.mul_(0.1)
+        for _ in range(3):
+            y = y @ own
+        return y * 1e-3
+
+    traced = check_equal(f, torch.randn(5, 64), tolerance=1e-3)
+    assert names(traced).count("pack") == 2
+
+
+def test_masks_are_computed_when_the_program_is_made():
+    def f(x):
+        return torch.where(torch.arange(5) % 2 == 0, x, 0.0) * torch.full((5,), 2.0)
+
+    traced = check_equal(f, torch.randn(5))
+    assert len(names(traced)) == 1 and len(notes(traced, "fold")) >= 3
+
+
+def test_constant_that_is_returned_is_fresh_at_each_call():
+    traced = jit.trace(lambda x: (torch.zeros(3) + 1, x * 2), torch.ones(3))
+    traced(torch.ones(3))[0].zero_()
+    assert traced(torch.ones(3))[0].tolist() == [1, 1, 1]
+
+
+def test_constant_that_is_added_to_starts_anew_at_each_call():
+    def f(x):
+        total = torch.zeros(3)
+        total += x
+        total += 1
+        return total * 2
+
+    traced = check_equal(f, torch.randn(3))
+    assert traced(torch.ones(3)).tolist() == traced(torch.ones(3)).tolist() == [4, 4, 4]
