@@ -65,9 +65,11 @@ def _number(i: Any) -> int | None:
     try:
         return i.__index__()
     except (AttributeError, TypeError):
+        if isinstance(i, str):
+            raise TypeError("new(): invalid data type 'str': a tensor is indexed by numbers, slices and tensors") from None
         raise IndexError(
             f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got"
-            f" {type(i).__name__})"
+            f" {type(i).__name__}); convert it with int(...)"
         ) from None
 
 
@@ -278,9 +280,9 @@ def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tens
     try:
         value = view.expand(value, target)
     except RuntimeError:
-        raise IndexError(
+        raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape"
-            f" {list(target)}"
+            f" {list(target)}; give a value of that shape, or one that broadcasts to it"
         ) from None
     flat = view.reshape(moved, (*before, plan.count, *after))
     values = view.reshape(value, (*before, math.prod(plan.shape), *after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .ops import (
+    arithmetic,
     compare,
     copies,
     copying,
@@ -49,6 +50,7 @@ ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or l
 PLAIN = (
     (view, VIEWS),
     (parts, "unbind split chunk tensor_split"),
+    (arithmetic, "float_power_"),
     (compare, "equal isclose allclose"),
     (R, "sum mean prod any all count_nonzero logsumexp sum_to_size"),
     (extremes, "amax amin aminmax argmax argmin max min"),

@@ -10,6 +10,7 @@ from ._tensor import Tensor, replaced
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
 from .errors import require_tensor
+from .interop import cuda_array_interface, is_pinned, pin_memory, record_stream
 from .method_table import ALIASES, ARITHMETIC, CASTS, ELEMENTWISE, IN_PLACE_OPERATORS, PLAIN, TRAILING
 from .ops import arithmetic as A
 from .ops import copying, inplace, view
@@ -19,6 +20,7 @@ from .ops.pointwise import Elementwise
 from .ops.quick import binary, unary
 
 _NUMBERS = (int, float)
+DEVICE_MEMORY = (pin_memory, is_pinned, record_stream)
 D = {d.name: d for d in ALL}
 
 
@@ -297,8 +299,9 @@ def bind() -> None:
     _bind_conversions()
     for name in ("T", "mT", "H", "mH"):
         setattr(Tensor, name, _transposed(name))
-    for function in (fill_, zero_, resize_, resize_as_, set_, cpu, cuda):
+    for function in (fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
         setattr(Tensor, function.__name__, function)
+    Tensor.__cuda_array_interface__ = property(cuda_array_interface)  # type: ignore[attr-defined]
     for name in ("squeeze", "unsqueeze", "transpose", "t"):
         setattr(Tensor, name + "_", _geometry_method(name))
     for name, target in ALIASES.items():

@@ -47,7 +47,7 @@ class Generator:
         """Start again from a seed (any 64-bit integer); returns the generator."""
         value = int(seed)
         if not -(1 << 63) <= value < 1 << 64:
-            raise RuntimeError(f"Overflow when unpacking long: seed {seed} must fit into 64 bits")
+            raise ValueError(f"manual_seed: Overflow when unpacking long long: seed {seed} must fit into 64 bits")
         self._words()[:] = (value - (1 << 64) if value >= 1 << 63 else value, 0)
         return self
 

@@ -72,7 +72,10 @@ def save(
         with _replacing(path) as file:
             archive.write(file, _archive_name(path), *content)
     else:
-        raise TypeError(f"save: expected 'f' to be a path or a file with write(), got {type(f).__name__}")
+        raise AttributeError(
+            "save: expected 'f' to be string, path, or a file-like object with a 'write' attribute, got"
+            f" {type(f).__name__}"
+        )
 
 
 def _archive_name(path: str) -> str:
@@ -105,6 +108,8 @@ def _replacing(path: str) -> Iterator[Any]:
         os.umask(mask)
         mode = 0o666 & ~mask
     folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        raise RuntimeError(f"save: Parent directory {folder} does not exist; make it with os.makedirs")
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
     try:
         with open(handle, "w+b") as file:

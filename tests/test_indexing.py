@@ -98,7 +98,7 @@ def test_gradients_of_indexing():
 @pytest.mark.parametrize(
     "index, error",
     [
-        (5, IndexError), ((0, 0, 0), IndexError), (slice(None, None, -1), ValueError), ("a", IndexError), (1.5, IndexError),
+        (5, IndexError), ((0, 0, 0), IndexError), (slice(None, None, -1), ValueError), ("a", TypeError), (1.5, IndexError),
         ([7], IndexError), ((..., ...), IndexError),
     ],
 )  # fmt: skip

@@ -509,7 +509,7 @@ def test_a_file_that_begins_elsewhere() -> None:
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(TypeError, match="expected 'f' to be a path or a file"):
+    with pytest.raises(AttributeError, match="expected 'f' to be string, path"):
         numtorch.save(1, 3)
     with pytest.raises(TypeError, match="expected 'f' to be a path or a file"):
         numtorch.load(3)

@@ -146,8 +146,10 @@ def test_conversions_to_python():
     assert torch.tensor(3).item() == 3 and float(torch.tensor([2.5])) == 2.5 and int(torch.tensor(2.9)) == 2
     assert bool(torch.tensor([1.0])) and [10, 20][torch.tensor(1)] == 20
     assert torch.tensor([[1, 2]]).tolist() == [[1, 2]] and len(torch.zeros(3, 2)) == 3
-    for wrong in (lambda: torch.ones(2).item(), lambda: bool(torch.ones(2)), lambda: float(torch.ones(2))):
-        with pytest.raises(RuntimeError):
+    for wrong, error in (
+        (lambda: torch.ones(2).item(), RuntimeError), (lambda: bool(torch.ones(2)), RuntimeError), (lambda: float(torch.ones(2)), ValueError)
+    ):  # fmt: skip
+        with pytest.raises(error):
             wrong()
     for wrong in (lambda: len(torch.tensor(1)), lambda: iter(torch.tensor(1)), lambda: [1][torch.tensor(0.0)]):
         with pytest.raises(TypeError):

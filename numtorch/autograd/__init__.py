@@ -28,10 +28,10 @@ def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -
     from ..ops.declare import empty_like_layout
 
     found = []
-    for t, g in zip(tensors, grads):
+    for i, (t, g) in enumerate(zip(tensors, grads)):
         if not t.requires_grad:
             raise RuntimeError(
-                "backward: element 0 of tensors does not require grad and does not have a grad_fn; set requires_grad=True on"
+                f"backward: element {i} of tensors does not require grad and does not have a grad_fn; set requires_grad=True on"
                 " what it was computed from"
             )
         if g is None:
@@ -41,11 +41,16 @@ def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -
                     " give gradient="
                 )
             g = fill_into(empty_like_layout(t._layout), 1)
-        else:
-            if g._layout.shape != t._layout.shape:
-                raise RuntimeError(
-                    f"Mismatch in shape: grad_output[0] has a shape of {g.shape} and output[0] has a shape of {t.shape}."
-                )
+        elif not hasattr(g, "_layout"):
+            raise TypeError(
+                f"backward: gradients can be either Tensors or None, but got {type(g).__name__}; make a tensor with"
+                " numtorch.tensor(...)"
+            )
+        elif g._layout.shape != t._layout.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {t.shape}; the"
+                " gradient has the shape of what it belongs to"
+            )
         found.append(g)
     return found
 
@@ -106,7 +111,9 @@ def grad(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
     if not all(t.requires_grad for t in targets):
-        raise RuntimeError("One of the differentiated Tensors does not require grad")
+        raise RuntimeError(
+            "One of the differentiated Tensors does not require grad; call requires_grad_() on it before it is used"
+        )
     retain = create_graph if retain_graph is None else retain_graph
     if is_grads_batched and grads[0] is not None:
         batch: list[Any] = list(grads)
@@ -126,7 +133,7 @@ def grad(
                 results[i] = zeros_like(t)
             elif not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if"
+                    f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set allow_unused=True if"
                     " this is the desired behavior."
                 )
         elif not create_graph:

@@ -71,7 +71,10 @@ class _NormBase(Module):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in self.dims:
             names = " or ".join(f"{d}D" for d in self.dims)
-            raise ValueError(f"expected {names} input (got {input.dim()}D input)")
+            raise ValueError(
+                f"{type(self).__name__}: expected {names} input (got {input.dim()}D input of shape {list(input.shape)}); add or flatten"
+                " dimensions"
+            )
 
     def extra_repr(self) -> str:
         return (
@@ -165,7 +168,9 @@ class SyncBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
-            raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
+            raise ValueError(
+                f"{type(self).__name__}: expected at least 2D input (got {input.dim()}D input); add a batch dimension with unsqueeze(0)"
+            )
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:

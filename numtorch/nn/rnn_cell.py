@@ -85,7 +85,8 @@ class RNNCellBase(Module):
     def _check_sizes(self, x: Tensor, states: tuple) -> None:
         if x.size(1) != self.input_size:
             raise RuntimeError(
-                f"input has inconsistent input_size: got {x.size(1)} expected {self.input_size}"
+                f"input has inconsistent input_size: got {x.size(1)} expected {self.input_size}; give vectors of that size, or make the"
+                f" {type(self).__name__} with input_size={x.size(1)}"
             )
         for k, state in enumerate(states):
             if x.size(0) != state.size(0):

@@ -208,7 +208,7 @@ def softplus_grad(g, input, beta, threshold):
     return where(input * beta > threshold, g, g * sigmoid(input * beta)), 0.0, 0.0
 
 
-@elementwise(int_ok=False)
+@elementwise("float")
 def softsign(input):
     """``input / (1 + abs(input))``."""
     return input / (1.0 + abs(input))
@@ -230,7 +230,7 @@ def logsigmoid_grad(g, input):
     return g * sigmoid(-input)
 
 
-@elementwise(int_ok=False)
+@elementwise("float")
 def tanhshrink(input):
     """``input - tanh(input)``."""
     return input - tanh(input)

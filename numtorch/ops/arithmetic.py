@@ -7,7 +7,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import BOOL, FLOATING
-from ..errors import require_tensor
+from ..errors import not_implemented, require_tensor
 from . import elementwise as E
 from .inplace import write_out
 
@@ -125,7 +125,7 @@ def pow(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:
         isinstance(x, float) or (isinstance(x, Tensor) and x.is_floating_point()) for x in (input, exponent)
     )
     if integers and isinstance(exponent, int) and exponent < 0:
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
+        raise RuntimeError("pow: Integers to negative integer powers are not allowed, because the result is no integer; convert the base with .float()")
     return E.pow_tensor(input, exponent, out=out)
 
 
@@ -160,6 +160,19 @@ def float_power(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:
     a = input.to(float64) if isinstance(input, Tensor) else float(input)
     b = exponent.to(float64) if isinstance(exponent, Tensor) else float(exponent)
     return E.pow_tensor(a, b, out=out)
+
+
+def float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place form of ``float_power``, for float64 only."""
+    from ..dtype import float64
+    from .copying import copy_
+
+    if self.dtype is not float64:
+        raise RuntimeError(
+            f"float_power_: the base given has dtype {self.dtype.name} but the operation's result requires dtype float64; use"
+            " float_power, or convert the base with .double()"
+        )
+    return copy_(self, float_power(self.clone(), exponent))  # the backward reads the old value
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: _Out = None) -> Tensor:
@@ -206,9 +219,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: _Out 
 def bitwise_not(input: Tensor, *, out: _Out = None) -> Tensor:
     """Bits inverted; of bool the opposite."""
     if input.dtype.category == FLOATING:
-        raise RuntimeError(
-            f'"bitwise_not" not implemented for {input.dtype.name!r}; use an integer or bool tensor'
-        )
+        raise not_implemented("bitwise_not", input.dtype)
     return E.logical_not(input, out=out) if input.dtype.category == BOOL else E.bitwise_not(input, out=out)
 
 

@@ -23,6 +23,8 @@ def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Tensor:
     """Elementwise ``|input - other| <= atol + rtol * |other|``; infinities are close to themselves."""
+    require_tensor("isclose", "input", input)
+    require_tensor("isclose", "other", other)
     if input.dtype is not other.dtype:
         raise RuntimeError(
             f"{input.dtype!r} did not match {other.dtype!r}; isclose compares tensors of one dtype"

@@ -16,6 +16,7 @@ from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous
 from . import view
 from .constant import table
+from .conv_integers import convolve, convolve_transposed
 from .copying import write
 from .declare import Context, kernel_op
 from .launch import Launch, Scratch
@@ -185,7 +186,7 @@ def _times(sizes: Sequence[int]) -> str:
 
 def _check_weight(x: Sizes, w: Sizes, bias: Tensor | None, transposed: bool, groups: int) -> None:
     if groups <= 0:
-        raise RuntimeError(f"convolution: non-positive groups is not supported, got groups={groups}")
+        raise RuntimeError(f"convolution: non-positive groups is not supported, got groups={groups}; give groups >= 1")
     if len(x) != len(w):
         raise RuntimeError(
             f"Expected {len(w)}-dimensional input for {len(w)}-dimensional weight {list(w)}, but got {len(x)}-dimensional"
@@ -201,13 +202,13 @@ def _check_weight(x: Sizes, w: Sizes, bias: Tensor | None, transposed: bool, gro
     if x[1] != expected:
         raise RuntimeError(
             f"Given {'transposed=1' if transposed else f'groups={groups}'}, weight of size {list(w)}, expected input"
-            f"{list(x)} to have {expected} channels, but got {x[1]} channels instead"
+            f"{list(x)} to have {expected} channels, but got {x[1]} channels instead; channels are dimension 1 of a batch"
         )
     channels = w[1] * groups if transposed else w[0]
     if bias is not None and bias._layout.shape != (channels,):
         raise RuntimeError(
             f"Given {'transposed=1' if transposed else f'groups={groups}'}, weight of size {list(w)}, expected bias to be"
-            f" 1-dimensional with {channels} elements, but got bias of size {list(bias.shape)} instead"
+            f" 1-dimensional with {channels} elements, one per output channel, but got bias of size {list(bias.shape)} instead; give one of that size"
         )
 
 
@@ -219,7 +220,7 @@ def _check_types(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
                 f"convolution: Input type ({input.dtype!r}) and {name} type ({t.dtype!r}) should be the same; convert one of"
                 " them with .to()"
             )
-    if input.dtype.name not in ("float32", "float64"):
+    if input.dtype.name in ("float16", "bool"):
         raise not_implemented("convolution", input.dtype)
 
 
@@ -231,7 +232,7 @@ def _check_numbers(n: int, **given: Sizes) -> None:
         least = 1 if name in ("stride", "dilation") else 0
         if any(v < least for v in values):
             word = "non-positive" if least else "negative"
-            raise RuntimeError(f"convolution: {word} {name} is not supported, got {name}={list(values)}")
+            raise RuntimeError(f"convolution: {word} {name} is not supported, got {name}={list(values)}; give values >= {least}")
 
 
 def convolution(
@@ -274,9 +275,11 @@ def convolution(
     if any(k > m for k, m in zip(reach, padded)) or 0 in w[2:]:
         raise RuntimeError(
             f"Calculated padded input size per channel: ({_times(padded)}). Kernel size: ({_times(reach)}). Kernel size can't"
-            " be greater than actual input size"
+            " be greater than actual input size; use a smaller kernel or dilation, or more padding"
         )
-    return conv(input, weight, bias, **attrs)
+    if not x[1]:  # as PyTorch: without input channels there are no output channels either
+        weight, bias = view.narrow(weight, 0, 0, 0), None
+    return (conv if input.dtype.is_floating_point else convolve)(input, weight, bias, **attrs)
 
 
 def _transposed(
@@ -298,6 +301,8 @@ def _transposed(
             f"Given input size per channel: ({_times(given)}). Calculated output size per channel: ({_times(size)}). Output size"
             " is too small"
         )
+    if not input.dtype.is_floating_point:
+        return convolve_transposed(input, weight, bias, size, **attrs)
     needed = _output_size(size, kernel, stride, padding, dilation)
     if needed != tuple(
         given

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtype import BOOL, INTEGER
+from ..dtype import BOOL, INTEGER, int64
 from .pointwise import elementwise
 
 Scalar = Any
@@ -223,7 +223,7 @@ def sign_grad(g):
     return 0.0
 
 
-@elementwise(ref=np.square, domain=(-3.0, 3.0))
+@elementwise(ref=np.square, domain=(-3.0, 3.0), lift=int64)
 def square(input):
     """``input * input``."""
     return input * input
@@ -327,7 +327,7 @@ def clamp_max_grad(g, input, max):
     return where(input <= max, g, 0.0), where(input > max, g, 0.0)
 
 
-@elementwise()
+@elementwise(promote=("input", "end"), int_ok=False)
 def lerp(input, end, weight):
     """``input + weight * (end - input)``."""
     return where(abs(weight) < 0.5, input + weight * (end - input), end - (end - input) * (1.0 - weight))

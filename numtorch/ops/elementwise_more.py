@@ -90,7 +90,7 @@ def xlog1py_grad(g, input, other):
     return where((input == 0.0) & (other <= -1.0), 0.0, g * log1p(other)), g * (input / (other + 1.0))
 
 
-@elementwise("float", ref=np.logaddexp)
+@elementwise(ref=np.logaddexp, int_ok=False)
 def logaddexp(input, other):
     """``log(exp(input) + exp(other))`` without overflow."""
     return where(

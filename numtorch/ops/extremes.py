@@ -45,11 +45,11 @@ def _require_elements(op: str, shape: tuple[int, ...], dims: tuple[int, ...]) ->
     empty = [d for d in dims if shape[d] == 0]
     if empty:
         if len(dims) == len(shape):
-            raise RuntimeError(
+            raise (IndexError if op in ("argmax", "argmin") else RuntimeError)(
                 f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the"
                 " 'dim' argument."
             )
-        raise IndexError(f"{op}(): Expected reduction dim {empty[0]} to have non-zero size.")
+        raise IndexError(f"{op}(): Expected reduction dim {empty[0]} to have non-zero size; the shape is {list(shape)}")
 
 
 _amax, _amin = _extreme("amax", "max_plan"), _extreme("amin", "min_plan")

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state, watchers
-from ..dtype import bool_, dtype, int32, int64
+from ..dtype import bool_, dtype, float16, int32, int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
 from . import elementwise as E
@@ -99,7 +99,7 @@ def checked_index(t: Tensor, n: int, dim: int) -> Tensor:
         t = t.to(int64)
 
     def error(value: int) -> Exception:
-        return IndexError(f"index {value} is out of bounds for dimension {dim} with size {n}")
+        return IndexError(f"index {value} is out of bounds for dimension {dim} with size {n}; valid are {-n}..{n - 1}")
 
     return wrap_negative(t, n=n) if check_range(t, -n, n - 1, error) else t
 
@@ -123,7 +123,7 @@ def bounded(op: str, index: Tensor, n: int, dim: int, error: type = RuntimeError
     """``error`` unless all indices are in 0..n-1."""
 
     def make(value: int) -> Exception:
-        return error(f"{op}(): index {value} is out of bounds for dimension {dim} with size {n}")
+        return error(f"{op}(): index {value} is out of bounds for dimension {dim} with size {n}; valid are 0..{n - 1}")
 
     check_range(index, 0, n - 1, make)
 
@@ -147,7 +147,7 @@ class UpdateOp(KernelOp):
         """Update ``target``, the first input, in place; its history is that of the op."""
         needs = state.grad and (target._rg or any(t is not None and t._rg for t in inputs))
         check_inplace(target, self.name, needs)
-        if not target._layout.contiguous or any(
+        if not target._layout.contiguous or target.dtype is float16 or any(
             t is not None and t._storage is target._storage for t in inputs
         ):
             from .copying import copy_

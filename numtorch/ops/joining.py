@@ -103,7 +103,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor
     """Tensors of one shape joined along a new dimension."""
     tensors = sequence_of_tensors(tensors, "stack")
     if not tensors:
-        raise RuntimeError("stack expects a non-empty TensorList")
+        raise RuntimeError("stack expects a non-empty TensorList, got an empty one; pass at least one tensor")
     first = tensors[0]._layout
     for i, t in enumerate(tensors):
         if t._layout.shape != first.shape:
@@ -217,7 +217,7 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     lead = len(reps) - input.ndim
     if lead < 0:
         raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+            "repeat: Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor; give one count per dimension"
         )
     if any(r < 0 for r in reps):
         raise RuntimeError(f"Trying to create tensor with negative dimension in repeat: {list(reps)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import bool_, int32, int64
-from ..errors import not_implemented, require_same_device, require_tensor
+from ..errors import require_same_device, require_tensor
 from ..shape import Layout, broadcast, contiguous, wrap_dim
 from . import elementwise as E
 from . import view
@@ -131,7 +131,7 @@ def _positions(op: str, x: Tensor, index: Tensor) -> Tensor:
         raise IndexError(f"{op}(): tried to {op} from an empty tensor")
 
     def error(value: int) -> Exception:
-        return IndexError(f"out of range: tried to access index {value} on a tensor of {n} elements.")
+        return IndexError(f"out of range: tried to access index {value} on a tensor of {n} elements; valid are {-n}..{n - 1}")
 
     flat = view.reshape(index.detach(), (-1,)) if index._layout.ndim != 1 else index.detach()
     return wrap_negative(flat, n=n) if check_range(flat, -n, n - 1, error) else flat
@@ -274,9 +274,7 @@ def embedding(
         raise RuntimeError(
             f"embedding: 'weight' must be 2-D, got a {weight.ndim}-D tensor of shape {list(weight.shape)}"
         )
-    if weight.dtype.name == "float16":
-        raise not_implemented("embedding", weight.dtype)
-    index = index_int64("embedding", indices, int32)
+    index = index_int64("embedding", indices, int32, empty=False)
     require_same_device("embedding", weight=weight, indices=indices)
     size = weight._layout.shape[0]
 
@@ -285,6 +283,8 @@ def embedding(
             f"embedding: index out of range in self: {value} (the weight has {size} rows); give indices in 0..{size - 1}"
         )
 
+    if not size and index._layout.numel:
+        raise RuntimeError("embedding: the weight has 0 rows, so there is none to take; its size must be positive")
     flat = view.reshape(index, (index._layout.numel,))
     check_range(flat, 0, size - 1, error)
     rows = embedding_values(weight, flat, padding=padding_idx, by_frequency=bool(scale_grad_by_freq))

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._tensor import Tensor
 from ..dtype import bool_, int32, int64
-from ..errors import require_tensor
+from ..errors import not_implemented, require_tensor
 from ..shape import as_shape, broadcast, contiguous
 from . import elementwise as E
 from . import elementwise_more as M
@@ -131,6 +131,10 @@ def _(ctx: Context, g: Tensor) -> Any:
 
 def nextafter(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """The next floating point number from ``input`` towards ``other``."""
+    require_tensor("nextafter", "input", input)
+    require_tensor("nextafter", "other", other)
+    if not input.dtype.is_floating_point:
+        raise not_implemented("nextafter", input.dtype)
     return _done("nextafter", nextafter_values(input, other.to(input.dtype)), out)
 
 
@@ -194,8 +198,10 @@ def _(outputs: Any, index: Tensor, weights: Tensor | None, bins: int) -> list[La
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each value of a vector of non-negative integers occurs, or the sums of its weights."""
     require_tensor("bincount", "input", input)
-    if input.ndim != 1 or input.dtype.is_floating_point or input.dtype is bool_:
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if input.dtype.is_floating_point or input.dtype is bool_:
+        raise not_implemented("bincount", input.dtype)
+    if input.ndim != 1:
+        raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs, got {input.ndim} dimensions; flatten() it")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
     index, n = input.to(int64), input._layout.numel
@@ -211,6 +217,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0, *, out: Any = None) -> Tensor:
     """How many elements lie in each of ``bins`` equal parts of [min, max] (of the data's range if both are equal)."""
     require_tensor("histc", "input", input)
+    if not input.dtype.is_floating_point:
+        raise not_implemented("histc", input.dtype)
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     x = view.reshape(input.detach(), (-1,))

@@ -242,7 +242,7 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
     sa, sb = input._layout.shape, mat2._layout.shape
     if sa[0] != sb[0] or sa[2] != sb[1]:
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: [{sa[0]}, {sa[2]}] but got: [{sb[0]}, {sb[1]}]."
+            f"bmm: Expected size for first two dimensions of batch2 tensor to be: [{sa[0]}, {sa[2]}] but got: [{sb[0]}, {sb[1]}]."
         )
     result = gemm(input, mat2, None)
     return result if out is None else write_out(result, out, "bmm")

@@ -82,7 +82,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All indices of a dimension, one tensor each."""
     la = input._layout
     if not la.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError(f"unbind: Dimension specified as {dim} but tensor has no dimensions; it holds one number, use it as it is")
     d = wrap_dim(dim, la.ndim, "unbind")
     return _parts(input, "UnbindBackward0", d, None)
 
@@ -91,7 +91,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     """Parts of one size (the last may be smaller), or of the sizes listed."""
     la = input._layout
     if not la.ndim:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
+        raise RuntimeError("split expects at least a 1-dimensional tensor, got a 0-d one; unsqueeze(0) it")
     d = wrap_dim(dim, la.ndim, "split")
     n, sizes, title = la.shape[d], split_size_or_sections, "SplitBackward0"
     if isinstance(sizes, (tuple, list)):
@@ -100,13 +100,13 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
         if sum(sizes) != n or any(s < 0 for s in sizes):
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got"
-                f" split_sizes={sizes}"
+                f" split_sizes={sizes}, which sum to {sum(sizes)}"
             )
     else:
         step = as_index(sizes, "split", "split_size")
         if step < 0 or (step == 0 and n):
             raise RuntimeError(
-                f"split expects split_size be non-negative, but got split_size={step} for dimension of size {n}"
+                f"split expects split_size be non-negative, but got split_size={step} for dimension of size {n}; give a positive size"
             )
         sizes = [min(step, n - k) for k in range(0, n, step)] if n else [0]
     return _parts(input, title, d, sizes)
@@ -116,9 +116,9 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal size (the last may be smaller)."""
     la = input._layout
     if not la.ndim:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor, got a 0-d one; unsqueeze(0) it")
     if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}; give at least 1")
     d = wrap_dim(dim, la.ndim, "chunk")
     n = la.shape[d]
     if n == 0:
@@ -144,6 +144,6 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         return tuple(slice_dim(input, d, a, max(a, b), 1) for a, b in itertools.pairwise(bounds))
     parts = as_index(given, "tensor_split", "sections")
     if parts <= 0:
-        raise RuntimeError(f"number of sections must be larger than 0, got {parts}")
+        raise RuntimeError(f"tensor_split: number of sections must be larger than 0, got {parts}; give at least 1")
     ends = list(itertools.accumulate((n // parts + (i < n % parts) for i in range(parts)), initial=0))
     return tuple(slice_dim(input, d, a, b, 1) for a, b in itertools.pairwise(ends))

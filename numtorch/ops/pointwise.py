@@ -25,6 +25,8 @@ from .launch import PARALLEL_COST
 _MOST_PLANS = 4096
 _PLAIN = (float, int, bool)
 _ONE = [None]
+# Ops that give a tensor of two numbers, as in PyTorch.
+_OF_NUMBERS = frozenset(("add", "add_scaled", "sub", "mul", "true_divide", "copy", "fill"))
 
 
 class Plan:
@@ -69,7 +71,7 @@ class Elementwise(Differentiable):
         self.int_ok = int_ok
         self.bool_ok = True
         self.bodies: dict[int, Callable] = {}  # for a category of dtypes another body
-        self.lift = False  # bool operands are computed as bytes
+        self.lift: Any = False  # bool operands are computed as bytes
         self.grad_body: Callable | None = None
         self._grads: dict[int, Any] = {}
         self._plans: dict[Any, Plan] = {}
@@ -198,6 +200,11 @@ class Elementwise(Differentiable):
 
         args = tuple(self._argument(n, a) for n, a in zip(self.params, args))
         tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        if not tensors and self.name not in _OF_NUMBERS:
+            raise TypeError(
+                f"{self.name}(): argument '{self.params[0]}' (position 1) must be Tensor, not {type(args[0]).__name__}; make one"
+                " with numtorch.tensor(...), or use the math module"
+            )
         device = self._device([args[i] for i in tensors])
         compute = self.compute_dtype(args)
         layouts = [args[i]._layout for i in tensors]
@@ -265,15 +272,13 @@ class Elementwise(Differentiable):
         else:
             found = result_of(dimensioned, zero_dim, number)
         if found is bool_ and self.lift:
-            found = uint8
+            found = uint8 if self.lift is True else self.lift
         if self.result == "float" and not found.is_floating_point:
             return get_default_dtype()
         if found is bool_ and not self.bool_ok:
             raise not_implemented(self.name, found)
         if not self.int_ok and not found.is_floating_point:
-            raise RuntimeError(
-                f'"{self.name}" not implemented for {found.name!r}: expected a floating point dtype; convert with .float()'
-            )
+            raise not_implemented(self.name, found)
         return found
 
     def result_dtype(self, compute: dtype) -> dtype:
@@ -397,12 +402,12 @@ def _tensor(storage: Any, offset: int, la: Layout) -> Any:
 def elementwise(
     result: str = "same", promote: Sequence[str] | None = None, outputs: int = 1, name: str | None = None,
     ref: Callable | None = None, domain: Any = None, samples: Callable | None = None, int_ok: bool = True,
-    aliases: Sequence[str] = (), lift: bool = False, bool_ok: bool = True, bodies: dict[int, Callable] | None = None,
+    aliases: Sequence[str] = (), lift: Any = False, bool_ok: bool = True, bodies: dict[int, Callable] | None = None,
 ) -> Callable[[Callable], Elementwise]:  # fmt: skip
     """Declare an elementwise op from its scalar body.
 
     ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
-    parameters that take part in promotion (default all); ``lift``: bool is computed as uint8;
+    parameters that take part in promotion (default all); ``lift``: bool is computed as uint8 (or the dtype given);
     ``int_ok``, ``bool_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``ref``: a NumPy reference, ``domain``: (low, high) where samples are drawn, or one pair per parameter.
     """
 

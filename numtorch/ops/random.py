@@ -108,7 +108,7 @@ def _(ctx: Context, g: Tensor, g_mask: Any = None) -> Any:
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """The input with each element zeroed with probability ``p`` and the others scaled by ``1 / (1 - p)``, if training."""
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+        raise ValueError(f"dropout: argument 'p': dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0.0:
         return input
     if not input.is_floating_point() and (p == 1.0 or not input._layout.numel):
@@ -295,12 +295,12 @@ def multinomial(
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > n:
-        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+        raise RuntimeError("multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement; give replacement=True, or draw fewer")
     w = input.detach()
     if not bool(((w >= 0) & E.isfinite(w)).all()):
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+        raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0; give finite weights >= 0")
     if not bool((w.sum(-1) > 0).all()):
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0); give at least one positive weight")
     if replacement:
         result = _with_replacement(w, num_samples, generator)
     else:

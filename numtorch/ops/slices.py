@@ -27,7 +27,7 @@ def _vector(op: str, index: Tensor, error: type = IndexError) -> Tensor:
     """The index as a vector; ``error`` if it has more dimensions."""
     if index._layout.ndim > 1:
         raise error(
-            f"{op}(): Index is supposed to be a vector, but got an index with {index.ndim} dimensions"
+            f"{op}(): Index is supposed to be a vector, but got an index with {index.ndim} dimensions; flatten() it"
         )
     return view.reshape(index, (index._layout.numel,))
 
@@ -46,7 +46,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Any = None) -> 
     """
     require_tensor("index_select", "input", input)
     d = wrap_dim(dim, input.ndim, "index_select")
-    index = _vector("index_select", index_int64("index_select", index, int32))
+    index = _vector("index_select", index_int64("index_select", index, int32, empty=False))
     require_same_device("index_select", input=input, index=index)
     if not input._layout.ndim and index._layout.numel != 1:
         raise RuntimeError(
@@ -56,7 +56,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Any = None) -> 
     n = x._layout.shape[d]
 
     def error(value: int) -> Exception:
-        return IndexError(f"index_select(): index out of range in self: {value} (dimension {d} has size {n})")
+        return IndexError(f"index_select(): index out of range in self: {value} (dimension {d} has size {n}); valid are 0..{n - 1}")
 
     check_range(index, 0, n - 1, error)
     result = index_select_values(x, index, dim=d)
@@ -72,7 +72,9 @@ def _source(op: str, x: Tensor, d: int, index: Tensor, source: Tensor, error: ty
             " one with .to()"
         )
     n = index._layout.numel
-    xs, ss = x._layout.shape or (1,), source._layout.shape or (1,)
+    xs, ss = x._layout.shape, source._layout.shape
+    if op == "index_copy" or not xs and not ss:
+        xs, ss = xs or (1,), ss or (1,)
     if len(xs) == len(ss) and n != ss[d]:
         raise error(
             f"{op}_(): Number of indices ({n}) should be equal to source.size(dim): ({ss[d]}), for dim: {d}"
@@ -91,9 +93,11 @@ def _slices(
     require_tensor(op, "input", x)
     require_tensor(op, "source", source)
     d = wrap_dim(dim, x.ndim, op)
-    index = _vector(op, index_int64(op, index, *allowed))
+    index = _vector(op, index_int64(op, index, *allowed, empty=op == "index_copy"))
     require_same_device(op, input=x, index=index, source=source)
     _source(op, x, d, index, source, IndexError if op == "index_copy" else RuntimeError)
+    if op == "index_add" and x.ndim == 1:
+        index_error = IndexError
     bounded(op, index, x._layout.shape[d] if x.ndim else 1, d, index_error)
     return d, index, _lined(source)
 
@@ -143,7 +147,7 @@ def _filling(x: Tensor, dim: Any, index: Tensor, value: Any) -> tuple[int, Tenso
     value = _number("index_fill", value, x)
 
     def error(bad: int) -> Exception:
-        return IndexError(f"index {bad} is out of bounds for dimension {d} with size {n}")
+        return IndexError(f"index_fill(): index {bad} is out of bounds for dimension {d} with size {n}; valid are {-n}..{n - 1}")
 
     if check_range(index, -n, n - 1, error):
         index = wrap_negative(index, n=n)
@@ -215,12 +219,7 @@ def index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     if len(found) > self._layout.ndim:
         raise IndexError(f"too many indices for tensor of dimension {self.ndim} (got {len(found)})")
     found += [None] * (self._layout.ndim - len(found))
-    try:
-        return put_(self, found, values, bool(accumulate))
-    except IndexError as error:
-        if "value tensor" in str(error):
-            raise RuntimeError(str(error)) from None
-        raise
+    return put_(self, found, values, bool(accumulate))
 
 
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:

@@ -178,7 +178,7 @@ def _require_elements(op: str, x: Tensor, d: int) -> int:
     """The size of a dimension; IndexError if it is 0."""
     n = x._layout.shape[d] if x.ndim else 1
     if n == 0:
-        raise IndexError(f"{op}(): Expected reduction dim {d} to have non-zero size.")
+        raise IndexError(f"{op}(): Expected reduction dim {d} to have non-zero size; there is nothing to choose from")
     return n
 
 

@@ -262,7 +262,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     a, b = wrap_dim(start_dim, la.ndim, "flatten"), wrap_dim(end_dim, la.ndim, "flatten")
     if a > b:
         raise RuntimeError(
-            f"flatten() has invalid args: start_dim cannot come after end_dim: {start_dim}, {end_dim}"
+            f"flatten() has invalid args: start_dim cannot come after end_dim: {start_dim}, {end_dim}; swap them"
         )
     if not la.ndim:
         return reshape(input, (1,))
@@ -291,7 +291,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     except RuntimeError:
         raise RuntimeError(
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({la.shape[d]}) in the input"
-            " tensor"
+            " tensor; use -1 for one of them"
         ) from None
     return reshape(input, la.shape[:d] + full + la.shape[d + 1 :])
 
@@ -326,7 +326,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     if len(order) != la.ndim:
         raise RuntimeError(
             f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired"
-            f" ordering of dimensions i.e. input.dim() = {la.ndim} is not equal to len(dims) = {len(order)}"
+            f" ordering of dimensions i.e. input.dim() = {la.ndim} is not equal to len(dims) = {len(order)}; name each dimension once"
         )
     order = [wrap_dim(d, la.ndim, "permute") for d in order]
     if len(set(order)) != len(order):
@@ -457,7 +457,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")
     start = start + n if start < 0 else start
     if start + length > n:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+        raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds dimension size ({n}); at most {n - start} elements are left from there")
     return slice_dim(input, d, start, start + length, 1, "Narrow")
 
 
@@ -483,7 +483,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     index = as_index(index, "select", "index")
     if not -n <= index < n:
         raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(la.shape)} at dimension {d}"
+            f"select(): index {index} out of range for tensor of size {list(la.shape)} at dimension {d}; valid are {-n}..{n - 1}"
         )
     index = index + n if index < 0 else index
     shape, strides = la.shape[:d] + la.shape[d + 1 :], la.strides[:d] + la.strides[d + 1 :]
@@ -535,7 +535,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     d = wrap_dim(dimension, la.ndim, "unfold")
     have = la.shape[d] if la.ndim else 1
     if size < 0 or size > have:
-        raise RuntimeError(f"maximum size for tensor at dimension {d} is {have} but size is {size}")
+        raise RuntimeError(f"unfold: maximum size for tensor at dimension {d} is {have} but size is {size}; use smaller windows, or pad the tensor")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     shape, strides = _window_geometry(la.shape, la.strides, d, size, step)

@@ -293,7 +293,7 @@ def _check_sizes(
     query: Tensor, key: Tensor, value: Tensor, expected: int, heads: int, separate: bool
 ) -> None:
     embed = query.size(-1)
-    _check(embed == expected, f"was expecting embedding dimension of {expected}, but got {embed}")
+    _check(embed == expected, f"was expecting embedding dimension of {expected}, but got {embed} in the query's last dimension")
     _check(embed // heads * heads == embed, f"embed_dim {embed} not divisible by num_heads {heads}")
     if separate:
         _check(

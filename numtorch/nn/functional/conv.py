@@ -20,7 +20,7 @@ def _batched(name: str, input: Tensor, weight: Tensor, n: int) -> tuple[Tensor, 
     if input.dim() not in (n + 1, n + 2):
         raise RuntimeError(
             f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size:"
-            f" {list(input.shape)}"
+            f" {list(input.shape)}; its dimensions are (batch, channels, {n} spatial ones)"
         )
     batched = input.dim() == n + 2
     return (input if batched else input.unsqueeze(0)), batched

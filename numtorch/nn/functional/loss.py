@@ -83,7 +83,7 @@ def smooth_l1_loss(
     reduction = legacy(size_average, reduce, reduction)
     _sizes_agree("smooth_l1_loss", input, target)
     if beta < 0:
-        raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}.")
+        raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}; give beta >= 0")
     if beta == 0.0:
         return l1_loss(input, target, reduction=reduction)
     return reduced(loss_terms.smooth_l1_error(input, target, float(beta)), reduction)
@@ -99,7 +99,7 @@ def huber_loss(
     """Squared for errors below ``delta``, ``delta`` times absolute beyond; RuntimeError if delta <= 0."""
     _sizes_agree("huber_loss", input, target)
     if delta <= 0:
-        raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}.")
+        raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}; give delta > 0")
     return _weighted(loss_terms.huber_error(input, target, float(delta)), weight, reduction)
 
 
@@ -227,10 +227,10 @@ def gaussian_nll_loss(
     require_tensor("gaussian_nll_loss", "target", target)
     if not isinstance(var, Tensor):
         if var < 0:
-            raise ValueError("var has negative entry/entries")
+            raise ValueError("gaussian_nll_loss: var has negative entry/entries; variances are >= 0, clamp them")
         var = numtorch.full_like(input, float(var))
     elif state.recorder is None and bool((var < 0).any()):
-        raise ValueError("var has negative entry/entries")
+        raise ValueError("gaussian_nll_loss: var has negative entry/entries; variances are >= 0, clamp them")
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)

@@ -106,7 +106,9 @@ def _check_channels(name: str, channels: int, **parameters: Tensor | None) -> No
 def _check_enough_values(size: list[int]) -> None:
     """ValueError if statistics would be taken of one value."""
     if math.prod(size) // max(size[1], 1) == 1:
-        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {size}; give a larger batch, or call eval()"
+        )
 
 
 def batch_norm(

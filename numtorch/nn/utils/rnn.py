@@ -60,8 +60,9 @@ class PackedSequence(_PackedFields):
         return type(self)(data, self.batch_sizes, *indices)
 
     def pin_memory(self) -> PackedSequence:
-        """The sequence itself: memory is never pinned."""
-        return self
+        """The same in page-locked memory."""
+        indices = [None if t is None else t.pin_memory() for t in (self.sorted_indices, self.unsorted_indices)]
+        return type(self)(self.data.pin_memory(), self.batch_sizes, *indices)
 
     def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """The same on the GPU."""
@@ -109,8 +110,8 @@ class PackedSequence(_PackedFields):
         return self.data.is_cuda
 
     def is_pinned(self) -> bool:
-        """False: memory is never pinned."""
-        return False
+        """Whether the data is in page-locked memory."""
+        return self.data.is_pinned()
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
@@ -235,7 +236,7 @@ def pad_sequence(
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
     sequences = tuple(sequences)
     if not sequences:
-        raise RuntimeError("received an empty list of sequences")
+        raise RuntimeError("pad_sequence: received an empty list of sequences; give at least one tensor")
     longest = max(s.size(0) for s in sequences)
     padded = []
     for s in sequences:

@@ -206,7 +206,7 @@ def _check_workers(num_workers: int, timeout: float, prefetch_factor: int | None
             f"prefetch_factor option should be non-negative and not 0, got prefetch_factor={prefetch_factor}"
         )
     if persistent and num_workers == 0:
-        raise ValueError("persistent_workers option needs num_workers > 0")
+        raise ValueError("persistent_workers option needs num_workers > 0; set num_workers, or persistent_workers=False")
 
 
 def _check_sampling(
@@ -219,15 +219,16 @@ def _check_sampling(
                 f"DataLoader with IterableDataset: expected unspecified {name} option, but got {name}={value}"
             )
     if sampler is not None and shuffle:
-        raise ValueError("sampler option is mutually exclusive with shuffle")
+        raise ValueError("sampler option is mutually exclusive with shuffle; a sampler decides the order itself")
     if batch_sampler is not None:
         if batch_size != 1 or shuffle or sampler is not None or drop_last:
             raise ValueError(
-                "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last; it"
+                " gives whole batches itself"
             )
     elif batch_size is None and drop_last:
         raise ValueError(
-            "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
+            "batch_size=None option disables auto-batching and is mutually exclusive with drop_last; give a batch_size"
         )
 
 

@@ -56,7 +56,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
     def __init__(self, *tensors: Tensor):
         sizes = [t.size(0) for t in tensors]
         if any(n != sizes[0] for n in sizes):
-            raise AssertionError(f"Size mismatch between tensors: their first dimensions are {sizes}")
+            raise AssertionError(f"TensorDataset: Size mismatch between tensors: their first dimensions must be equal, but are {sizes}")
         self.tensors = tensors
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
