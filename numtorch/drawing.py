@@ -7,6 +7,7 @@ IEEE Trans. SMC 11 (1981): layers by longest path, long edges through place hold
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -128,7 +129,7 @@ class Drawing:
         above: dict[int, list[Box]] = {}
         below: dict[int, list[Box]] = {}
         for path in self.paths:
-            for upper, lower in zip(path, path[1:]):
+            for upper, lower in itertools.pairwise(path):
                 above.setdefault(id(lower), []).append(upper)
                 below.setdefault(id(upper), []).append(lower)
         return above, below
@@ -158,7 +159,7 @@ class Drawing:
         total = 0
         between: dict[int, list[tuple[int, int]]] = {}
         for path in self.paths:
-            for upper, lower in zip(path, path[1:]):
+            for upper, lower in itertools.pairwise(path):
                 between.setdefault(upper.rank, []).append((place[id(upper)], place[id(lower)]))
         for pairs in between.values():
             pairs.sort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ET
 
 from hypothesis import given, settings
@@ -15,14 +16,14 @@ def check(drawing):
     drawing.arrange()
     every = [b for layer in drawing.layers for b in layer]
     for layer in drawing.layers:
-        for a, b in zip(layer, layer[1:]):
+        for a, b in itertools.pairwise(layer):
             assert a.x + a.width / 2 < b.x - b.width / 2
     for upper, lower in zip(drawing.layers, drawing.layers[1:]):
         assert max(b.y + b.height for b in upper) < min(b.y for b in lower)
     for b in every:
         assert 0 <= b.x - b.width / 2 and b.x + b.width / 2 <= drawing.width and 0 <= b.y and b.y + b.height <= drawing.height
     for path in drawing.paths:
-        assert all(a.rank + 1 == b.rank for a, b in zip(path, path[1:]))
+        assert all(a.rank + 1 == b.rank for a, b in itertools.pairwise(path))
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..ops.launch import driver, threads
 
-
 SIZES = (1 << 15, 1 << 19, 1 << 23, 1 << 27)  # bytes read and written: first cache, second, last, main memory
 
 

@@ -5,14 +5,11 @@ The program runs on copies of all memory, so nothing changes; each kernel is tim
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ..storage import Storage
 from . import tree
+from .copied import Copies, runner
 from .costs import flops, moved
 from .listing import short
 from .machine import Machine, machine, shortest
@@ -97,7 +94,7 @@ def profile(traced: Any, args: tuple, kwargs: dict, repeat: int = 20) -> Profile
     bound = _bound(traced, structure, leaves)
     if bound is None:
         raise RuntimeError(f"profile: {traced.__name__} runs eagerly for these inputs, there is no program to time")
-    memory = _Copies(bound, leaves)
+    memory = Copies(bound, leaves)
     rows: list[Row] = []
     programs = [(bound.program.ops, False)]
     back = getattr(bound, "backward", None)
@@ -106,9 +103,9 @@ def profile(traced: Any, args: tuple, kwargs: dict, repeat: int = 20) -> Profile
         programs.append((back.ops, True))
     whole = 0.0
     for ops, backward in programs:
-        calls = [memory.call(op) for op in ops]
+        calls = [_Call(*memory.call(op)) for op in ops]
         if calls:
-            together = _runner([c.entry for c in calls], calls)
+            together = runner([c.entry for c in calls], calls)
             whole += shortest(together, repeat)
         rows += _rows(ops, [call.seconds(repeat) for call in calls], backward)
     return Profile(traced.__name__, rows, whole, machine())
@@ -148,67 +145,6 @@ class _Call:
 
     def seconds(self, repeat: int) -> float:
         """The quickest of ``repeat`` bursts, a call."""
-        once = shortest(_runner([self.entry], self.keep), 3)
+        once = shortest(runner([self.entry], self.keep), 3)
         burst = max(1, min(200, int(1e-4 / max(once, 1e-9))))
-        return shortest(_runner([self.entry] * burst, self.keep), repeat) / burst
-
-
-def _runner(entries: Sequence[tuple[int, int, int]], keep: Any) -> Any:
-    """A function that runs kernel calls one after the other."""
-    from ..kernels.driver import PARALLEL, SERIAL, Program, replay
-
-    program = Program(entries, (), keep)
-    address, mode = program.address, PARALLEL if any(n > 1 for _, _, n in entries) else SERIAL
-
-    def run(program: Any = program) -> None:
-        replay(address, mode)
-
-    return run
-
-
-class _Copies:
-    """Memory of a program, copied, so that running it has no effect."""
-
-    def __init__(self, bound: Any, leaves: Sequence[Any]):
-        self.storages: dict[int, Storage] = {}
-        self.shifts: dict[int, int] = {}
-        self.keep: list[Any] = []
-        for r, t in zip(bound.path.inputs, leaves):
-            self.shifts[id(r.storage)] = (t._offset - r.offset) * r.layout.itemsize
-            self.storages[id(r.storage)] = self._copy(t._storage)
-            self.keep.append(r.storage)
-
-    def _copy(self, source: Any) -> Storage:
-        made = Storage(source.nbytes)
-        if getattr(source, "ptr", 0):
-            ctypes.memmove(made.ptr, source.ptr, source.nbytes)
-        else:
-            ctypes.memset(made.ptr, 0, source.nbytes)
-        return made
-
-    def fill(self, given: Sequence[Any]) -> None:
-        """Ones for the gradients that a backward starts from."""
-        for r in given:
-            s = self.storages[id(r.storage)] = self._copy(r.storage)
-            s.array((s.nbytes // r.layout.itemsize,), (1,), r.layout.dtype.numpy, 0)[...] = 1
-
-    def address(self, w: Any) -> int:
-        """Where the memory behind a pointer word was copied to."""
-        key = id(w.storage)
-        found = self.storages.get(key)
-        if found is None:
-            self.keep.append(w.storage)
-            found = self.storages[key] = self._copy(w.storage)
-        return found.ptr + w.offset + self.shifts.get(key, 0)
-
-    def call(self, op: Any) -> _Call:
-        """A kernel call of its own."""
-        block = np.zeros(len(op.words) + 8, np.int64)
-        for k, w in enumerate(op.words):
-            if hasattr(w, "storage"):
-                block[k] = self.address(w)
-            elif isinstance(w, float):
-                block[k : k + 1] = np.array([float(w)]).view(np.int64)
-            else:
-                block[k] = int(w)
-        return _Call((op.address, block.ctypes.data, op.chunks), [block, self])
+        return shortest(runner([self.entry] * burst, self.keep), repeat) / burst

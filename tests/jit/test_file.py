@@ -67,7 +67,7 @@ def test_a_training_step_goes_on_in_another_process(tmp_path):
 
 
 def test_loading_may_leave_the_generator_alone(tmp_path):
-    _, _, step, x, y = training()
+    _, _, step, _x, _y = training()
     step.save(tmp_path / "a")
     torch.manual_seed(5)
     state = torch.get_rng_state()
