@@ -74,6 +74,8 @@ class Entry:
         "outputs",
         "parts",
         "plan",
+        "reads",
+        "writes",
     )
 
     def __init__(self, name: str, outputs: Sequence[Ref], inputs: Sequence[Any], line: str):
@@ -84,6 +86,8 @@ class Entry:
         self.args: Sequence[Any] = ()
         self.attrs: dict = {}
         self.parts: Sequence[Entry] = ()
+        self.reads: Any = None  # what passes found out, with the operands for which it is right
+        self.writes: Any = None
         self.backward = False
         self.order = 0
 

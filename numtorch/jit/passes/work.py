@@ -36,19 +36,29 @@ def storages(refs: Iterable[Any]) -> set[int]:
     return {id(r.storage) for r in refs if isinstance(r, Ref)}
 
 
-def reads(e: Entry) -> set[int]:
+def reads(e: Entry) -> frozenset[int]:
     """Ids of the storages that an entry may read; a kernel may add to what it writes."""
+    known = e.reads  # asked for very often; right while the entry has the same operands
+    if known is None or known[0] is not e.inputs or known[1] is not e.launches or known[2] is not e.plan:
+        known = e.reads = (e.inputs, e.launches, e.plan, _reads(e))
+    return known[3]
+
+
+def _reads(e: Entry) -> frozenset[int]:
     if e.plan is not None:
-        return {id(e.inputs[i].storage) for i in e.plan.tensors}
+        return frozenset([id(e.inputs[i].storage) for i in e.plan.tensors])
     found = storages(e.inputs)
     for la in e.launches or ():
         found |= storages(la.pointers)
-    return found
+    return frozenset(found)
 
 
-def writes(e: Entry) -> set[int]:
+def writes(e: Entry) -> frozenset[int]:
     """Ids of the storages that an entry writes."""
-    return storages(e.outputs)
+    known = e.writes
+    if known is None or known[0] is not e.outputs:
+        known = e.writes = (e.outputs, frozenset(storages(e.outputs)))
+    return known[1]
 
 
 def is_virtual(r: Ref) -> bool:
