@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.mode import state
 from . import tree
 from .bound import Bound, GuardFailed
-from .path import warm_up  # noqa: F401 - part of the checking vocabulary
+from .diverging import between_runs, difference_of, first_difference, values_of
+from .names import captured_names
 from .record import Recording
 
 
@@ -20,86 +20,89 @@ class TracingCheckError(RuntimeError):
     """A replay gave something else than the function itself."""
 
 
+class TracerWarning(UserWarning):
+    """Something a trace can't promise to repeat."""
+
+
 def check(function: Callable, bound: Bound, structure: Any, leaves: Sequence[Any]) -> None:
-    """Run the function and the replay from the same state, undo both, and compare; raises TracingCheckError."""
-    eager = _eager(function, structure, leaves)
-    before = [(s, ctypes.string_at(s.ptr, s.nbytes)) for s in bound.path.written.values()]
-    grads = [(t, t._grad) for t, _, _ in bound.path.grads if type(t) is not tuple]
-    grads += [(leaves[t[1]], leaves[t[1]]._grad) for t, _, _ in bound.path.grads if type(t) is tuple]
-    versions = [(s, s.version) for s in bound.path.written.values()]
-    try:
-        outputs = bound.run(leaves, None)
-    except GuardFailed:
-        _report(function, "a value that the function reads in Python differs from run to run")
+    """Run the function and the replay from the same state, undo both, and compare.
+
+    Raises TracingCheckError, naming the first op that differs and its line; warns when two runs of the function differ in
+    what they do but not in what they give.
+    """
+    entries, eager = _eager(function, bound, structure, leaves)
+    replayed = _replayed(bound, leaves)
+    name = getattr(function, "__name__", type(function).__name__)
+    if replayed is None:
+        place = first_difference(function, bound, structure, leaves)
+        _report(name, f"a value that the function reads in Python differs from run to run: {place}")
         return
-    replayed = [_values(t) for t in outputs] + [
-        None if t._grad is None else _values(t._grad) for t, _ in grads
-    ]
-    for s, content in before:
-        ctypes.memmove(s.ptr, content, len(content))
-    for t, g in grads:
-        t._grad = g
-    for s, v in versions:
-        s.version = v
-    names = [f"output {i}" for i in range(len(outputs))] + [f"gradient {i}" for i in range(len(grads))]
-    if len(eager) != len(replayed):
-        raise TracingCheckError(f"trace: eager gave {len(eager)} tensors, the replay {len(replayed)}")
-    for name, a, b in zip(names, eager, replayed):
-        difference = _difference(a, b)
+    for what in eager.keys() | replayed.keys():
+        difference = difference_of(eager.get(what), replayed.get(what))
         if difference:
-            raise TracingCheckError(
-                f"trace of {getattr(function, '__name__', function)}: {name} of the replay differs from eager: {difference}; does"
-                " the function depend on hidden state that changes between runs?"
-            )
+            place = first_difference(function, bound, structure, leaves)
+            raise TracingCheckError(f"trace of {name}: {what} of the replay differs from eager: {difference}. Cause: {place}")
+    changed = between_runs(bound.path.forward, entries[: len(bound.path.forward)])
+    if changed:
+        _report(name, changed)
 
 
-def _eager(function: Callable, structure: Any, leaves: Sequence[Any]) -> list[Any]:
+def _eager(function: Callable, bound: Bound, structure: Any, leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The ops of one run, and what it gives: outputs, gradients, memory that it changes."""
     args, kwargs = tree.unflatten(structure, list(leaves))
     with Recording() as r:
         try:
             outputs: list[Any] = []
             tree.flatten(function(*args, **kwargs), outputs)
-            found = [_values(t) for t in outputs]
-            found += [None if t._grad is None else _values(t._grad) for t, _ in _order(r)]
+            found = _named(bound, outputs, [t._grad for t, _ in r.grads.values()], leaves)
         finally:
             r.roll_back()
+    return r.entries, found
+
+
+def _replayed(bound: Bound, leaves: Sequence[Any]) -> dict[str, Any] | None:
+    """What the replay gives; None if a value that it compares was another one. All effects are undone."""
+    before = [(s, ctypes.string_at(s.ptr, s.nbytes), s.version) for s in _written(bound, leaves)]
+    targets = [leaves[t[1]] if type(t) is tuple else t for t, _, _ in bound.path.grads]
+    grads = [(t, t._grad) for t in targets]
+    try:
+        outputs = bound.run(leaves, None)
+        return _named(bound, outputs, [t._grad for t in targets], leaves)
+    except GuardFailed:
+        return None
+    finally:
+        for s, content, version in before:
+            ctypes.memmove(s.ptr, content, len(content))
+            s.version = version
+        for t, g in grads:
+            t._grad = g
+
+
+def _written(bound: Bound, leaves: Sequence[Any]) -> list[Any]:
+    """Captured and argument memory that a replay changes."""
+    given = {id(r.storage): t._storage for r, t in zip(bound.path.inputs, leaves)}
+    return [given.get(key, s) for key, s in bound.path.written.items()]
+
+
+def _named(bound: Bound, outputs: Sequence[Any], grads: Sequence[Any], leaves: Sequence[Any]) -> dict[str, Any]:
+    """Results by what they are called in a message."""
+    labels = captured_names(bound.path)
+    found: dict[str, Any] = {f"output {i}": values_of(t) for i, t in enumerate(outputs)}
+    found |= {f"gradient {i}": None if g is None else values_of(g) for i, g in enumerate(grads)}
+    for i, s in enumerate(_written(bound, leaves)):
+        name = labels.get(id(s), f"changed memory {i}")
+        found[name] = _memory(bound, s)
     return found
 
 
-def _order(r: Any) -> list[Any]:
-    return list(r.grads.values())
+def _memory(bound: Bound, s: Any) -> np.ndarray:
+    """A storage as numbers of the dtype in which it was written."""
+    kinds = {
+        r.layout.dtype.numpy for e in (*bound.path.forward, *bound.path.backward) for r in e.outputs if r.storage is s
+    }
+    kind = kinds.pop() if len(kinds) == 1 else np.dtype(np.uint8)
+    return s.array((s.nbytes // kind.itemsize,), (1,), kind, 0).copy()
 
 
-def _values(t: Any) -> np.ndarray:
-    la = t._layout
-    return t._storage.array(la.shape, la.strides, la.dtype.numpy, t._offset).copy()
-
-
-def _difference(a: Any, b: Any) -> str:
-    if a is None or b is None:
-        return (
-            ""
-            if a is b
-            else f"{'nothing' if a is None else a.shape} in eager, {'nothing' if b is None else b.shape} in the replay"
-        )
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return f"{a.dtype}{list(a.shape)} in eager, {b.dtype}{list(b.shape)} in the replay"
-    if a.dtype.kind != "f":
-        wrong = a != b
-    else:
-        eps = np.finfo(a.dtype).eps
-        scale = float(np.nanmax(np.abs(np.where(np.isfinite(a), a, 0.0)), initial=0.0))
-        with np.errstate(invalid="ignore"):
-            close = np.abs(a - b) <= 64 * eps * (np.abs(a) + scale)
-        wrong = ~(close | (a == b) | (np.isnan(a) & np.isnan(b)))
-    if not wrong.any():
-        return ""
-    at = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return f"{int(wrong.sum())} of {wrong.size} elements, first at {at}: {a[at]!r} in eager, {b[at]!r} in the replay"
-
-
-def _report(function: Callable, what: str) -> None:
-    warnings.warn(f"numtorch.jit.trace: {getattr(function, '__name__', function)}: {what}", stacklevel=5)
-
-
-__all__ = ["TracingCheckError", "check", "state"]
+def _report(name: str, what: str) -> None:
+    warnings.warn(f"numtorch.jit.trace: {name}: {what}", TracerWarning, stacklevel=6)

@@ -1,0 +1,113 @@
+"""``check_trace``: a replay that is not the function is caught, and the place is named."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+import numtorch as torch
+from numtorch import jit, nn
+from numtorch.jit import bound as bound_module
+from numtorch.jit.check import TracerWarning, TracingCheckError
+
+
+def test_a_python_number_that_changes_is_named():
+    count = itertools.count()
+
+    def f(x):
+        y = x + 1
+        return y * next(count)  # the culprit
+
+    with pytest.raises(TracingCheckError, match=r"mul \(test_check.py:\d+\) was given .* Python number that changes"):
+        jit.trace(f, torch.ones(3))
+
+
+def test_numbers_from_outside():
+    rng = np.random.default_rng(0)
+
+    def f(x):
+        return x + torch.from_numpy(rng.random(3).astype(np.float32))
+
+    with pytest.raises(TracingCheckError, match=r"differ first in add \(test_check.py"):
+        jit.trace(f, torch.ones(3))
+
+
+def test_ops_that_change_from_run_to_run():
+    runs = []
+
+    def f(x):
+        runs.append(1)
+        return x.exp() if len(runs) % 2 else x.tanh()
+
+    with pytest.raises(TracingCheckError, match=r"does something else: op 0 was (exp|tanh)"):
+        jit.trace(f, torch.ones(3))
+
+
+def test_hidden_state_without_a_difference_in_the_result_is_reported():
+    runs = []
+
+    def f(x):
+        runs.append(1)
+        y = x * len(runs)
+        return x + 1 if y is not None else y
+
+    with pytest.warns(TracerWarning, match="mul .* was given"):
+        jit.trace(f, torch.ones(3))
+
+
+def test_a_wrong_kernel_is_found(monkeypatch):
+    """The program is made wrong on purpose: the op that it gets wrong is named, with its line."""
+    real = bound_module.lower
+
+    def broken(entries, *more):
+        ops = real(entries, *more)
+        for op in ops:
+            if "exp" in op.entry.name:
+                op.words = [3.0 if w == 2.0 and type(w) is float else w for w in op.words]
+        return ops
+
+    monkeypatch.setattr(bound_module, "lower", broken)
+
+    def f(x):
+        y = x.sum(1, keepdim=True)
+        z = (y * 2.0).exp()  # the culprit
+        return (z + 1).sum()
+
+    with pytest.raises(TracingCheckError, match=r"first op that differs is \w+ \(test_check.py:\d+\) in the kernel mul\+exp"):
+        jit.trace(f, torch.ones(3, 2))
+
+
+def test_changed_memory_is_compared(monkeypatch):
+    net = nn.BatchNorm1d(2)
+    real = bound_module.Bound.run
+
+    def wrong(self, leaves, again):
+        out = real(self, leaves, again)
+        net.running_mean.add_(1.0)
+        return out
+
+    monkeypatch.setattr(bound_module.Bound, "run", wrong)
+    with pytest.raises(TracingCheckError, match="running_mean of the replay differs"):
+        jit.trace(net, torch.randn(4, 2))
+
+
+def test_the_check_leaves_no_trace_and_can_be_switched_off():
+    p = torch.ones(2, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1, momentum=0.9)
+    state = torch.get_rng_state()
+
+    def step(x):
+        optimizer.zero_grad()
+        torch.nn.functional.dropout(p * x, 0.5).sum().backward()
+        optimizer.step()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jit.trace(step, torch.ones(2))
+    assert p.tolist() == [1, 1] and p.grad is None and torch.equal(state, torch.get_rng_state())
+    count = itertools.count()
+    jit.trace(lambda x: x * next(count), torch.ones(3), check_trace=False)
+    assert next(count) == 2  # warm-up and recording
