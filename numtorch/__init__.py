@@ -329,9 +329,9 @@ def numel(input: Tensor) -> _typing.Any:
 
 # Imported when they are first used, so that `import numtorch` stays quick.
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "masked", "datasets", "serialization", "testing",
-               "library", "profiler", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing")  # fmt: skip
+               "library", "accelerator", "amp", "profiler", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library",
-          "reduction": "library"}
+          "reduction": "library", "compile": "jit.compiling", "autocast": "amp"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
         max_pool1d_with_indices avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d instance_norm""".split():
     _LATER[_name] = "nn.functional"
