@@ -264,7 +264,8 @@ class _Pass:
             if not retain:
                 node.release()
             grads = None
-            node, grads = self._pass_on(node, list(results))
+            results = list(results)  # ours alone, so that a gradient may be handed over to a leaf
+            node, grads = self._pass_on(node, results)
 
     def _pass_on(self, node: Node, results: list[Any]) -> tuple[Any, Any]:
         """Hand a node's results on; returns a node that has got its first gradient here, and its gradients."""
@@ -370,10 +371,15 @@ def _fill_retained(node: Node, grads: list[Any], create: bool) -> None:
 
 
 def _fills_its_memory(grad: Tensor) -> bool:
-    """Whether no other tensor shares a gradient's memory, of which it uses more than half: a leaf may keep it as it is."""
-    la = grad._layout
+    """Whether no other tensor shares a gradient's memory, of which it uses more than half: a leaf may keep it as it is.
+
+    A view shares it with its base, which may be nobody else's.
+    """
+    la, base = grad._layout, grad._base
     return (
-        sys.getrefcount(grad._storage) == 2  # the tensor and the call's argument
+        # The tensor and the call's argument; the view, the variable here and the call's argument.
+        (sys.getrefcount(grad._storage) == 2 if base is None
+         else sys.getrefcount(base) == 3 and sys.getrefcount(grad._storage) == 3)
         and la.dense
         and la.numel * la.itemsize * 2 > grad._storage.nbytes
     )
@@ -391,7 +397,7 @@ def _accumulate(tensor: Tensor, grad: Tensor, create: bool, alone: bool = False)
             tensor._grad = grad if state.grad and grad._rg else grad.clone()
         else:
             grad = grad.detach() if grad._rg else grad
-            tensor._grad = grad if alone else grad.clone()
+            tensor._grad = (grad if grad._base is None else grad._alias()) if alone else grad.clone()
     elif create:
         tensor._grad = held + grad
     else:

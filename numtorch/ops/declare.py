@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..autograd.engine import Node, edge_of
-from ..autograd.mode import state, watchers
+from ..autograd.mode import no_grad, state, watchers
 from ..autograd.views import inference_save_error
+from ..dtype import float16, float32
 from ..errors import saved_version_error, second_backward_error
 from ..shape import Layout
 from ..storage import allocate
@@ -189,6 +190,8 @@ class KernelOp:
         single = isinstance(layouts, Layout)
         if single:
             layouts = (layouts,)
+        if layouts and layouts[0].dtype is not float32 and any(_is_half(x) for x in inputs):
+            return widened(self, inputs, attrs, layouts, single)
         outputs = [empty_like_layout(la) for la in layouts]
         launches = self.run(outputs, inputs, attrs)
         if key is not None and key not in self._known:
@@ -280,6 +283,26 @@ class Context:
         return found
 
 
+def _is_half(x: Any) -> bool:
+    """Whether an input is a float16 tensor."""
+    return hasattr(x, "_layout") and x._layout.dtype is float16
+
+
+def widened(op: KernelOp, inputs: Sequence[Any], attrs: dict, layouts: Sequence[Layout], single: bool) -> Any:
+    """Run an op on float16 inputs in float32, and round its results: no kernel but the elementwise ones reads float16."""
+    wide = [x.to(float32) if _is_half(x) else x for x in inputs]
+    found = op(*wide, **attrs)
+    for i in op.mutates:
+        if _is_half(inputs[i]):
+            with no_grad():
+                inputs[i].copy_(wide[i])
+    results = [
+        t.to(float16) if la.dtype is float16 and t._layout.dtype is float32 else t
+        for la, t in zip(layouts, (found,) if single else found)
+    ]
+    return results[0] if single else tuple(results)
+
+
 def kernel_op(
     inputs: Sequence[str],
     saves: Sequence[str] = (),
@@ -303,9 +326,18 @@ def kernel_op(
 
 def empty_like_layout(la: Layout) -> Any:
     """A new uninitialised tensor of a layout whose elements fill one block."""
+    return (_make or _tensor_maker())(allocate(la.numel * la.itemsize, la.device), 0, la)
+
+
+_make: Any = None
+
+
+def _tensor_maker() -> Any:
+    global _make
     from .._tensor import Tensor
 
-    return Tensor._make(allocate(la.numel * la.itemsize, la.device), 0, la)
+    _make = Tensor._make
+    return _make
 
 
 __all__ = [

@@ -250,6 +250,37 @@ def _(ctx: Context, h: Tensor) -> Any:
 
 def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, reduction: str) -> Tensor:
     """The target as int64, after all checks of shapes, dtypes and values."""
+    try:
+        key = (op, x._layout, target._layout, weight, reduction)
+    except AttributeError:
+        key = None
+    if weight is not None or key not in _fine:
+        target = _check_kinds(op, x, target, weight, reduction)
+        if weight is None and key is not None and key[2] is target._layout:
+            if len(_fine) > _MOST_FINE:
+                _fine.clear()
+            _fine.add(key)
+    else:
+        target = target.detach()
+    xs = x._layout.shape
+    classes = xs[0] if len(xs) == 1 else xs[1]
+
+    def error(value: int) -> Exception:
+        return IndexError(
+            f"{op}: Target {value} is out of bounds: the input has {classes} classes; give targets in 0..{classes - 1}, or"
+            f" ignore_index={value}"
+        )
+
+    check_range(target, 0, classes - 1, error, skip=ignore)
+    return target
+
+
+_MOST_FINE = 4096
+_fine: set[Any] = set()  # what passed all checks that don't look at values, and needs no conversion
+
+
+def _check_kinds(op: str, x: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """The target as int64, after the checks of shapes and dtypes."""
     require_tensor(op, "input", x)
     require_tensor(op, "target", target)
     if reduction not in REDUCTIONS:
@@ -271,21 +302,12 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
     if target.dtype not in (int64, uint8):
         raise RuntimeError(f"{op}: expected scalar type Long but found {target.dtype.name.capitalize()} for target; convert"
                            " it with .long()")  # fmt: skip
-    if x.dtype.name not in ("float32", "float64"):
+    if not x.dtype.is_floating_point:
         raise not_implemented(op, x.dtype)
     require_same_device(op, input=x, target=target, weight=weight)
     classes = xs[0] if len(xs) == 1 else xs[1]
     _check_weight(op, x, weight, classes)
-    target = target.detach() if target.dtype is int64 else target.detach().to(int64)
-
-    def error(value: int) -> Exception:
-        return IndexError(
-            f"{op}: Target {value} is out of bounds: the input has {classes} classes; give targets in 0..{classes - 1}, or"
-            f" ignore_index={value}"
-        )
-
-    check_range(target, 0, classes - 1, error, skip=ignore)
-    return target
+    return target.detach() if target.dtype is int64 else target.detach().to(int64)
 
 
 def _shape_error(op: str, xs: tuple[int, ...], ts: tuple[int, ...]) -> None:

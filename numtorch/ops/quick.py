@@ -298,10 +298,10 @@ def empty(la: Any) -> Any:
     """A new tensor of a layout on the CPU, uninitialised."""
     found = _empties.get(la)
     if found is None:
-        from ..kernels.factory import recipe
-
         if la.numel * la.itemsize > SMALL:
             return empty_like_layout(la)
+        from ..kernels.factory import recipe
+
         if len(_empties) > _MOST_WAYS:
             _empties.clear()
         found = _empties[la] = recipe(0, la, la.numel * la.itemsize, (), (0,))
