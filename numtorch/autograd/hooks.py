@@ -20,20 +20,18 @@ def _changed() -> None:
 class RemovableHandle:
     """Returned when a hook is registered; ``remove()`` takes the hook away, ``with`` does at the end of the block."""
 
-    def __init__(self, hooks: Any, extra: Any = ()):
+    def __init__(self, hooks: Any, *, extra: Any = ()):
         self.id = next(_ids)
-        # Plain dicts take no weak references; holding them is harmless, they are small and belong to a living graph.
-        self._hooks: Callable[[], Any] = weakref.ref(hooks) if _weakable(hooks) else (lambda: hooks)
-        self._extra = extra
+        extra = tuple(extra) if isinstance(extra, (tuple, list)) else (extra,)
+        self._hooks = tuple(_reference(h) for h in (hooks, *extra))
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
         _changed()
-        hooks = self._hooks()
-        if hooks is not None:
-            hooks.pop(self.id, None)
-        for other in self._extra if isinstance(self._extra, (list, tuple)) else (self._extra,):
-            other.pop(self.id, None)
+        for reference in self._hooks:
+            hooks = reference()
+            if hooks is not None:
+                hooks.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -42,12 +40,9 @@ class RemovableHandle:
         self.remove()
 
 
-def _weakable(x: Any) -> bool:
-    try:
-        weakref.ref(x)
-    except TypeError:
-        return False
-    return True
+def _reference(hooks: Any) -> Callable[[], Any]:
+    """A weak reference; plain dicts take none, and holding them is harmless: they are small and belong to a living graph."""
+    return (lambda: hooks) if type(hooks) is dict else weakref.ref(hooks)
 
 
 def register(hooks: dict, hook: Callable) -> RemovableHandle:

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import autograd
 from .._tensor import Tensor, replaced
+from ..autograd.hooks import RemovableHandle
 from ..autograd.mode import state
-
-_ids = itertools.count()
-
-
-class RemovableHandle:
-    """Returned by every ``register_*_hook``: ``remove()`` takes the hook off; also a context manager."""
-
-    def __init__(self, hooks: dict, *, extra: Any = ()):
-        self.hooks_dict_ref = weakref.ref(hooks)
-        self.id = next(_ids)
-        self._extra = tuple(weakref.ref(d) for d in extra)
-
-    def remove(self) -> None:
-        """Take the hook off; does nothing if it is off already."""
-        replaced[0] += 1  # traces look again at the hooks
-        for reference in (self.hooks_dict_ref, *self._extra):
-            hooks = reference()
-            if hooks is not None:
-                hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self.remove()
-
 
 class _Global:
     """Hooks of every module of the process; ``any`` spares the common call five look-ups."""

@@ -315,3 +315,22 @@ def test_jacobian_and_hessian():
         [6, 12]
     )
     assert out.tolist() == [1, 4]
+
+
+def test_one_class_of_handles_for_all_hooks():
+    from numtorch.utils.hooks import RemovableHandle
+
+    x, layer = leaf(1.0), torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    y = x * 2
+    handles = [
+        x.register_hook(print), y.register_hook(print), y.grad_fn.register_hook(print), layer.register_forward_hook(print, with_kwargs=True),
+        layer.register_full_backward_hook(print), optimizer.register_step_post_hook(print), x.register_post_accumulate_grad_hook(print),
+    ]  # fmt: skip
+    assert all(type(h) is RemovableHandle for h in handles) and len({h.id for h in handles}) == len(handles)
+    for h in handles:
+        with h:
+            pass
+        h.remove()
+    layer(torch.ones(1)).backward()  # no hook is left that would print
+    assert not layer._forward_hooks and not layer._forward_hooks_with_kwargs
