@@ -219,14 +219,14 @@ class Function(Expressions):
         builder.cbranch(builder.icmp_signed("<", done, count), body, end)
         builder.position_at_end(body)
         assert isinstance(node.target, ast.Name)
-        self.assign(node.target.id, Value(types.int64, builder.add(start, builder.mul(done, I64(step)))))
+        self.assign(node.target.id, Value(types.int64, builder.add(start, builder.mul(done, step))))
         self._loop(node.body, latch, end)
         builder.position_at_end(latch)
         builder.store(builder.add(builder.load(room), I64(1), flags=("nsw",)), room)
         builder.branch(head)
         builder.position_at_end(end)
 
-    def _range(self, node: ast.For) -> tuple[Any, Any, int]:
+    def _range(self, node: ast.For) -> tuple[Any, Any, Any]:
         """First value, number of values and step of the loop over `range`."""
         call = node.iter
         if node.orelse or not isinstance(node.target, ast.Name) or not isinstance(call, ast.Call):
@@ -236,13 +236,21 @@ class Function(Expressions):
         values = [self.value(arg) for arg in call.args]
         if not all(isinstance(v, Value) and v.plain == types.int64 for v in values):
             raise Unsupported(f"{self.py.__name__}: range() of other numbers than int64")
-        step = getattr(values[2].kind, "literal_value", 0) if len(values) == 3 else 1
-        if step == 0:
-            raise Unsupported(f"{self.py.__name__}: the step of range() is no constant")
         start = values[0].llvm if len(values) > 1 else I64(0)
         way = self.builder.sub(values[len(values) > 1].llvm, start)
-        if abs(step) > 1:
-            way = self.builder.sdiv(self.builder.add(way, I64(step - 1 if step > 0 else step + 1)), I64(step))
-        elif step == -1:
-            way = self.builder.neg(way)
-        return start, way, step
+        if len(values) < 3:
+            return start, way, I64(1)
+        step = getattr(values[2].kind, "literal_value", 0)
+        if step == 0:
+            return start, *self._steps(way, values[2].llvm)
+        rounded = self.builder.add(way, I64(step - 1 if step > 0 else step + 1))
+        return start, self.builder.sdiv(rounded, I64(step)), I64(step)
+
+    def _steps(self, way: Any, step: Any) -> tuple[Any, Any]:
+        """Number of steps of a size that only the run knows, and that size; none if it is 0, where Python raises."""
+        builder = self.builder
+        still = builder.icmp_signed("==", step, I64(0))
+        step = builder.select(still, I64(1), step)
+        forward = builder.icmp_signed(">", step, I64(0))
+        rounded = builder.add(way, builder.sub(step, builder.select(forward, I64(1), I64(-1))))
+        return builder.select(still, I64(0), builder.sdiv(rounded, step)), step
