@@ -51,6 +51,57 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
     return from_numpy(array)
 
 
+def from_cuda_array(data: Any) -> Tensor:
+    """A tensor over the memory of an object with ``__cuda_array_interface__``, without a copy."""
+    from .cuda import runtime
+
+    return runtime.from_cuda_array(data)
+
+
+def cuda_array_interface(self: Tensor) -> dict[str, Any]:
+    """How other libraries find a CUDA tensor's memory (the CUDA array interface, version 3)."""
+    if not self.is_cuda:
+        raise AttributeError(
+            f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.type()}. If CUDA data is required use"
+            " tensor.cuda() to copy tensor to device memory."
+        )
+    if self.requires_grad:
+        raise RuntimeError(
+            "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients aren't required, use"
+            " var.detach() to get Variable that doesn't require grad."
+        )
+    from .cuda import current_stream
+
+    la, size = self._layout, self._layout.itemsize
+    return {
+        "version": 3, "shape": tuple(la.shape), "typestr": la.dtype.numpy.str,
+        "strides": None if la.contiguous else tuple(s * size for s in la.strides),
+        "data": (self._address() if la.numel else 0, False),
+        "stream": current_stream(la.device).cuda_stream,
+    }  # fmt: skip
+
+
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in page-locked memory, from which a GPU copies by itself; RuntimeError where there is no GPU."""
+    from .cuda import pinned
+
+    return pinned.pin_memory(self, device)
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether the tensor is in page-locked memory."""
+    from .cuda import pinned
+
+    return pinned.is_pinned(self, device)
+
+
+def record_stream(self: Tensor, stream: Any) -> None:
+    """Say that a CUDA tensor is used on a stream beside its own, so that its memory isn't reused before that is done."""
+    from .cuda import streams
+
+    streams.record_stream(self, stream)
+
+
 class _Memory(np.ndarray):
     """A writable one-dimensional window over an array's memory, which it keeps alive."""
 

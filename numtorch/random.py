@@ -32,7 +32,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu"):
         self._device = canonical(device)
-        self._state = new_tensor((2,), int64)
+        self._state = new_tensor((2,), int64, self._device)
         self.manual_seed(67280421310721)
 
     @property
@@ -41,14 +41,22 @@ class Generator:
         return device(self._device)
 
     def _words(self) -> np.ndarray:
-        return self._state._storage.array((2,), (1,), np.dtype(np.int64), 0)
+        """Seed and offset; of a generator on a GPU a copy, for which the work launched there is waited for."""
+        state = self._state if self._device == "cpu" else self._state.cpu()
+        return state._storage.array((2,), (1,), np.dtype(np.int64), 0)
+
+    def _set_words(self, words: Any) -> None:
+        if self._device == "cpu":
+            self._words()[:] = words
+        else:
+            self._state.copy_(from_numpy(np.array(words, np.int64)))
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from a seed (any 64-bit integer); returns the generator."""
         value = int(seed)
         if not -(1 << 63) <= value < 1 << 64:
             raise ValueError(f"manual_seed: Overflow when unpacking long long: seed {seed} must fit into 64 bits")
-        self._words()[:] = (value - (1 << 64) if value >= 1 << 63 else value, 0)
+        self._set_words((value - (1 << 64) if value >= 1 << 63 else value, 0))
         return self
 
     def seed(self) -> int:
@@ -73,34 +81,47 @@ class Generator:
             )
         if new_state.numel() != 16:
             raise RuntimeError(f"RNG state is wrong size: expected 16 bytes, got {new_state.numel()}")
-        self._words()[:] = new_state.contiguous().numpy().view(np.int64)
+        self._set_words(new_state.contiguous().numpy().view(np.int64))
         return self
 
     def clone_state(self) -> Generator:
         """A new generator that goes on from the same state."""
-        return Generator().set_state(self.get_state())
+        return Generator(self._device).set_state(self.get_state())
 
     def __reduce__(self) -> Any:
-        return _rebuild, (self.get_state().numpy().tobytes(),)
+        return _rebuild, (self.get_state().numpy().tobytes(), self._device)
 
 
-def _rebuild(content: bytes) -> Generator:
-    g = Generator()
-    g._words()[:] = np.frombuffer(content, np.int64)
+def _rebuild(content: bytes, device: str = "cpu") -> Generator:
+    g = Generator(device)
+    g._set_words(np.frombuffer(content, np.int64))
     return g
 
 
 default_generator = Generator()
+_defaults = {"cpu": default_generator}  # by device, those of GPUs once they are used; their state is in device memory
+
+
+def default_of(device: str) -> Generator:
+    """The default generator of a device ("cpu", "cuda:0"): each starts from the seed of the CPU's."""
+    found = _defaults.get(device)
+    if found is None:
+        found = _defaults[device] = Generator(device).manual_seed(default_generator.initial_seed())
+    return found
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator; returns it."""
-    return default_generator.manual_seed(seed)
+    """Seed the default generators of all devices; returns the CPU's."""
+    for generator in list(_defaults.values()):
+        generator.manual_seed(seed)
+    return default_generator
 
 
 def seed() -> int:
-    """Seed the default generator from the operating system; returns the seed."""
-    return default_generator.seed()
+    """Seed the default generators from the operating system; returns the seed."""
+    value = default_generator.seed()
+    manual_seed(value)
+    return value
 
 
 def initial_seed() -> int:
@@ -120,10 +141,10 @@ def set_rng_state(new_state: Tensor) -> None:
 
 @contextlib.contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True, **ignored: Any) -> Iterator[None]:
-    """Restore the default generator's state at the end of the block."""
-    state = get_rng_state() if enabled else None
+    """Restore the default generators' states (of the CPU, and of the GPUs used so far) at the end of the block."""
+    states = [(g, g.get_state()) for g in _defaults.values()] if enabled else []
     try:
         yield
     finally:
-        if state is not None:
-            set_rng_state(state)
+        for generator, state in states:
+            generator.set_state(state)

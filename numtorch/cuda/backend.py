@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,21 +13,28 @@ class OutOfMemoryError(RuntimeError):
 
 
 class Block:
-    """A piece of device memory; counted while it lives, and given back to the pool when it goes."""
+    """A piece of device memory; counted while it lives, and given back to the pool when it goes.
 
-    __slots__ = ("buffer", "gpu", "nbytes")
+    ``streams``: those that use it beside the one it was allocated on.
+    """
+
+    __slots__ = ("buffer", "gpu", "home", "nbytes", "streams")
 
     def __init__(self, gpu: Gpu, buffer: Any, nbytes: int):
         self.gpu, self.buffer, self.nbytes = gpu, buffer, nbytes
+        self.home: Any = gpu.stream
+        self.streams: list[Any] = []
         gpu.allocated += nbytes
         gpu.peak = max(gpu.peak, gpu.allocated)
 
     def __del__(self) -> None:
+        for stream in self.streams:
+            self.home.wait(stream)
         self.gpu.allocated -= self.nbytes
 
 
 class Gpu:
-    """One device with one stream. `allocated` and `peak` count the bytes of living storages."""
+    """One device. `allocated` and `peak` count the bytes of living storages; `first_stream` is its default stream."""
 
     def __init__(self, index: int):
         from cuda.core import Device, DeviceMemoryResource
@@ -34,11 +42,13 @@ class Gpu:
         self.index = index
         self.device = Device(index)
         self.device.set_current()
-        self.stream = self.device.create_stream()
+        self.first_stream = self.device.create_stream()
         self.memory = DeviceMemoryResource(self.device)
         self.allocated = self.peak = 0
         self.checks = os.environ.get("NUMTORCH_CUDA_SYNC", "") not in ("", "0")
         self._kernels: dict[Any, tuple[Any, list[Any]]] = {}
+        self._threads = threading.local()
+        self._pinned: Any = None
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -49,6 +59,46 @@ class Gpu:
     def name(self) -> str:
         """The device's name."""
         return self.device.name
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What the driver says of the device, by PyTorch's names."""
+        given, (major, minor) = self.device.properties, self.capability
+        return {
+            "name": self.name, "major": major, "minor": minor, "total_memory": self.free()[1],
+            "multi_processor_count": given.multiprocessor_count, "warp_size": given.warp_size,
+            "max_threads_per_multi_processor": given.max_threads_per_multiprocessor,
+            "max_threads_per_block": given.max_threads_per_block,
+            "regs_per_multiprocessor": given.max_registers_per_multiprocessor,
+            "shared_memory_per_block": given.max_shared_memory_per_block,
+            "shared_memory_per_multiprocessor": given.max_shared_memory_per_multiprocessor,
+            "L2_cache_size": given.l2_cache_size, "clock_rate": given.clock_rate,
+            "memory_clock_rate": given.memory_clock_rate, "memory_bus_width": given.global_memory_bus_width,
+        }  # fmt: skip
+
+    # -- streams
+
+    @property
+    def stream(self) -> Any:
+        """The stream that this thread's work goes to."""
+        return getattr(self._threads, "stream", self.first_stream)
+
+    def use(self, stream: Any) -> None:
+        """Send this thread's work to another stream."""
+        self._threads.stream = stream
+
+    def new_stream(self, priority: int = 0) -> Any:
+        """A stream of its own, which waits for no other."""
+        from cuda.core import StreamOptions
+
+        low, high = self._driver("cuCtxGetStreamPriorityRange")
+        return self.device.create_stream(options=StreamOptions(priority=min(max(priority, high), low)))
+
+    def record(self, stream: Any, timing: bool, blocking: bool) -> Any:
+        """An event behind the work given to a stream so far."""
+        from cuda.core import EventOptions
+
+        return stream.record(options=EventOptions(timing_enabled=timing, blocking_sync=blocking))
 
     # -- memory
 
@@ -75,15 +125,39 @@ class Gpu:
         self.synchronize()
         self._driver("cuMemPoolTrimTo", self.memory.handle, 0)
 
-    def upload(self, target: int, source: int, nbytes: int) -> None:
-        """Copy from host memory, which may change as soon as this returns."""
-        self._driver("cuMemcpyHtoDAsync", target, source, nbytes, self.stream.handle)
-        self.synchronize()
+    def reserved(self) -> tuple[int, int]:
+        """(now, at most) bytes that the pool holds, tensors' memory and free blocks together."""
+        found = self.memory.attributes
+        return found.reserved_mem_current, found.reserved_mem_high
 
-    def download(self, target: int, source: int, nbytes: int) -> None:
-        """Copy to host memory, after everything launched before."""
+    def reset_peak(self) -> None:
+        """Count the peaks from now on."""
+        from cuda.bindings import driver
+
+        self.peak = self.allocated
+        high = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH
+        self._driver("cuMemPoolSetAttribute", self.memory.handle, high, driver.cuuint64_t(0))
+
+    def pinned(self, nbytes: int) -> tuple[int, Any]:
+        """(address, owner) of page-locked host memory."""
+        if self._pinned is None:
+            from cuda.core import LegacyPinnedMemoryResource
+
+            self._pinned = LegacyPinnedMemoryResource()
+        buffer = self._pinned.allocate(nbytes)
+        return int(buffer.handle), buffer
+
+    def upload(self, target: int, source: int, nbytes: int, wait: bool = True) -> None:
+        """Copy from host memory, which may change as soon as this returns, unless `wait` is False."""
+        self._driver("cuMemcpyHtoDAsync", target, source, nbytes, self.stream.handle)
+        if wait:
+            self.synchronize()
+
+    def download(self, target: int, source: int, nbytes: int, wait: bool = True) -> None:
+        """Copy to host memory, after everything launched before; there when this returns, unless `wait` is False."""
         self._driver("cuMemcpyDtoHAsync", target, source, nbytes, self.stream.handle)
-        self.synchronize()
+        if wait:
+            self.synchronize()
 
     def move(self, target: int, source: int, nbytes: int) -> None:
         """Copy within (or between) devices."""
@@ -91,10 +165,21 @@ class Gpu:
 
     # -- work
 
-    def synchronize(self) -> None:
-        """Wait until all launches and copies are done; raises RuntimeError with an earlier launch's error."""
+    def synchronize(self, stream: Any = None) -> None:
+        """Wait until all launches and copies of a stream (None: the current one) are done.
+
+        Raises RuntimeError with an earlier launch's error.
+        """
+        self.checked((self.stream if stream is None else stream).sync)
+
+    def finish(self) -> None:
+        """Wait until everything on the device is done, on all streams."""
+        self.checked(self.device.sync)
+
+    def checked(self, wait: Any) -> None:
+        """Call a function that waits; RuntimeError with an earlier launch's error."""
         try:
-            self.stream.sync()
+            wait()
         except Exception as error:
             raise RuntimeError(f"CUDA error: {error}; NUMTORCH_CUDA_SYNC=1 names the kernel.") from error
 

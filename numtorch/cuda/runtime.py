@@ -44,12 +44,22 @@ def allocate(nbytes: int, device: str) -> Storage:
     return Storage.external(address, nbytes, owner, device)
 
 
+def owner_of(storage: Storage) -> Any:
+    """What a storage's memory belongs to, if it is not the CPU's pool."""
+    found = storage._block
+    return found[1] if type(found) is tuple else None
+
+
 # ---- copies
 
 
-def copy(target: Any, source: Any) -> None:
-    """Write the values of `source` (broadcast, cast) into `target`, which is on another device."""
+def copy(target: Any, source: Any, non_blocking: bool = False) -> None:
+    """Write the values of `source` (broadcast, cast) into `target`, which is on another device.
+
+    `non_blocking`: from or to page-locked memory, return before it is done.
+    """
     from ..ops.copying import write
+    from . import pinned
 
     to, here = target._layout, source._layout
     if to.numel == 0:
@@ -58,12 +68,16 @@ def copy(target: Any, source: Any) -> None:
     if here.device == "cpu":
         values = source.to(to.dtype).expand(to.shape).contiguous()
         staged = target.detach() if to.contiguous else _empty(to, to.device)
-        gpu(to.device).upload(staged._address(), values._address(), to.numel * to.itemsize)
+        wait = not (non_blocking and pinned.owner(values._storage))
+        gpu(to.device).upload(staged._address(), values._address(), to.numel * to.itemsize, wait)
+        pinned.note_copy(values._storage, gpu(to.device))
     elif to.device == "cpu":
         values = source.contiguous()
         exact = to.contiguous and to.shape == here.shape and to.dtype is here.dtype
         staged = target.detach() if exact else _empty(here, "cpu")
-        gpu(here.device).download(staged._address(), values._address(), here.numel * here.itemsize)
+        wait = not (non_blocking and pinned.owner(staged._storage))
+        gpu(here.device).download(staged._address(), values._address(), here.numel * here.itemsize, wait)
+        pinned.note_copy(staged._storage, gpu(here.device))
     else:
         values = source.to(to.dtype).expand(to.shape).contiguous()
         staged = target.detach() if to.contiguous else _empty(to, to.device)
@@ -171,8 +185,8 @@ def to_dlpack(tensor: Any, stream: Any = None, **kwargs: Any) -> Any:
 
 def _view(kind: Any, tensor: Any) -> Any:
     la, storage = tensor._layout, tensor._storage
-    buffer = storage._block[1].buffer
-    if tensor._offset:
+    buffer = getattr(owner_of(storage), "buffer", None)
+    if tensor._offset or buffer is None:
         from cuda.core import Buffer
 
         buffer = Buffer.from_handle(
@@ -183,19 +197,28 @@ def _view(kind: Any, tensor: Any) -> Any:
 
 def from_dlpack(ext_tensor: Any) -> Any:
     """A tensor over the memory of an object on a GPU, ordered after the producer's work."""
+    return _imported(ext_tensor, f"cuda:{ext_tensor.__dlpack_device__()[1]}")
+
+
+def from_cuda_array(data: Any) -> Any:
+    """The same for an object with `__cuda_array_interface__`, on the chosen GPU."""
+    from . import current_device
+
+    return _imported(data, f"cuda:{current_device()}")
+
+
+def _imported(data: Any, device: str) -> Any:
     from cuda.core.utils import StridedMemoryView
 
     from .._tensor import Tensor
     from ..dtype import from_numpy_dtype
     from ..shape import extent, layout
 
-    _, index = ext_tensor.__dlpack_device__()
-    device = f"cuda:{index}"
-    view = StridedMemoryView.from_any_interface(ext_tensor, stream_ptr=int(gpu(device).stream.handle))
+    view = StridedMemoryView.from_any_interface(data, stream_ptr=int(gpu(device).stream.handle))
     d, shape = from_numpy_dtype(view.dtype), tuple(view.shape)
     strides = tuple(view.strides) if view.strides is not None else contiguous_strides(shape)
     nbytes = (extent(shape, strides)[1] + 1) * d.itemsize if 0 not in shape else 0
-    storage = Storage.external(int(view.ptr), nbytes, (view, ext_tensor), device)
+    storage = Storage.external(int(view.ptr), nbytes, (view, data), device)
     return Tensor._make(storage, 0, layout(shape, strides, d, device))
 
 

@@ -21,22 +21,24 @@ def _identity(input):
     return input
 
 
+def _through(g):
+    """The gradient of a copy: the engine brings it to the source's dtype."""
+    return g
+
+
 class Cast(Elementwise):
     """A copy in another dtype."""
 
     def __init__(self, target: dtype):
         super().__init__(_identity, name=f"to_{target.name}")
         self.target = target
+        self.node_name = "ToCopyBackward0"
+        self.grad_body = _through if target.is_floating_point else None
 
     def result_dtype(self, compute: dtype) -> dtype:
         return self.target
 
-    def _record_node(self, args: Any, outputs: Any) -> None:
-        if self.target.is_floating_point:
-            attach(CopyNode(args[0], "ToCopy"), outputs)
 
-
-Cast.grad_body = _identity  # marks the op as differentiable; CopyNode is its history
 _casts: dict[dtype, Cast] = {}
 _write = Elementwise(_identity, name="copy")
 
@@ -46,7 +48,6 @@ def cast(input: Tensor, target: dtype) -> Tensor:
     op = _casts.get(target)
     if op is None:
         op = _casts[target] = Cast(target)
-        op.grad_body = _identity
     return op(input)
 
 
@@ -117,7 +118,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     if needs:
         node = Overwrite(self, src)
     if la.device != ls.device:
-        _between_devices(self, src)
+        _between_devices(self, src, non_blocking)
     elif self._storage is src._storage and la is not ls and la.numel:
         write(self, clone_values(src.detach()))
     else:
@@ -146,10 +147,10 @@ class Overwrite(Node):
         return old, (g if g._layout.device == self.device else g.to(self.device))
 
 
-def _between_devices(target: Tensor, source: Tensor) -> None:
+def _between_devices(target: Tensor, source: Tensor, non_blocking: bool) -> None:
     from ..cuda import runtime
 
-    runtime.copy(target, source)
+    runtime.copy(target, source, non_blocking)
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -166,7 +167,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return cast(self, d)
     source = self if d is la.dtype else cast(self, d)
     out = empty_like_layout(_on(source.contiguous()._layout, where_to))
-    _between_devices(out, source.contiguous())
+    flags = [a for a in args if isinstance(a, bool)]
+    _between_devices(out, source.contiguous(), kwargs.get("non_blocking", bool(flags and flags[0])))
     if state.grad and source._rg:
         attach(CopyNode(source, "ToCopy"), (out,))
     return out

@@ -16,14 +16,19 @@ from .declare import Context, KernelOp, kernel_op
 from .launch import PARALLEL_COST, Launch
 
 
-def state_of(generator: Any) -> Tensor:
-    """The state memory of a generator (None: the default one)."""
-    from ..random import Generator, default_generator
+def state_of(generator: Any, device: str) -> Tensor:
+    """The state memory of a generator (None: the default one of the device). RuntimeError for one of another device."""
+    from ..random import Generator, default_of
 
     if generator is None:
-        return default_generator._state
+        return default_of(device)._state
     if not isinstance(generator, Generator):
         raise TypeError(f"argument 'generator' must be numtorch.Generator, not {type(generator).__name__}")
+    here, there = device.partition(":")[0], generator._device.partition(":")[0]
+    if here != there:
+        raise RuntimeError(
+            f"Expected a '{here}' device type for generator but found '{there}'; use numtorch.Generator('{here}')"
+        )
     return generator._state
 
 
@@ -116,7 +121,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     require_floating("dropout", "input", input)
     if p == 1.0:
         return input * 0.0
-    return dropout_values(input, state_of(None), p=float(p))[0]
+    return dropout_values(input, state_of(None, input._layout.device), p=float(p))[0]
 
 
 # -- new tensors
@@ -136,7 +141,7 @@ def _made(draw: Callable[[Layout, Any], Tensor], size: tuple, kwargs: dict, op: 
     )
     kwargs.pop("names", None)
     shape, d, where = _options(size, kwargs, op)
-    result = draw(contiguous(shape, _floating(d, op), where), state_of(generator))
+    result = draw(contiguous(shape, _floating(d, op), where), state_of(generator, where))
     if out is not None:
         from .inplace import write_out
 
@@ -156,7 +161,7 @@ def randn(*size: Any, **kwargs: Any) -> Tensor:
 
 def _made_like(x: Tensor, draw: Callable, kwargs: dict, op: str) -> Tensor:
     la = _like(x, kwargs)
-    result = draw(contiguous(la.shape, _floating(la.dtype, op), la.device), state_of(kwargs.get("generator")))
+    result = draw(contiguous(la.shape, _floating(la.dtype, op), la.device), state_of(kwargs.get("generator"), la.device))
     return result.requires_grad_(True) if kwargs.get("requires_grad") else result
 
 
@@ -173,7 +178,7 @@ def randn_like(input: Tensor, **kwargs: Any) -> Tensor:
 def _integers(low: int, high: int, shape: tuple[int, ...], d: dtype, where: str, generator: Any) -> Tensor:
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    result = _randint(state_of(generator), layout=contiguous(shape, int64, where), params=(low, high))
+    result = _randint(state_of(generator, where), layout=contiguous(shape, int64, where), params=(low, high))
     return result if d is int64 else result.to(d)
 
 
@@ -213,7 +218,8 @@ def randperm(n: int, *, generator: Any = None, out: Any = None, dtype: Any = Non
     """The numbers 0..n-1 in random order."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
-    result = _randperm(state_of(generator), layout=contiguous((n,), int64, canonical(device)), params=())
+    where = canonical(device)
+    result = _randperm(state_of(generator, where), layout=contiguous((n,), int64, where), params=())
     result = result if dtype in (None, int64) else result.to(dtype)
     if out is not None:
         from .inplace import write_out
@@ -237,7 +243,7 @@ def normal(
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
         shape = as_shape(() if size is None else size, "normal")
         la = contiguous(shape, kwargs.get("dtype") or get_default_dtype(), canonical(kwargs.get("device")))
-        result = _normal(state_of(generator), layout=la, params=(float(mean), float(std)))
+        result = _normal(state_of(generator, la.device), layout=la, params=(float(mean), float(std)))
     else:
         like = mean if isinstance(mean, Tensor) else std
         if isinstance(std, Tensor) and bool((std < 0).any()):
@@ -248,7 +254,9 @@ def normal(
             else like._layout.shape
         )
         z = _normal(
-            state_of(generator), layout=contiguous(shape, like.dtype, like._layout.device), params=(0.0, 1.0)
+            state_of(generator, like._layout.device),
+            layout=contiguous(shape, like.dtype, like._layout.device),
+            params=(0.0, 1.0),
         )
         result = z * std + mean
     if out is not None:
@@ -267,7 +275,7 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Any =
     else:
         _floating(input.dtype, "bernoulli_tensor_cpu_p_")
         _check_probabilities(input)
-        result = _bernoulli_tensor(input.detach().contiguous(), state_of(generator))
+        result = _bernoulli_tensor(input.detach().contiguous(), state_of(generator, input._layout.device))
     if out is not None:
         from .inplace import write_out
 
@@ -308,7 +316,9 @@ def multinomial(
         from .sort import topk
 
         e = _exponential(
-            state_of(generator), layout=contiguous(w._layout.shape, w.dtype, w._layout.device), params=(1.0,)
+            state_of(generator, w._layout.device),
+            layout=contiguous(w._layout.shape, w.dtype, w._layout.device),
+            params=(1.0,),
         )
         result = topk(E.true_divide(w, e), num_samples, -1)[1]
     if out is not None:
@@ -324,7 +334,9 @@ def _with_replacement(w: Tensor, samples: int, generator: Any) -> Tensor:
     rows = w.numel() // w.shape[-1]
     shape = (samples,) if w.ndim == 1 else (rows, samples)
     return _multinomial(
-        cumsum(w.contiguous(), -1), state_of(generator), layout=contiguous(shape, int64, w._layout.device)
+        cumsum(w.contiguous(), -1),
+        state_of(generator, w._layout.device),
+        layout=contiguous(shape, int64, w._layout.device),
     )
 
 

@@ -42,7 +42,7 @@ def _drawn(self: Tensor, op: KernelOp, name: str, params: tuple, generator: Any)
     la = self._layout
     d = _floating(la.dtype, name)
     return _refill(
-        self, op(state_of(generator), layout=contiguous(la.shape, d, la.device), params=params), name
+        self, op(state_of(generator, la.device), layout=contiguous(la.shape, d, la.device), params=params), name
     )
 
 
@@ -75,12 +75,12 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     la = self._layout
     if isinstance(p, Tensor):
         _check_probabilities(p)
-        values = _bernoulli_tensor(p.detach().expand(la.shape).contiguous(), state_of(generator))
+        values = _bernoulli_tensor(p.detach().expand(la.shape).contiguous(), state_of(generator, la.device))
         return _refill(self, values, "bernoulli")
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     values = _bernoulli(
-        state_of(generator), layout=contiguous(la.shape, la.dtype, la.device), params=(float(p),)
+        state_of(generator, la.device), layout=contiguous(la.shape, la.dtype, la.device), params=(float(p),)
     )
     return _refill(self, values, "bernoulli")
 
@@ -105,7 +105,7 @@ def random_(
 def _open_uniform(self: Tensor, generator: Any) -> Tensor:
     """Uniform numbers in (0, 1)."""
     la = self._layout
-    u = _uniform(state_of(generator), layout=contiguous(la.shape, la.dtype, la.device), params=(0.0, 1.0))
+    u = _uniform(state_of(generator, la.device), layout=contiguous(la.shape, la.dtype, la.device), params=(0.0, 1.0))
     tiny = 2.0**-25 if la.dtype.itemsize <= 4 else 2.0**-54
     return E.add(u, tiny)
 
@@ -126,7 +126,7 @@ def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator:
     layout = contiguous(la.shape, _floating(la.dtype, "log_normal"), la.device)
     return _refill(
         self,
-        E.exp(_normal(state_of(generator), layout=layout, params=(float(mean), float(std)))),
+        E.exp(_normal(state_of(generator, layout.device), layout=layout, params=(float(mean), float(std)))),
         "log_normal",
     )
 

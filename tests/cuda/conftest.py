@@ -6,6 +6,7 @@ import pytest
 from simulated_gpu import SimulatedGpu
 
 import numtorch
+from numtorch import random
 from numtorch.cuda import runtime
 
 
@@ -21,5 +22,6 @@ def gpu(one_gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch) -> SimulatedGpu:
     monkeypatch.setattr(runtime, "_gpus", {0: one_gpu})
     monkeypatch.setattr(numtorch.cuda, "require", lambda: None)
     monkeypatch.setattr(numtorch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(random, "_defaults", {"cpu": random.default_generator})
     one_gpu.launched.clear()
     return one_gpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,41 @@ def test_random_numbers_are_those_of_the_cpu(gpu: Any) -> None:
     wanted = nn.functional.dropout(torch.ones(50), 0.3)
     torch.manual_seed(4)
     check_same(nn.functional.dropout(torch.ones(50, device="cuda"), 0.3), wanted)
+
+
+def test_random_numbers_need_no_wait(gpu: Any) -> None:
+    torch.manual_seed(5)
+    wanted = [torch.rand(6).tolist(), torch.randn(5).tolist(), torch.randperm(4).tolist()]
+    torch.manual_seed(5)
+    torch.rand(1, device="cuda")  # the state is on the device now
+    torch.cuda.manual_seed_all(5)
+    waits = gpu.waits
+    found = [torch.rand(6, device="cuda"), torch.randn(5, device="cuda"), torch.randperm(4, device="cuda")]
+    assert gpu.waits == waits, "the state stays in device memory"
+    for a, b in zip(found, wanted):
+        np.testing.assert_allclose(a.cpu().tolist(), b, rtol=1e-5)
+    assert torch.rand(3, generator=torch.Generator().manual_seed(5)).tolist() == wanted[0][:3]
+    state = torch.cuda.get_rng_state()
+    again = torch.rand(2, device="cuda").tolist()
+    torch.cuda.set_rng_state(state)
+    assert torch.rand(2, device="cuda").tolist() == again and torch.cuda.initial_seed() == 5
+    state = torch.cuda.get_rng_state()
+    with torch.random.fork_rng():
+        torch.rand(2, device="cuda")
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
+def test_generators_belong_to_a_device(gpu: Any) -> None:
+    g = torch.Generator("cuda").manual_seed(9)
+    assert str(g.device) == "cuda:0"
+    wanted = torch.rand(4, generator=torch.Generator().manual_seed(9))
+    check_same(torch.rand(4, device="cuda", generator=g), wanted)
+    other = pickle.loads(pickle.dumps(g))
+    check_same(torch.rand(2, device="cuda", generator=other), torch.rand(2, device="cuda", generator=g).cpu())
+    with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
+        torch.rand(4, device="cuda", generator=torch.Generator())
+    with pytest.raises(RuntimeError, match="Expected a 'cpu' device type for generator but found 'cuda'"):
+        torch.rand(4, generator=g)
 
 
 def test_a_training_step(gpu: Any) -> None:

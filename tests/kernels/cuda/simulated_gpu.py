@@ -21,6 +21,7 @@ class _Memory:
 
     def __init__(self, gpu: SimulatedGpu, nbytes: int):
         self.gpu, self.nbytes = gpu, nbytes
+        self.streams: list[Any] = []
         room = np.full(max(nbytes, 1) + 255, 0xFF, np.uint8)
         start = -room.ctypes.data % 256  # as the driver aligns
         self.bytes = room[start : start + max(nbytes, 1)]
@@ -34,6 +35,26 @@ class _Memory:
         self.gpu.allocated -= self.nbytes
 
 
+class _Stream:
+    """A stream on which everything is done at once."""
+
+    def __init__(self, handle: int):
+        self.handle = handle
+
+    def wait(self, other: Any) -> None:
+        """Nothing is left to wait for."""
+
+
+class _Event:
+    is_done = True
+
+    def sync(self) -> None:
+        """It is over already."""
+
+    def __sub__(self, other: Any) -> float:
+        return 0.25
+
+
 class SimulatedGpu:
     """Stands for numtorch.cuda.backend.Gpu. `launched` lists the names of the kernels run."""
 
@@ -43,6 +64,28 @@ class SimulatedGpu:
         self.blocks: dict[int, np.ndarray] = {}
         self.allocated = self.peak = 0
         self.launched: list[str] = []
+        self.waits = 0  # how often the host waited for the GPU
+        self.stream = self.first_stream = _Stream(1)
+        self.properties = {"name": self.name, "major": 9, "minor": 0, "total_memory": 1 << 30}
+
+    def use(self, stream: _Stream) -> None:
+        self.stream = stream
+
+    def new_stream(self, priority: int = 0) -> _Stream:
+        return _Stream(self.first_stream.handle + id(object()))
+
+    def record(self, stream: _Stream, timing: bool, blocking: bool) -> _Event:
+        return _Event()
+
+    def reserved(self) -> tuple[int, int]:
+        return self.allocated, self.peak
+
+    def reset_peak(self) -> None:
+        self.peak = self.allocated
+
+    def pinned(self, nbytes: int) -> tuple[int, Any]:
+        room = np.zeros(nbytes, np.uint8)
+        return room.ctypes.data, room
 
     def allocate(self, nbytes: int) -> tuple[int, _Memory]:
         made = _Memory(self, nbytes)
@@ -54,20 +97,28 @@ class SimulatedGpu:
     def release(self) -> None:
         """There is no pool."""
 
-    def synchronize(self) -> None:
+    def synchronize(self, stream: Any = None) -> None:
         """Everything is done at once."""
+        self.waits += 1
 
-    def upload(self, target: int, source: int, nbytes: int) -> None:
+    finish = synchronize
+
+    def checked(self, wait: Any) -> None:
+        wait()
+
+    def upload(self, target: int, source: int, nbytes: int, wait: bool = True) -> None:
+        self.waits += wait
         self._inside(target, nbytes)
         ctypes.memmove(target, source, nbytes)
 
-    def download(self, target: int, source: int, nbytes: int) -> None:
+    def download(self, target: int, source: int, nbytes: int, wait: bool = True) -> None:
+        self.waits += wait
         self._inside(source, nbytes)
         ctypes.memmove(target, source, nbytes)
 
     def move(self, target: int, source: int, nbytes: int) -> None:
         self._inside(target, nbytes)
-        self.download(target, source, nbytes)
+        self.download(target, source, nbytes, False)
 
     def launch(self, kernel: Any, env: dict[str, Any], words: Sequence[Any]) -> None:
         self.launched.append(kernel.name)

@@ -32,7 +32,12 @@ WIDE_ON_STACK = {"sin", "cos", "tan", "digamma"}
 
 @pytest.mark.parametrize("module, name", sorted(cuda_kernels()))
 def test_every_kernel(module: str, name: str) -> None:
-    check(cuda_kernels()[module, name], T="float32", S="float32")
+    what = cuda_kernels()[module, name]
+    try:
+        check(what, T="float32")
+    except TypeError as error:  # it has a second dtype, such as that of sums
+        assert "without S=" in str(error)
+        check(what, T="float32", S="float32")
 
 
 def elementwise_ops() -> Iterator[tuple[str, Elementwise]]:
