@@ -29,12 +29,12 @@ from .bodies import Body, BodyError, body_of
 from .cpu import elementwise
 from .expressions import Writer
 from .geometry import Walk, intern, walk_of
-from .values import FLOATS, Value, name_of
+from .values import FLOATS, HALF, Value, name_of
 
 __all__ = ["Body", "BodyError", "Bound", "Program", "Step", "Walk", "body_of", "walk_of"]
 
-DTYPES = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
-ITEMSIZES = dict(zip(DTYPES, (4, 8, 8, 4, 2, 1, 1, 1)))
+DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
+ITEMSIZES = dict(zip(DTYPES, (4, 8, 2, 8, 4, 2, 1, 1, 1)))
 _POINTERS = {
     "float32": "f32_ptr",
     "float64": "f64_ptr",
@@ -198,12 +198,17 @@ class Program:
 _KERNELS: dict[Any, Bound] = {}
 
 
+def _computed(dtype: str) -> str:
+    """The dtype of numbers in registers."""
+    return "float32" if dtype == HALF else dtype
+
+
 def _main_types(program: Program) -> dict[str, str]:
     """How each dtype is written: the main one T, a second one S, others by NumPy's name; bool is stored as
     uint8."""
-    order = [s.compute_dtype for s in program.steps if s.compute_dtype in FLOATS]
+    order = [s.compute_dtype for s in program.steps if s.compute_dtype in (*FLOATS, HALF)]
     order += [*program.outputs, *program.inputs, *(s.compute_dtype for s in program.steps)]
-    distinct = [d for d in dict.fromkeys(order) if d != "bool"]
+    distinct = [d for d in dict.fromkeys(_computed(d) for d in order) if d != "bool"]
     return {d: d for d in DTYPES} | {dtype: short for short, dtype in zip("TS", distinct)}
 
 
@@ -244,7 +249,10 @@ class _Written:
             set(self.scalars.values()) | set(self.types.values()) | {f"x{k}" for k in range(count)}
         )
         for k, dtype in enumerate(program.inputs):
-            writer.values[f"x{k}"] = Value(name_of(f"x{k}"), dtype)
+            writer.values[f"x{k}"] = Value(name_of(f"x{k}"), _computed(dtype))
+            if dtype == HALF:
+                writer.halves.add(f"x{k}")
+                writer.functions.add("from_half")
         for name, kind in program.scalars:
             writer.values[name] = Value(name_of(self.scalars[name]), self._scalar_dtype(kind))
         if program.uses_index:
@@ -253,7 +261,7 @@ class _Written:
     def _scalar_dtype(self, kind: str) -> str:
         if kind == "i64":
             return "int64"
-        only = {s.compute_dtype for s in self.program.steps}
+        only = {_computed(s.compute_dtype) for s in self.program.steps}
         return self.env["T"] if self.env["T"] in FLOATS and only == {self.env["T"]} else "float64"
 
     def _store(self, k: int, dtype: str) -> ast.expr:
@@ -301,8 +309,8 @@ class _Written:
 
     def element(self, load: str, store: str) -> list[str]:
         """Loads, statements and stores of one element. `load`, `store`: how, as "in{k}[i]", "out{k}[i]"."""
-        test = [" != 0" if dtype == "bool" else "" for dtype in self.program.inputs]
-        rows = [f"x{k} = {load.format(k=k)}{test[k]}" for k in self.used]
+        form = {"bool": "{} != 0", HALF: "from_half({})"}
+        rows = [f"x{k} = {form.get(self.program.inputs[k], '{}').format(load.format(k=k))}" for k in self.used]
         step = None
         for line in self.lines:
             if line.step != step:

@@ -147,6 +147,58 @@ def copysign(typingctx, x, y):
     return x(x, x), gen
 
 
+# ---- float16, stored as its bits ----------------------------------------------------------------------------
+
+
+@intrinsic
+def from_half(typingctx, bits):
+    """The float32 of a float16 given as uint16; without the CPU's instruction by F. Giesen's multiplication."""
+
+    def gen(context, builder, sig, args):
+        if _has_half():
+            return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+        word = ir.IntType(32)
+        wide = builder.zext(args[0], word)
+        moved = builder.shl(builder.and_(wide, word(0x7FFF)), word(13))
+        scaled = builder.fmul(builder.bitcast(moved, ir.FloatType()), ir.Constant(ir.FloatType(), 2.0**112))
+        special = builder.icmp_unsigned(">=", moved, word(0x7C00 << 13))
+        number = builder.select(special, builder.or_(moved, word(0x7F800000)), builder.bitcast(scaled, word))
+        sign = builder.shl(builder.and_(wide, word(0x8000)), word(16))
+        return builder.bitcast(builder.or_(number, sign), ir.FloatType())
+
+    return types.float32(types.uint16), gen
+
+
+@intrinsic
+def to_half(typingctx, x):
+    """The bits of the float16 nearest to a float32, ties to even."""
+
+    def gen(context, builder, sig, args):
+        if _has_half():
+            return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
+        word, single = ir.IntType(32), ir.FloatType()
+        bits = builder.bitcast(args[0], word)
+        sign = builder.and_(bits, word(0x80000000))
+        size = builder.xor(bits, sign)
+        # Normal numbers: round the last 13 digits away. Small ones: add 1/2, whose last digit is float16's least number.
+        odd = builder.and_(builder.lshr(size, word(13)), word(1))
+        normal = builder.lshr(builder.add(builder.add(size, word(0xC8000FFF)), odd), word(13))
+        added = builder.fadd(builder.bitcast(size, single), ir.Constant(single, 0.5))
+        small = builder.sub(builder.bitcast(added, word), word(0x3F000000))
+        number = builder.select(builder.icmp_unsigned("<", size, word(0x38800000)), small, normal)
+        nan = builder.icmp_unsigned(">", size, word(0x7F800000))
+        edge = builder.select(nan, word(0x7E00), word(0x7C00))
+        number = builder.select(builder.icmp_unsigned(">=", size, word(0x47800000)), edge, number)
+        return builder.trunc(builder.or_(number, builder.lshr(sign, word(16))), ir.IntType(16))
+
+    return types.uint16(types.float32), gen
+
+
+def _has_half():
+    wanted = target()
+    return "+f16c" in wanted.features.split(",") or platform.machine().lower() in ("arm64", "aarch64")
+
+
 @intrinsic
 def below_product(typingctx, a, b, p):
     """a * b - p, where p is the rounded product: exact, by fused arithmetic or by Dekker's splitting."""

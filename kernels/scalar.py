@@ -17,7 +17,7 @@ import numpy as np
 
 from .jit import T
 from .memory import roundeven, select
-from .scalar_base import FUNCTIONS, cut, float_remainder, function, root, round_down, round_up
+from .scalar_base import FUNCTIONS, cut, float_remainder, from_half, function, root, round_down, round_up, to_half
 from .scalar_base import copysign as with_sign
 from .scalar_exp import (
     acosh,
@@ -68,6 +68,7 @@ __all__ = [
     "floor_divide_int",
     "fmod",
     "fmod_int",
+    "from_half",
     "hypot",
     "i0",
     "isfinite",
@@ -94,6 +95,7 @@ __all__ = [
     "sqrt",
     "tan",
     "tanh",
+    "to_half",
     "trunc",
 ]
 # fmt: on

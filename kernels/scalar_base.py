@@ -167,6 +167,19 @@ def copysign(x: Any, y: Any) -> Any:
     return type(x)(math.copysign(x, y))
 
 
+@_numba
+def from_half(bits: Any) -> Any:
+    """The float32 of a float16 that is given by its bits, a uint16."""
+    return np.float32(np.uint16(bits).view(np.float16))
+
+
+@_numba
+def to_half(x: Any) -> Any:
+    """The bits, a uint16, of the float16 nearest to a float32, ties to even."""
+    with np.errstate(over="ignore"):
+        return np.float16(np.float32(x)).view(np.uint16)
+
+
 def polynomial(name: str) -> Any:
     """The polynomial `name` of intrinsics_polynomials.py, callable in kernels."""
     from .binding import Intrinsic

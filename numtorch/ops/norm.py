@@ -57,7 +57,7 @@ def _pointer(t: Tensor | None) -> Any:
 
 def _check(op: str, x: Tensor, *others: Tensor | None) -> None:
     require_tensor(op, "input", x)
-    if x.dtype.name not in ("float32", "float64"):
+    if not x.dtype.is_floating_point:
         raise not_implemented(op, x.dtype)
     given = {f"parameter {k}": t for k, t in enumerate(others)}
     require_same_dtype(op, input=x, **given)

@@ -52,7 +52,7 @@ def output_size(
 
 def _check(op: str, x: Tensor, *integers: str, channels: bool = True) -> None:
     """Raise for dtypes without a kernel (floats and the ``integers`` named have one) and for empty sizes."""
-    if x.dtype.name not in ("float32", "float64", *integers):
+    if not x.dtype.is_floating_point and x.dtype.name not in integers:
         raise not_implemented(op, x.dtype)
     if 0 in x._layout.shape[1 if channels else 2 :]:
         raise RuntimeError(

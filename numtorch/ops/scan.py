@@ -174,7 +174,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> T
 def logcumsumexp(input: Tensor, dim: int, *, out: Any = None) -> Tensor:
     """The logarithm of the running sum of exponentials along ``dim``, without overflow."""
     require_tensor("logcumsumexp", "input", input)
-    if input.dtype.name not in ("float32", "float64"):
+    if not input.dtype.is_floating_point:
         raise not_implemented("logcumsumexp", input.dtype)
     return _run(logcumsumexp_values, input, dim, None, out)
 

@@ -86,7 +86,7 @@ def _over(op: KernelOp, input: Tensor, dim: Any, d: DType | None, out: Any) -> T
     require_tensor(op.name, "input", input)
     axis = wrap_dim(dim, input.ndim, op.name)
     x = input if d is None or d is input.dtype else input.to(d)
-    if x.dtype.name not in ("float32", "float64"):
+    if not x.dtype.is_floating_point:
         raise not_implemented(op.name, x.dtype)
     if x.ndim:
         result = op(x, dim=axis)
