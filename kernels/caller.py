@@ -48,6 +48,7 @@ from .tables import (
     grads_fit,
     is_captured,
     is_mode,
+    names_hold,
     patch_slot,
     raise_versions,
     read_arguments,
@@ -96,6 +97,8 @@ def fits(gate, table, argv, nargs, addresses, storages):
         return _OTHER
     if ldi(ldi(ldi(table, COUNTED), 3), 0) != ldi(table, COUNTER) or is_captured(gate, table) == 0:
         return _SLOW
+    if names_hold(gate, table) == 0:
+        return _OTHER
     if grads_fit(gate, table) == 0:
         return _OTHER
     return 0

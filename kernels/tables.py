@@ -25,8 +25,8 @@ FIRST, IN_PYTHON, IN_NATIVE = range(3)
 
 # Words of a table; sections are pairs (count, address).
 NEXT, NARGS, ARGS, THREAD, LOCALS, MODES, COUNTED, COUNTER, REPAIR, PARALLEL_MODE, ALIASES, MASK = range(12)
-(CAPTURED, GRADS, LIVES, RINGS, SLOTS, CELLS, COPIES, UNDO, WRITTEN, RUNS, CHECKS, OUTPUTS) = range(12, 36, 2)
-RESULT, NEW_VERSION = 36, 37
+(CAPTURED, GRADS, LIVES, RINGS, SLOTS, CELLS, COPIES, UNDO, WRITTEN, RUNS, CHECKS, OUTPUTS, NAMES) = range(12, 38, 2)
+RESULT, NEW_VERSION = 38, 39
 TUNER = 40  # 8 words
 TABLE_WORDS = 48
 
@@ -34,7 +34,8 @@ TABLE_WORDS = 48
 ARG_WORDS, CAPTURED_WORDS, GRAD_WORDS, LIVE_WORDS, SLOT_WORDS, CELL_WORDS = 6, 4, 5, 3, 3, 2
 RING_WORDS, ENTRIES, ENTRY_WORDS = 20, 3, 4
 RING_HEAD = 56  # bytes before the first entry
-COPY_WORDS, CHECK_WORDS, OUTPUT_WORDS = 3, 7, 2
+COPY_WORDS, CHECK_WORDS, OUTPUT_WORDS, NAME_WORDS = 3, 7, 2, 3
+_CELL_VALUE = 2  # word of a closure's cell
 
 # Kinds of records.
 IS_CONSTANT, IS_TENSOR = 0, 1
@@ -112,6 +113,20 @@ def read_arguments(gate, table, argv, addresses, storages):
             start = call(ldi(gate, AS_INT64), ldi(storage, ldi(gate, POINTER)))
             offset = call(ldi(gate, AS_INT64), ldi(thing, ldi(gate, OFFSET)))
             sti(addresses, i, start + offset * ldi(record, 4) - ldi(record, 5))
+    return 1
+
+
+@device
+def names_hold(gate, table):
+    """Whether variables around the function hold the objects they held."""
+    for i in range(ldi(table, NAMES)):
+        record = ldi(table, NAMES + 1) + 8 * NAME_WORDS * i
+        if ldi(record, 1) == 0:
+            value = ldi(ldi(record, 0), _CELL_VALUE)
+        else:
+            value = call(ldi(gate, DICT_ITEM), ldi(record, 0), ldi(record, 1))
+        if value != ldi(record, 2):
+            return 0
     return 1
 
 

@@ -17,6 +17,7 @@ from .passes import storages as storages_of
 from .path import Path, Virtual
 from .program import Compiled, Op, lower
 from .record import Entry, RangeCheck, Ref
+from .surroundings import Name
 
 
 class GuardFailed(Exception):
@@ -48,6 +49,7 @@ class Bound:
         self.counter = replaced[0]
         self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
         self.hooks = _global_hooks()
+        self.names: list[Name] = []  # variables around the function; set when it has been recorded and checked
         self.modules = [(m, _looks(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
         self.captured = [(t, s, off, la, _flags(t)) for t, s, off, la in path.captured]
@@ -165,6 +167,8 @@ class Bound:
 
     def fits(self, leaves: Sequence[Any]) -> bool:
         """Whether arguments share memory with captured tensors as they did, and histories and gradients are as they were."""
+        if not all(name.holds() for name in self.names):
+            return False
         if any(t._rg is not flag or t._node is not node for t, flag, node in self.histories):
             return False
         if self.aliases_of([t._storage for t in leaves]) != self.aliases:
@@ -267,6 +271,12 @@ class Bound:
     def _tensor(self, r: Ref, slot: int, storages: Sequence[Any]) -> Tensor:
         return Tensor._make(storages[slot] if slot >= 0 else r.storage, r.offset, r.layout)
 
+    def _copied(self, r: Ref) -> Tensor:
+        """A result in memory that the program keeps."""
+        s = Storage(r.storage.nbytes)
+        ctypes.memmove(s.ptr, r.storage.ptr, s.nbytes)
+        return Tensor._make(s, r.offset, r.layout)
+
     def _output(self, o: Any, slot: int, leaves: Sequence[Any], storages: Sequence[Any]) -> Tensor:
         if 0 <= slot < self.count_inputs:
             k = next(i for i, (s, _) in enumerate(self.input_slots) if s == slot)
@@ -275,7 +285,7 @@ class Bound:
             t._base = leaves[k] if leaves[k]._base is None else leaves[k]._base
             t._seen = t._base._history
         else:
-            t = self._tensor(o.ref, slot, storages)
+            t = self._copied(o.ref) if o.is_constant else self._tensor(o.ref, slot, storages)
         if o.requires_grad and not self.path.differentiable:
             node = FreedNode((), 1)
             node.out_metas[0] = t._layout

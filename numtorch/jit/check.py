@@ -79,9 +79,10 @@ def _replayed(bound: Bound, leaves: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _written(bound: Bound, leaves: Sequence[Any]) -> list[Any]:
-    """Captured and argument memory that a replay changes."""
+    """Captured and argument memory that a replay changes; what was made from Python data is another one in each run."""
+    made = {id(s) for s, _ in bound.path.constants}
     given = {id(r.storage): t._storage for r, t in zip(bound.path.inputs, leaves)}
-    return [given.get(key, s) for key, s in bound.path.written.items()]
+    return [given.get(key, s) for key, s in bound.path.written.items() if key not in made]
 
 
 def _named(bound: Bound, outputs: Sequence[Any], grads: Sequence[Any], leaves: Sequence[Any]) -> dict[str, Any]:

@@ -270,6 +270,17 @@ class Direct:
         self.slots.reshape(-1, 3)[:, 0] = 0
         self._adopt()
         self._write_numbers(C)
+        self._write_names(C)
+
+    def _write_names(self, C: Any) -> None:
+        """The variables around the function, with the objects that they hold now."""
+        self.held = [name.place.cell_contents if name.key is None else name.place[name.key] for name in self.bound.names]
+        rows = [
+            [id(name.place), 0 if name.key is None else id(name.key), id(value)]
+            for name, value in zip(self.bound.names, self.held)
+        ]
+        self.name_words = np.array(rows, np.int64).reshape(-1)
+        self.table[C.NAMES], self.table[C.NAMES + 1] = len(rows), self.name_words.ctypes.data
 
     def _adopt(self) -> None:
         """Gradients that the replay by Python made become objects of their rings: the next call may use them again."""

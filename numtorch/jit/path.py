@@ -32,9 +32,10 @@ class Virtual:
 class Output:
     """A result of the function: where its memory is, whether it requires grad; ``same``: an object that existed before."""
 
-    __slots__ = ("cls", "ref", "requires_grad", "same")
+    __slots__ = ("cls", "is_constant", "ref", "requires_grad", "same")
 
-    def __init__(self, r: Ref, requires_grad: bool, same: Any, cls: type):
+    def __init__(self, r: Ref, requires_grad: bool, same: Any, cls: type, is_constant: bool = False):
+        self.is_constant = is_constant  # made from Python data: in memory of the program's, copied for each call
         self.ref, self.requires_grad, self.same, self.cls = r, requires_grad, same, cls
 
 
@@ -212,10 +213,11 @@ def _note_effects(
 ) -> None:
     numbers = {id(t): k for k, t in enumerate(inner)}
     own = {id(t._storage) for t in inner} - captured.keys()  # memory of arguments only
+    constants = {id(t._storage) for t in r.constants}  # a caller may change them, the next call gives new ones
     for t in outputs:
-        known = id(t._storage) not in r.created or id(t) in numbers
+        known = id(t._storage) not in constants and (id(t._storage) not in r.created or id(t) in numbers)
         same = ("input", numbers[id(t)]) if id(t) in numbers else t if known and t._base is None else None
-        path.outputs.append(Output(ref(t), t._rg, same, type(t)))
+        path.outputs.append(Output(ref(t), t._rg, same, type(t), id(t._storage) in constants))
     for t, before in r.grads.values():
         after = t._grad
         who = ("input", numbers[id(t)]) if id(t) in numbers else t

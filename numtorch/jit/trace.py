@@ -22,6 +22,7 @@ from .passes import Report, check_names
 from .path import record_path
 from .record import Untraceable
 from .seeing import Visible
+from .surroundings import surroundings
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
 _MOST_TABLES = 8  # paths that native calls try
@@ -176,6 +177,7 @@ class Traced(Visible):
             return None
         if self.check_trace:
             check(self.function, bound, structure, leaves)
+        bound.names = surroundings(self.function)
         return bound
 
     def prepare(self, args: tuple, kwargs: dict) -> None:

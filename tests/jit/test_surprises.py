@@ -429,3 +429,60 @@ def test_sine_and_cosine_of_one_argument_fuse():
     for dtype in (torch.float32, torch.float64):
         x = torch.arange(5.0, dtype=dtype)
         check_both(lambda x: torch.sin(x) * torch.cos(x), (x,), (x * 0.3,))
+
+
+# -- variables bound to something else
+
+_weight = torch.ones(3)
+_factor = 2.0
+
+
+def _scaled(x):
+    return x * _factor
+
+
+def test_captured_variable_bound_to_another_tensor():
+    w = torch.ones(3)
+
+    def f(x):
+        return x * w
+
+    traced = jit.trace(f, torch.ones(3))
+    for k in range(1, 20):
+        assert array(traced(torch.ones(3))).tolist() == [w[0].item()] * 3
+        if k % 4 == 0:
+            w = torch.full((3,), float(k))
+
+
+def test_global_tensor_number_and_function_bound_anew():
+    global _weight, _factor, _scaled
+    first = _scaled
+
+    def f(x):
+        return _scaled(x) + _weight
+
+    traced = jit.trace(f, torch.ones(3))
+    try:
+        for _ in range(6):
+            assert array(traced(torch.ones(3))).tolist() == [3, 3, 3]
+        _weight = torch.full((3,), 10.0)
+        assert array(traced(torch.ones(3))).tolist() == [12, 12, 12]
+        _factor = 5.0
+        assert array(traced(torch.ones(3))).tolist() == [15, 15, 15]
+        _scaled = torch.neg
+        assert array(traced(torch.ones(3))).tolist() == [9, 9, 9]
+    finally:
+        _scaled, _factor, _weight = first, 2.0, torch.ones(3)
+    assert array(traced(torch.ones(3))).tolist() == [3, 3, 3]
+
+
+def test_result_made_from_python_data_is_new_at_each_call():
+    def f(x):
+        c = torch.tensor([1.0, 2.0, 3.0])
+        return x + c, c
+
+    traced = jit.trace(f, torch.ones(3))
+    for _ in range(6):
+        total, c = traced(torch.ones(3))
+        assert array(total).tolist() == [2, 3, 4] and array(c).tolist() == [1, 2, 3]
+        c.add_(5.0)
