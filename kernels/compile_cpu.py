@@ -16,7 +16,7 @@ from .binding import Device, Intrinsic, Placeholder
 from .cache import ObjectCode
 from .elf import undefined_symbols
 from .jit import CONTRACT, Kernel, Parameter
-from .lean import emit, lean
+from .lean import emit, lean, texts
 from .target import target
 
 config: Any = numba_config  # its attributes are made at run time
@@ -124,10 +124,20 @@ def compile_kernel(what: Kernel, env: binding.Env) -> ObjectCode:
         library = compile_front.kernel_library(what, env, _Specialiser(env, what.fastmath).static)
     if library is not None:
         return _object(library, compile_front.symbol(what.name), what.name)
-    return _compile_by_numba(what, env)
+    return _of_dispatcher(_by_numba(what, env), what.name)
 
 
-def _compile_by_numba(what: Kernel, env: binding.Env) -> ObjectCode:
+def inspect_kernel(what: Kernel, env: binding.Env) -> tuple[str, str]:
+    """The optimised LLVM and the assembly text of `what` for `env`."""
+    with lean():
+        library = compile_front.kernel_library(what, env, _Specialiser(env, what.fastmath).static)
+    if library is None:
+        dispatcher = _by_numba(what, env)
+        library = dispatcher.overloads[dispatcher.signatures[0]].library
+    return texts(library)
+
+
+def _by_numba(what: Kernel, env: binding.Env) -> Any:
     """The long way, through numba's front end: everything that numba compiles."""
     body = _Specialiser(env, what.fastmath).jitted(what.py, what.fastmath, inline=True)
     scope: dict[str, Any] = {"body": body}
@@ -136,7 +146,7 @@ def _compile_by_numba(what: Kernel, env: binding.Env) -> ObjectCode:
     exec(f"def entry(args, chunk, nchunks):\n    body({reads}chunk, nchunks)\n", scope)
     entry = scope["entry"]
     entry.__name__ = entry.__qualname__ = what.name
-    return _of_dispatcher(_njit(entry, what.fastmath, "void(int64, int64, int64)"), what.name)
+    return _njit(entry, what.fastmath, "void(int64, int64, int64)")
 
 
 def compile_native(py: types.FunctionType, nargs: int) -> ObjectCode:

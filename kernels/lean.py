@@ -69,3 +69,11 @@ def emit(library: Any) -> bytes:
             return library._codegen._tm.emit_object(library._final_module)
         finally:
             llvm.set_option("", "-disable-lsr=false")
+
+
+def texts(library: Any) -> tuple[str, str]:
+    """LLVM and assembly text of a library compiled inside `lean()`."""
+    with global_compiler_lock:
+        library._ensure_finalized()
+        JITCodeLibrary._optimize_final_module(library)
+        return str(library._final_module), library._codegen._tm.emit_assembly(library._final_module)

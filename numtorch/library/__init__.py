@@ -5,6 +5,7 @@ from __future__ import annotations
 from .battery import OpCheckError, opcheck
 from .custom import CustomOp, custom_op
 from .elementwise import elementwise
+from .inside import KernelView, inspect
 from .reduction import reduction
 
-__all__ = ["CustomOp", "OpCheckError", "custom_op", "elementwise", "opcheck", "reduction"]
+__all__ = ["CustomOp", "KernelView", "OpCheckError", "custom_op", "elementwise", "inspect", "opcheck", "reduction"]
