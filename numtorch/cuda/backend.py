@@ -174,7 +174,7 @@ class Gpu:
 
     def finish(self) -> None:
         """Wait until everything on the device is done, on all streams."""
-        self.checked(self.device.sync)
+        self.checked(lambda: self._driver("cuCtxSynchronize"))
 
     def checked(self, wait: Any) -> None:
         """Call a function that waits; RuntimeError with an earlier launch's error."""

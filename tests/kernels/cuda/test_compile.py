@@ -37,7 +37,7 @@ def test_every_kernel(module: str, name: str) -> None:
         check(what, T="float32")
     except TypeError as error:  # it has a second dtype, such as that of sums
         assert "without S=" in str(error)
-        check(what, T="float32", S="float32")
+        check(what, T="float32", S="uint8" if name.startswith(("all_", "any_")) else "float32")
 
 
 def elementwise_ops() -> Iterator[tuple[str, Elementwise]]:
@@ -70,7 +70,7 @@ def programs() -> dict[Any, tuple[str, Program]]:
         try:
             assert program.written.lines
         except BodyError as error:
-            assert "of floats" in str(error), name
+            assert "float" in str(error), name
             continue
         found.setdefault(program.key, (name, program))
     return found

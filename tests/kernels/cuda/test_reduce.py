@@ -107,15 +107,6 @@ def test_dtypes(T: str, S: str) -> None:
 
 
 @pytest.mark.cuda_compile
-@pytest.mark.parametrize("name", NAMES)
-def test_code(name: str) -> None:
-    T, S = dtypes(name)
-    what = getattr(cuda, name)
-    for kernel in (what.rows, what.cols):
-        check(kernel, T=T, S=S)
-
-
-@pytest.mark.cuda_compile
 @pytest.mark.parametrize(
     "T, S", [("uint8", "uint8"), ("int64", "int64"), ("float64", "float64"), ("int16", "int16")]
 )
