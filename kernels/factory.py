@@ -53,6 +53,7 @@ class Recipe(bytes):
     nbytes: int
     arguments: Sequence[tuple[Any, int, int]]
     image: Sequence[int | float]
+    plan: Any  # of the framework: what must live as long
 
 
 def recipe(

@@ -11,7 +11,7 @@ import numpy as np
 from .autograd.mode import state
 
 ALIGNMENT = 64
-SMALL = 1 << 12  # blocks up to this size are not pooled
+SMALL = 1 << 14  # blocks up to this size are not pooled
 INFERENCE = -(1 << 60)  # the version of memory made in inference mode: in-place changes never bring it to 0
 
 # At most 1 GiB stays in free blocks; beyond that they go back to the system.

@@ -39,7 +39,6 @@ class Plan:
         "layout_kind",
         "outputs",
         "program",
-        "quick",
         "scalars",
         "sizes",
         "tensors",
@@ -171,6 +170,8 @@ class Elementwise(Differentiable):
         watched = state.watched
         if watched and state.recorder is not None:
             state.recorder.before(outputs)
+        if watched and state.anomaly is not None:
+            state.anomaly.on_write(outputs, args)
         if plan.address:
             words = [t._address() for t in outputs]
             words += [args[i]._address() for i in plan.tensors]
@@ -314,8 +315,6 @@ class Elementwise(Differentiable):
         plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides)) if here else ("cuda", ())
         n = plan.outputs[0].numel
         plan.sizes = (shape, tuple(strides))
-        # Small contiguous results on the CPU take the short way through binary().
-        plan.quick = plan.alone is not None and 0 < n * plan.alone.itemsize <= 4096 and device == "cpu"
         if here:
             kernel = plan.program.kernel(plan.layout_kind)
             plan.address = kernel.address() if n else 0

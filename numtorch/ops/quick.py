@@ -62,6 +62,30 @@ class Way:
         return out
 
 
+def update_recipe(plan: Any, tensors: Sequence[Any], args: Sequence[Any]) -> Any:
+    """The recipe of an op that writes into given tensors, for ``make(recipe, *tensors, *args)``; None if it has none."""
+    from ..kernels.driver import MAX_WORDS
+    from ..kernels.factory import recipe
+
+    operands = [*tensors, *[args[i] for i in plan.tensors]]
+    if not plan.address or plan.chunks != 1 or any(t._layout.device != "cpu" for t in operands):
+        return None
+    pointers = len(operands)
+    words = pointers + len(plan.words) + len(plan.scalars)
+    if words > MAX_WORDS or any(type(args[i]) not in (float, int) for i in plan.scalars):
+        return None
+    places = {i: len(tensors) + k for k, i in enumerate(plan.tensors)}
+    places |= {i: pointers + len(plan.words) + k for k, i in enumerate(plan.scalars)}
+    described = [(t._layout, t._layout.itemsize, k) for k, t in enumerate(tensors)]
+    for i, a in enumerate(args):
+        is_tensor = hasattr(a, "_layout")
+        described.append((a._layout if is_tensor else None, a._layout.itemsize if is_tensor else 0, places[i]))
+    image = [0] * pointers + list(plan.words) + [0] * len(plan.scalars)
+    made = recipe(plan.address, None, 0, described, image)
+    made.plan = plan  # keeps alive what its words point to
+    return made
+
+
 class Saves:
     """What a node keeps when certain operands need gradients, and how gradients are made of it."""
 
@@ -345,8 +369,8 @@ def unary(op: Any) -> Callable:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if plain and not watchers and not args and not kwargs:
             way = ways.get((self._layout,))
-            if way is not None and way.small:
-                out = make(way.recipe, self)
+            if way is not None:
+                out = make(way.recipe, self) if way.small else way.run(self)
                 if self._rg and op.grad_body is not None and state.grad:
                     record_one(way, self, out)
                 return out

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._tensor import Tensor
-from ..autograd.mode import state
+from ..autograd.mode import state, watchers
 from ..shape import broadcast
+from . import quick
 from .pointwise import Elementwise
 
+_MOST_RECIPES = 4096
+_recipes: dict[tuple, Any] = {}  # (op, layouts) -> how one thread does the update in one native call, or None
 _rules: dict[tuple[Callable, int], Elementwise] = {}
 
 
@@ -46,6 +49,13 @@ def update(
     op = rule_op(rule, len(tensors))
     args = (*tensors, *reads, *[scalars[n] for n in op.params[len(tensors) + len(reads) :]])
     key = tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
+    if not watchers:
+        recipe = _recipes.get((op, key))
+        if recipe is not None:
+            quick.make(recipe, *tensors, *args)
+            for t in tensors:
+                t._storage.version += 1
+            return
     plan = op._plans.get(key)
     if plan is None:
         shape = tensors[0]._layout.shape
@@ -60,3 +70,6 @@ def update(
     op.execute(plan, tensors, args)
     for t in tensors:
         t._storage.version += 1
+    if len(_recipes) > _MOST_RECIPES:
+        _recipes.clear()
+    _recipes[op, key] = quick.update_recipe(plan, tensors, args)

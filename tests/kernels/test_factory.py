@@ -72,7 +72,7 @@ def test_a_recipe_has_room_for_64_words():
 
 
 def test_references_are_balanced():
-    x = torch.ones(5)
+    x = torch.ones(613)  # a shape that no other test uses
     (x + x), (x * 3.0)  # learnt
     gc.collect()
     before = [sys.getrefcount(o) for o in (x, x._layout, x._storage)]
