@@ -17,7 +17,7 @@ from .passes import storages as storages_of
 from .path import Path, Virtual
 from .program import Compiled, Op, lower
 from .record import Entry, RangeCheck, Ref
-from .surroundings import Name
+from .surroundings import Name, flags_of, global_hooks, looks_of, state_of
 
 
 class GuardFailed(Exception):
@@ -48,11 +48,11 @@ class Bound:
         self.passes, self.report = passes, Report()
         self.counter = replaced[0]
         self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
-        self.hooks = _global_hooks()
+        self.hooks = global_hooks()
         self.names: list[Name] = []  # variables around the function; set when it has been recorded and checked
-        self.modules = [(m, _looks(m)) for m in path.recorder.modules.values()]
-        self.optimizers = [(o, _state(o)) for o in path.recorder.optimizers.values()]
-        self.captured = [(t, s, off, la, _flags(t)) for t, s, off, la in path.captured]
+        self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
+        self.optimizers = [(o, state_of(o)) for o in path.recorder.optimizers.values()]
+        self.captured = [(t, s, off, la, flags_of(t)) for t, s, off, la in path.captured]
         self.histories = [(t, t._rg, t._node) for t, _, _, _ in path.captured]
         self.fixed = {id(s) for _, s, _, _ in path.captured}
         self.aliases = self.aliases_of([r.storage for r in path.inputs])
@@ -152,11 +152,11 @@ class Bound:
     def stale(self) -> bool:
         """Whether captured tensors, modules or optimizers are not what they were (asked when the counter moved)."""
         for t, s, offset, la, flags in self.captured:
-            if t._storage is not s or t._offset != offset or t._layout is not la or _flags(t) != flags:
+            if t._storage is not s or t._offset != offset or t._layout is not la or flags_of(t) != flags:
                 return True
-        if _global_hooks() != self.hooks or any(_looks(m) != held for m, held in self.modules):
+        if global_hooks() != self.hooks or any(looks_of(m) != held for m, held in self.modules):
             return True
-        if any(_state(o) != held for o, held in self.optimizers):
+        if any(state_of(o) != held for o, held in self.optimizers):
             return True
         self.counter = replaced[0]
         return False
@@ -374,37 +374,3 @@ def _virtuals(ops: Sequence[Op]) -> dict[int, Any]:
         for w in op.words
         if hasattr(w, "storage") and type(w.storage) is Virtual
     }
-
-
-def _global_hooks() -> tuple:
-    """The hooks that all modules and all optimizers have in common."""
-    from ..nn._hooks import all_hooks
-    from ..optim.optimizer import _global_post_hooks, _global_pre_hooks
-
-    return all_hooks(), tuple(_global_pre_hooks), tuple(_global_post_hooks)
-
-
-def _flags(t: Any) -> tuple:
-    """What of a captured tensor, besides its memory, a trace depends on."""
-    return t._rg, id(t._node), tuple(t._hooks or ()), tuple(t._post_hooks or ())
-
-
-def _looks(m: Any) -> tuple:
-    """What a module's computation may depend on: its tensors, its mode, and its plain attributes."""
-    tensors = tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
-    plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, _SIMPLE)])
-    hooks = tuple([tuple(v) for k, v in m.__dict__.items() if k.endswith("hooks") and k not in _STATE_HOOKS])
-    return tensors, plain, tuple(map(id, m._modules.values())), hooks
-
-
-_STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
-_SIMPLE = (bool, int, float, str, type(None))
-
-
-def _state(o: Any) -> tuple:
-    """Which tensors an optimizer works on, and what of its options a trace depends on."""
-    groups = tuple(id(p) for g in o.param_groups for p in g["params"])
-    held = tuple(
-        id(v) for s in o.state.values() if isinstance(s, dict) for v in s.values() if isinstance(v, Tensor)
-    )
-    return groups, held, o._looks()

@@ -93,3 +93,40 @@ def _global_names(code: types.CodeType) -> Iterable[str]:
     """Names that code and the functions inside it may look up globally."""
     inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
     return dict.fromkeys([*code.co_names, *[name for c in inner for name in _global_names(c)]])
+
+
+# -- what a path depends on of hooks, tensors, modules and optimizers: looked at when something was set somewhere
+
+
+def global_hooks() -> tuple:
+    """The hooks that all modules and all optimizers have in common."""
+    from ..nn._hooks import all_hooks
+    from ..optim.optimizer import _global_post_hooks, _global_pre_hooks
+
+    return all_hooks(), tuple(_global_pre_hooks), tuple(_global_post_hooks)
+
+
+def flags_of(t: Any) -> tuple:
+    """What of a captured tensor, besides its memory, a trace depends on."""
+    return t._rg, id(t._node), tuple(t._hooks or ()), tuple(t._post_hooks or ())
+
+
+def looks_of(m: Any) -> tuple:
+    """What a module's computation may depend on: its tensors, its mode, and its plain attributes."""
+    tensors = tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
+    plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, _SIMPLE)])
+    hooks = tuple([tuple(v) for k, v in m.__dict__.items() if k.endswith("hooks") and k not in _STATE_HOOKS])
+    return tensors, plain, tuple(map(id, m._modules.values())), hooks
+
+
+_STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+_SIMPLE = (bool, int, float, str, type(None))
+
+
+def state_of(o: Any) -> tuple:
+    """Which tensors an optimizer works on, and what of its options a trace depends on."""
+    groups = tuple(id(p) for g in o.param_groups for p in g["params"])
+    held = tuple(
+        id(v) for s in o.state.values() if isinstance(s, dict) for v in s.values() if isinstance(v, Tensor)
+    )
+    return groups, held, o._looks()

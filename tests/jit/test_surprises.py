@@ -389,7 +389,7 @@ def test_hidden_python_state_is_reported():
         calls.append(1)
         return x * len(calls)
 
-    with pytest.raises(RuntimeError, match="hidden state"):
+    with pytest.raises(RuntimeError, match="changes between runs"):
         jit.trace(f, torch.ones(2))
 
 

@@ -1,0 +1,89 @@
+"""The policy of the pool, stepped through in Python: which way a program runs, and when the pool rests."""
+
+from __future__ import annotations
+
+import time
+
+from numtorch.kernels import timing
+from numtorch.kernels.threads import POOL, aligned_words
+from numtorch.kernels.timing import FIRST_RUNS, LONG, PATIENCE, RESUME, SHORT, STALL
+
+
+class Machine:
+    """A program that takes `serial` or `parallel` ns, run again and again."""
+
+    def __init__(self, serial, parallel):
+        self.times, self.at = [serial, parallel], 1
+        self.tuner, self.pool = aligned_words(8), aligned_words(64)
+
+    def run(self, times):
+        """How often it ran in parallel."""
+        count = 0
+        for _ in range(times):
+            way = timing.choose_way(self.pool.ctypes.data, self.tuner.ctypes.data, self.at)
+            timing.note_time(self.tuner.ctypes.data, way, self.at, self.times[way])
+            self.at += self.times[way]
+            count += way
+        return count
+
+
+def test_both_ways_are_timed_first():
+    assert Machine(1000, 10).run(2 * FIRST_RUNS) == FIRST_RUNS
+
+
+def test_the_quicker_way_is_kept_and_the_other_tried_now_and_then():
+    for serial, parallel, low, high in ((100, 1000, 1, 30), (1000, 100, 970, 999)):
+        machine = Machine(serial, parallel)
+        machine.run(2 * FIRST_RUNS)
+        assert low <= machine.run(1000) <= high
+
+
+def test_a_very_slow_try_is_seldom_repeated():
+    machine = Machine(100, 1_000_000)
+    machine.run(2 * FIRST_RUNS)
+    assert machine.run(10_000) <= 1
+
+
+def test_the_way_changes_with_the_machine():
+    machine = Machine(1000, 500)
+    machine.run(100)
+    machine.times[1] = 50_000  # another process has taken a core
+    assert machine.run(1000) < 50
+    machine.times[1] = 500
+    machine.run(20_000)
+    assert machine.run(1000) > 900
+
+
+def test_while_the_pool_rests_programs_run_serially():
+    machine = Machine(1000, 10)
+    machine.pool[RESUME] = 1 << 62
+    assert machine.run(50) == 0
+
+
+def test_rest_after_a_stall_doubles_and_is_forgotten():
+    pool = aligned_words(64)
+    pool[7:9] = POOL_CLOCK
+    address = pool.ctypes.data
+    start = time.monotonic_ns()
+    for expected in (SHORT, 2 * SHORT, 4 * SHORT):
+        timing.note_wait(address, 10 * STALL + LONG, start)
+        assert pool[PATIENCE] == expected and pool[RESUME] > time.monotonic_ns()
+    for _ in range(4):
+        timing.note_wait(address, 0, start)
+    assert pool[RESUME] == 0
+    timing.note_wait(address, STALL - 1, start)
+    assert pool[RESUME] == 0
+
+
+def test_clock_is_that_of_python():
+    before = time.monotonic_ns()
+    assert before <= timing.now(POOL) <= time.monotonic_ns()
+
+
+def _clock():
+    import ctypes
+
+    return list((ctypes.c_int64 * 2).from_address(POOL + 8 * timing.CLOCK))
+
+
+POOL_CLOCK = _clock()
