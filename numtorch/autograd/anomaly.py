@@ -1,212 +1,222 @@
-"""Anomaly detection: where a NaN (or inf) was born, in backward as in PyTorch, and in forward too.
+"""Anomaly detection: where a NaN (or inf) was born, in forward and in backward, and what brought it in if no op did.
 
-Every node keeps the stack of the call that made it. When a backward function gives a NaN that its gradients did not have,
-the error names it, the user's line and the module. Values are looked at in one reduction kernel per result.
+Every node keeps the stack of the call that made it. The first op that gives a NaN for inputs without one raises; what came
+with the data, in a parameter or from an optimizer's step is said to have. Values are looked at by one pass of a kernel.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-import sys
-import traceback
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .._source import is_internal
+from .blame import AnomalyError, Report, in_backward_pass, is_bad, looks_bad
 from .mode import set_anomaly, state
+from .stack import Origin, Stack, module_path
 
-
-class AnomalyError(RuntimeError):
-    """A NaN or inf was born; the message says where."""
+# Ops that only make or move memory, or whose output may hold anything.
+_MAY_HOLD_ANYTHING = {"fill", "uniform", "normal"}
 
 
 class Settings:
-    """What is looked for, and the modules entered so far."""
+    """What is looked for, where the program is, and which memory holds what came in."""
 
     def __init__(self, check_nan: bool, check_inf: bool, check_forward: bool):
         self.check_nan, self.check_inf, self.check_forward = check_nan, check_inf, check_forward
         self.modules: list[Any] = []
         self.busy = False
         self.node: Any = None  # whose backward runs: its ops are not looked at one by one
+        self.outer: Any = None  # the custom Function whose backward runs: its ops are
+        self.line = ""  # of the op of a loaded trace that runs
+        self.optimizer: Any = None  # whose step runs
+        self.before: dict[int, tuple[str, Any]] = {}  # memory that the running op overwrites: whether it was bad, a copy
+        self.brought: dict[int, tuple[Any, str]] = {}  # storages that hold what came in, and where from
+        self.roots: weakref.WeakSet = weakref.WeakSet()  # outermost modules: they know the parameters' names
 
     # -- where we are
 
     @contextlib.contextmanager
     def inside(self, module: Any) -> Iterator[None]:
         """While a module's forward runs."""
+        if not self.modules:
+            self.roots.add(module)
         self.modules.append(module)
         try:
             yield
         finally:
             self.modules.pop()
 
-    def module_path(self) -> str:
-        """The running module's name below the outermost one: ``blocks.1.norm``."""
-        if not self.modules:
-            return ""
-        root, inner = self.modules[0], self.modules[-1]
-        for name, m in root.named_modules():
-            if m is inner:
-                return f"{type(root).__name__}.{name}" if name else type(root).__name__
-        return type(inner).__name__
+    def leave(self, module: Any, result: Any) -> None:
+        """A module is done: at the outermost one, a NaN that only passed through is told."""
+        if self.modules or not self.check_forward:
+            return
+        for t in _tensors(result):
+            note = self._note(t)
+            if note and is_bad(t, self):
+                raise Report(self, "forward", type(module).__name__, t, is_bad(t, self)).brought_in(note)
+
+    @contextlib.contextmanager
+    def stepping(self, optimizer: Any) -> Iterator[None]:
+        """While an optimizer's step runs."""
+        outer, self.optimizer = self.optimizer, optimizer
+        try:
+            yield
+        finally:
+            self.optimizer = outer
 
     def on_create(self, node: Any) -> None:
-        """A node was made: keep the stack of the call and the module."""
-        node.trace_back = _user_stack()
-        node.module = self.module_path()
+        """A node was made: keep the stack of the call, the module, and the node in whose backward it was."""
+        node.trace_back = Origin(Stack(3), tuple(self.modules), self.node or self.outer)
 
-    # -- looking
+    # -- looking at what an op gave
+
+    def on_write(self, outputs: Sequence[Any], inputs: Sequence[Any]) -> None:
+        """An op is about to run: what it overwrites is looked at before."""
+        self.before.clear()
+        if not self.check_forward or self.busy or self.node is not None:
+            return
+        given = {id(x._storage) for x in inputs if hasattr(x, "_layout")}
+        for out in outputs:
+            if id(out._storage) in given and out._layout.dtype.is_floating_point:
+                self.before[id(out._storage)] = (is_bad(out, self), out._storage.__deepcopy__({}))
 
     def on_forward(self, name: str, outputs: Sequence[Any], inputs: Sequence[Any]) -> None:
         """An op has run: raise if it made a NaN or inf out of inputs that had none."""
-        if not self.check_forward or self.busy or self.node is not None or name in _MAY_HOLD_ANYTHING:
+        if not self.check_forward or self.busy or self.node is not None:
+            return
+        for out in outputs:
+            if out._layout.dtype.is_floating_point and looks_bad(out):
+                break
+        else:
             return
         self.busy = True
         try:
-            for out in outputs:
-                what = self._bad(out)
-                if what and not any(self._bad(x) for x in inputs if hasattr(x, "_layout")):
-                    raise AnomalyError(self._forward_message(name, what, out, inputs))
+            for number, out in enumerate(outputs):
+                what = is_bad(out, self)
+                if what:
+                    self._judge(name, number, out, inputs, what)
         finally:
             self.busy = False
 
+    def _judge(self, name: str, number: int, out: Any, inputs: Sequence[Any], what: str) -> None:
+        """Raise for an op that made a NaN; remember where one came from that was there before."""
+        guilty = None
+        for k, x in enumerate(inputs):
+            if not hasattr(x, "_layout"):
+                if isinstance(x, float) and (x != x if what == "nan" else x - x != 0):
+                    return  # the number itself was one
+                continue
+            held = self.before.get(id(x._storage))
+            if (held[0] if held is not None else is_bad(x, self)) == what:
+                guilty = (k, x)
+                break
+        if guilty is None and name not in _MAY_HOLD_ANYTHING:
+            report = Report(self, "forward", name, out, what, inputs, self.before)
+            raise report.of_optimizer(out) if self.optimizer is not None else report.of_forward()
+        if guilty is not None:
+            note = self._note(guilty[1]) or self._where_from(name, *guilty)
+            self.brought[id(out._storage)] = (weakref.ref(out._storage), note)
+            if self.optimizer is not None and self.before.get(id(out._storage), ("",))[0] == "":
+                raise Report(self, "forward", name, out, what, inputs, self.before).of_optimizer(out)
+
+    def _note(self, t: Any) -> str:
+        """Where the NaN in a tensor came from, if it was brought in."""
+        held = self.brought.get(id(t._storage))
+        return held[1] if held is not None and held[0]() is t._storage else ""
+
+    def _where_from(self, name: str, k: int, x: Any) -> str:
+        owner = self.name_of(x)
+        if owner:
+            return f"parameter '{owner}' held it"
+        stack = Stack(4)
+        line = self.line or stack.line
+        la = x._layout
+        return f"input {k} of op '{name}' ({line}), numtorch.{la.dtype.name}{list(la.shape)}, brought it in with the data"
+
+    def name_of(self, x: Any) -> str:
+        """A parameter's or buffer's name in the modules that ran, or its place in the optimizer."""
+        for root in self.roots:
+            for name, p in (*root.named_parameters(), *root.named_buffers()):
+                if p is x or p._storage is x._storage:
+                    return f"{type(root).__name__}.{name}"
+        if self.optimizer is not None:
+            for g, group in enumerate(self.optimizer.param_groups):
+                for k, p in enumerate(group["params"]):
+                    if p._storage is x._storage:
+                        return f"parameter {k} of group {g}"
+        return ""
+
+    # -- backward
+
     def run_backward(self, node: Any, grads: Any) -> Any:
         """Run a node's backward and look at what it gives."""
-        outer, self.node = self.node, node
+        outer = self.node, self.outer
+        custom = hasattr(node, "cls")
+        self.node, self.outer = (None, node) if custom else (node, self.outer)
         try:
             results = node.run(grads)
         finally:
-            self.node = outer
-        self.on_backward(node, results)
+            self.node, self.outer = outer
+        self.on_backward(node, results, grads)
         return results
 
-    def on_backward(self, node: Any, results: Sequence[Any]) -> None:
+    def on_backward(self, node: Any, results: Sequence[Any], grads: Sequence[Any] = ()) -> None:
         """A backward function has run: raise if a result holds a NaN or inf."""
         if self.busy:
             return
         self.busy = True
         try:
             for i, g in enumerate(results):
-                what = self._bad(g) if g is not None and hasattr(g, "_layout") else ""
+                what = is_bad(g, self) if g is not None and hasattr(g, "_layout") else ""
                 if what:
-                    self._raise_backward(node, i, what, g)
+                    self._raise_backward(node, i, what, g, grads)
         finally:
             self.busy = False
 
-    def _bad(self, t: Any) -> str:
-        """ "nan", "inf" or nothing."""
-        la = t._layout
-        if not la.dtype.is_floating_point or la.numel == 0 or la.device != "cpu":
-            return ""
-        values = t._storage.array(la.shape, la.strides, la.dtype.numpy, t._offset)
-        # A sum is NaN or inf if an element is; only then the elements are looked at one by one.
-        import numpy as np
-
-        with np.errstate(all="ignore"):
-            total = float(values.sum())
-        if math.isfinite(total):
-            return ""
-        if self.check_nan and bool(np.isnan(values).any()):
-            return "nan"
-        return "inf" if self.check_inf and bool(np.isinf(values).any()) else ""
-
-    # -- telling
-
-    def _forward_message(self, name: str, what: str, out: Any, inputs: Sequence[Any]) -> str:
-        stack = _user_stack()
-        la = out._layout
-        lines = [
-            f"Op '{name}' returned {what} values in forward, from inputs that had none"
-            f"{_in_module(self.module_path())}: output numtorch.{la.dtype.name}{list(la.shape)}{_count(out, what)}."
-        ]
-        lines += _inputs_at(out, inputs, what)
-        if name in HINTS:
-            lines.append(f"Hint: {HINTS[name]}")
-        lines.append("The call:\n" + "".join(stack).rstrip())
-        return "\n".join(lines)
-
-    def _raise_backward(self, node: Any, i: int, what: str, g: Any) -> None:
-        stack = node.trace_back
-        if stack:
+    def _raise_backward(self, node: Any, i: int, what: str, g: Any, grads: Sequence[Any]) -> None:
+        report = Report(self, "backward", node.title, g, what)
+        origin = node.trace_back
+        if origin is not None and origin.stack:
             warnings.warn(
-                f"Error detected in {node.title}. Traceback of forward call that caused the error:\n{''.join(stack)}",
+                f"Error detected in {node.title}. Traceback of forward call that caused the error:\n{origin.stack}",
                 UserWarning,
                 stacklevel=6,
             )
-        la = g._layout
-        op = getattr(getattr(node, "op", None), "name", "")
-        hint = f"\nHint: {HINTS[op]}" if op in HINTS else ""
-        line = f"\nThe forward call:\n{''.join(stack).rstrip()}" if stack else ""
-        raise AnomalyError(
-            f"Function '{node.title}' returned {what} values in its {i}th output{_in_module(node.module)}: gradient"
-            f" numtorch.{la.dtype.name}{list(la.shape)}{_count(g, what)}.{hint}{line}"
-        )
+        raise report.of_backward(node, i, grads)
+
+    def in_pass(self) -> bool:
+        """Whether a reverse pass runs."""
+        return in_backward_pass()
+
+    def module_path(self) -> str:
+        """The running module's name below the outermost one: ``Net.blocks.1.norm``."""
+        return module_path(tuple(self.modules))
 
 
-# Ops that only move or make values.
-_MAY_HOLD_ANYTHING = {"copy", "clone_values", "fill", "where", "to_float32", "to_float64", "to_float16"}
-HINTS = {
-    "sqrt": "the derivative of sqrt is infinite at 0; add a small number under the root, or clamp from below",
-    "div": "0/0 is NaN, and stays so under a where(); replace the denominator inside, where(d == 0, 1, d)",
-    "log": "log of 0 is -inf and of a negative number NaN; clamp the argument, or use log_softmax or logsumexp",
-    "softmax": "a row whose entries are all -inf (fully masked) has no softmax; leave one entry unmasked",
-    "std": "std of one element or of equal ones has no derivative; use var, or add a small number",
-    "norm": "the norm has no derivative at 0; add a small number, or skip zero vectors",
-    "exp": "exp overflows above 88 (float32); subtract the maximum first",
-    "pow": "a negative base needs a whole exponent, and 0 to a power below 1 has no finite derivative",
-}
-
-
-def _in_module(path: Any) -> str:
-    return f" in module {path}" if path else ""
-
-
-def _count(t: Any, what: str) -> str:
-    import numpy as np
-
-    la = t._layout
-    values = t._storage.array(la.shape, la.strides, la.dtype.numpy, t._offset)
-    bad = np.isnan(values) if what == "nan" else np.isinf(values)
-    first = tuple(int(i) for i in np.argwhere(bad)[0])
-    return f", {int(bad.sum())} of {bad.size} elements, first at {first}"
-
-
-def _inputs_at(out: Any, inputs: Sequence[Any], what: str) -> list[str]:
-    """The input values at the first bad element, for inputs that broadcast to the output."""
-    import numpy as np
-
-    la = out._layout
-    values = out._storage.array(la.shape, la.strides, la.dtype.numpy, out._offset)
-    bad = np.isnan(values) if what == "nan" else np.isinf(values)
-    at = tuple(int(i) for i in np.argwhere(bad)[0])
-    lines = []
-    for k, x in enumerate(inputs):
-        if not hasattr(x, "_layout"):
-            if isinstance(x, (int, float)):
-                lines.append(f"  input {k}: {x}")
-            continue
-        m = x._layout
-        try:
-            seen = np.broadcast_to(x._storage.array(m.shape, m.strides, m.dtype.numpy, x._offset), la.shape)
-        except ValueError:
-            lines.append(f"  input {k}: numtorch.{m.dtype.name}{list(m.shape)}")
-            continue
-        lines.append(f"  input {k} there: {seen[at].item()}")
-    return lines
-
-
-def _user_stack() -> list[str]:
-    """The stack of the running call without this package's frames, as text."""
-    frames = traceback.extract_stack(sys._getframe(2), limit=60)
-    return traceback.format_list([f for f in frames if not is_internal(f.filename)])
+def _tensors(x: Any) -> Iterator[Any]:
+    if hasattr(x, "_layout"):
+        yield x
+    elif isinstance(x, (tuple, list)):
+        for y in x:
+            yield from _tensors(y)
+    elif isinstance(x, dict):
+        for y in x.values():
+            yield from _tensors(y)
 
 
 class detect_anomaly:
-    """Within the block, the first op or backward function that makes a NaN raises RuntimeError naming the place.
+    """Within the block, the first op or backward function that makes a NaN raises ``AnomalyError`` naming the place.
 
-    ``check_inf``: infinities too; ``check_forward``: look at forward results as well (default).
+    The message gives the op, the user's line and stack, the module, how many elements are bad, the first index and the
+    input values there, and for known culprits how to mend it. A NaN that came with the data or was in a parameter is said to
+    have when it reaches the outermost module's result or a gradient.
+
+    Args:
+        check_nan: look for NaN.
+        check_inf: infinities too (``-inf`` is common in masks, so not by default).
+        check_forward: look at forward results as well.
 
     Example:
         >>> import numtorch
@@ -214,7 +224,7 @@ class detect_anomaly:
         >>> with numtorch.autograd.detect_anomaly(check_forward=False):
         ...     (x.sqrt() * 0).sum().backward()
         Traceback (most recent call last):
-        numtorch.autograd.anomaly.AnomalyError: ...
+        numtorch.autograd.blame.AnomalyError: ...
     """
 
     def __init__(self, check_nan: bool = True, check_inf: bool = False, check_forward: bool = True):
@@ -251,3 +261,6 @@ def is_anomaly_enabled() -> bool:
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether NaN counts as an anomaly."""
     return state.anomaly is not None and state.anomaly.check_nan
+
+
+__all__ = ["AnomalyError", "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly"]

@@ -170,6 +170,8 @@ class Function:
             else:
                 result = cls.forward(node.ctx, *inputs)
         outputs = result if isinstance(result, tuple) else (result,)
+        if state.anomaly is not None:
+            state.anomaly.on_forward(cls.__name__, [o for o in outputs if hasattr(o, "_layout")], inputs)
         wrapped = _wrap(node, inputs, outputs, needs)
         return tuple(wrapped) if isinstance(result, tuple) else wrapped[0]
 

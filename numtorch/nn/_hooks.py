@@ -258,8 +258,11 @@ class HooksMixin:
         if state.recorder is not None:
             state.recorder.module(self)
         if state.anomaly is not None:
-            with state.anomaly.inside(self):
-                return self._call_plain(args, kwargs)
+            anomaly = state.anomaly
+            with anomaly.inside(self):
+                result = self._call_plain(args, kwargs)
+            anomaly.leave(self, result)
+            return result
         return self._call_plain(args, kwargs)
 
     def _call_plain(self, args: tuple, kwargs: dict) -> Any:

@@ -218,6 +218,8 @@ class KernelOp:
         assert self._plan is not None
         if state.recorder is not None:
             state.recorder.before([*outputs, *self.mutated(inputs)])
+        if state.anomaly is not None:
+            state.anomaly.on_write([*outputs, *self.mutated(inputs)], inputs)
         launches = self._plan(outputs, *inputs, **attrs)
         run_launches(launches, (outputs[0] if outputs else inputs[0])._layout.device)
         for t in self.mutated(inputs):

@@ -148,6 +148,9 @@ class Optimizer:
             if mode.recorder is not None:
                 mode.recorder.optimizer(self)
                 self._opt_called = True  # for schedulers: replays make steps without coming here
+            if mode.anomaly is not None and mode.anomaly.optimizer is not self:
+                with mode.anomaly.stepping(self):
+                    return wrapper(self, *args, **kwargs)
             if not (
                 self._optimizer_step_pre_hooks
                 or self._optimizer_step_post_hooks
