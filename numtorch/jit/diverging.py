@@ -130,7 +130,7 @@ def _in_replay(bound: Any, leaves: Sequence[Any], eager: Watching) -> str:
             continue
         parts = op.entry.parts or (op.entry,)
         for r in op.entry.outputs:
-            e, values = _eager_value(parts, r, numbers, eager)
+            e, values = _eager_value(parts, r, numbers, eager, len(op.entry.outputs) == 1)
             if values is None:
                 continue
             have = _copied_value(memory, r)
@@ -141,14 +141,19 @@ def _in_replay(bound: Any, leaves: Sequence[Any], eager: Watching) -> str:
     return "no single op differs when the kernels run one by one"
 
 
-def _eager_value(parts: Sequence[Entry], r: Ref, numbers: dict[int, int], eager: Watching) -> tuple[Any, Any]:
-    """The last of the recorded ops that wrote a result, and its values."""
+def _eager_value(
+    parts: Sequence[Entry], r: Ref, numbers: dict[int, int], eager: Watching, alone: bool
+) -> tuple[Any, Any]:
+    """The last of the recorded ops that wrote a result, and its values; ``alone``: the kernel has no other result."""
+    found = []
     for e in reversed(parts):
         k = numbers.get(id(e))
         for i, o in enumerate(e.outputs):
-            if k is not None and k < len(eager.values) and o.storage is r.storage and o.offset == r.offset and o.layout is r.layout:
-                return e, eager.values[k][i]
-    return None, None
+            if k is not None and k < len(eager.values) and o.offset == r.offset and o.layout is r.layout:
+                if o.storage is r.storage:
+                    return e, eager.values[k][i]
+                found.append((e, eager.values[k][i]))
+    return found[0] if len(found) == 1 or (found and alone) else (None, None)  # a pass gave it other memory
 
 
 def _copied_value(memory: Copies, r: Ref) -> np.ndarray:

@@ -53,14 +53,15 @@ def lower(entries: Sequence[Entry]) -> list[Op]:
     return ops
 
 
-def _word(r: Ref) -> Word:
+def word_of(r: Ref) -> Word:
+    """Where a tensor of a recording is."""
     return Word(r.storage, r.offset * r.layout.itemsize)
 
 
 def _lower_elementwise(e: Entry) -> Op:
     plan = e.plan
-    words: list[Any] = [_word(r) for r in e.outputs]
-    words += [_word(e.inputs[i]) for i in plan.tensors]
+    words: list[Any] = [word_of(r) for r in e.outputs]
+    words += [word_of(e.inputs[i]) for i in plan.tensors]
     words += list(plan.words)
     words += [e.inputs[i] for i in plan.scalars]
     reads = {id(e.inputs[i].storage) for i in plan.tensors}
@@ -75,14 +76,14 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
     outputs = {id(r.storage) for r in e.outputs}
     for p in la.pointers:
         if isinstance(p, Ref):
-            words.append(_word(p))
+            words.append(word_of(p))
             (writes if id(p.storage) in outputs else reads).add(id(p.storage))
             if id(p.storage) in outputs:
                 reads.add(id(p.storage))  # a kernel may add to what it writes
         elif type(p) is Scratch:
             s = scratch.get(p)
             if s is None:
-                s = scratch[p] = Storage(p.nbytes)
+                s = scratch[p] = Storage(p.each * la.chunks() or p.nbytes)
             words.append(Word(s, 0))
             own.append(s)
             writes.add(id(s))

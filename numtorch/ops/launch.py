@@ -26,13 +26,33 @@ def twin(device: str, module: str, name: str) -> Any:
     return found
 
 
+class Plan:
+    """What an elementwise op knows from its operands' layouts alone."""
+
+    __slots__ = (
+        "address",
+        "alone",
+        "chunks",
+        "layout_kind",
+        "outputs",
+        "program",
+        "scalars",
+        "sizes",
+        "tensors",
+        "words",
+    )
+
+
 class Scratch:
-    """Working memory shared by the launches of one plan: ``nbytes``, uninitialised, worthless afterwards."""
+    """Working memory shared by the launches of one plan: ``nbytes``, uninitialised, worthless afterwards.
 
-    __slots__ = ("nbytes",)
+    ``each``: what one chunk needs, where the memory is private to the chunks of one launch.
+    """
 
-    def __init__(self, nbytes: int):
-        self.nbytes = nbytes
+    __slots__ = ("each", "nbytes")
+
+    def __init__(self, nbytes: int, each: int = 0):
+        self.nbytes, self.each = nbytes, each
 
 
 class Launch:
@@ -127,3 +147,18 @@ def run_launches(launches: Sequence[Launch], device: str) -> None:
             else:
                 addresses.append(p if type(p) is int else p._address())
         call(la.address(), la.chunks(), *addresses, *la.words)
+
+
+def common_device(op: str, tensors: list[Any]) -> str:
+    """The device of all tensors; RuntimeError for more than one."""
+    device, only_numbers = None, True  # a 0-d tensor on the CPU goes with tensors anywhere
+    for t in tensors:
+        d, number = t._layout.device, t._layout.ndim == 0
+        if device is None or (only_numbers and device == "cpu"):
+            device, only_numbers = d, number
+        elif d != device and not (d == "cpu" and number):
+            raise RuntimeError(
+                f"{op}: Expected all tensors to be on the same device, but found at least two"
+                f" devices, {device} and {d}! Move one of them with .to()"
+            )
+    return device or "cpu"

@@ -117,7 +117,7 @@ def bind(found: Any, **tensors: Any) -> Launch:
     """A launch of ours from a planner's: pointers by name, scratch for any number of chunks."""
     launch = Launch(found.kernel, {"T": found.T}, [], found.words, found.units, found.cost)
     if found.chunk_scratch:
-        tensors["scratch"] = Scratch(found.scratch_bytes)
+        tensors["scratch"] = Scratch(found.scratch_bytes, found.chunk_scratch)
     launch.pointers = [tensors.get(n, 0) for n in found.pointers]
     return launch
 

@@ -11,6 +11,8 @@ Each pass is one small file with one function from a list of entries to a list; 
     fold        what depends on nothing that changes is computed once
     outer       products of a column and a row are elementwise
     fuse        elementwise chains become one kernel
+    inplace     results take the memory of operands that nobody reads any more
+    spread      expensive elementwise kernels are split among the threads
 
 A pass can be switched off, for everything (``disable``) or for one trace (``trace(..., passes=[...])``), and every trace
 tells what its passes did: ``print(traced.passes)``.
@@ -28,14 +30,16 @@ from .constants import fold
 from .copies import copies
 from .dead import dead
 from .epilogues import epilogues
+from .inplace import inplace
 from .normalize import normalize
 from .outer import outer
 from .prepack import prepack
+from .spread import spread
 from .work import Work, storages
 
 PASSES = {
     "dead": dead, "common": common, "copies": copies, "normalize": normalize, "epilogues": epilogues,
-    "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse,
+    "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
 }  # fmt: skip
 _disabled: set[str] = set()
 

@@ -95,7 +95,7 @@ def _repeats(r: Ref) -> bool:
 
 def fusible(e: Entry) -> bool:
     """Whether an entry is an elementwise op whose result has the dtype in which it was computed (or is a test)."""
-    if e.plan is None or not e.plan.address:
+    if e.plan is None or not (e.plan.address or e.outputs[0].layout.device != "cpu"):
         return False
     step = e.plan.program.steps[0]
     result = e.outputs[0].layout.dtype.name
@@ -232,9 +232,11 @@ def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
         names.inputs = [_in_a_row(r) for r in names.inputs]
     strides = [r.layout.strides for r in outputs]
     strides += [expand_strides(r.layout.shape, r.layout.strides, shape) for r in names.inputs]
-    plan.layout_kind, plan.words = program.words(shape, tuple(strides))
     plan.sizes = (shape, tuple(strides))
-    plan.address = program.kernel(plan.layout_kind).address()
+    plan.layout_kind, plan.words, plan.address = "cuda", (), 0  # a GPU lays its launch out itself
+    if outputs[0].layout.device == "cpu":
+        plan.layout_kind, plan.words = program.words(shape, tuple(strides))
+        plan.address = program.kernel(plan.layout_kind).address()
     n = outputs[0].layout.numel
     plan.chunks = 1 if n * len(program.steps) < PARALLEL_COST else min(threads(), (n + 16383) // 16384)
     first = g.entries[0]

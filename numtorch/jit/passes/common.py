@@ -58,7 +58,7 @@ def _key(e: Entry, version: dict[int, int]) -> Any:
 
     layouts = tuple(id(r.layout) for r in e.outputs)
     if e.plan is not None:
-        return e.name, e.plan.address, tuple(e.plan.words), layouts, tuple(map(seen, e.inputs))
+        return e.name, e.plan.address or e.plan.program.key, tuple(e.plan.words), layouts, tuple(map(seen, e.inputs))
     calls = tuple(
         (repr(la.kernel), tuple(sorted(la.env.items())), tuple(map(seen, la.pointers)), tuple(map(repr, la.words)))
         for la in e.launches or ()

@@ -350,3 +350,82 @@ def test_constant_that_is_added_to_starts_anew_at_each_call():
 
     traced = check_equal(f, torch.randn(3))
     assert traced(torch.ones(3)).tolist() == traced(torch.ones(3)).tolist() == [4, 4, 4]
+
+
+# -- inplace, spread
+
+
+def test_results_take_the_memory_of_dead_operands():
+    w = torch.randn(16, 16)
+
+    def f(x):
+        return torch.tanh(x @ w).sum(0)
+
+    x = torch.randn(2048, 16)
+    with jit.passes.disable("inplace"):
+        before = jit.trace(f, x).paths()[0].program.peak
+    traced = check_equal(f, x)
+    assert traced.paths()[0].program.peak < 0.6 * before
+
+
+def test_operand_that_is_read_later_or_twice_keeps_its_memory():
+    w = torch.randn(8, 8)
+
+    def f(x):
+        y = x @ w
+        z = torch.tanh(y) @ w
+        return z + y.t(), y
+
+    check_equal(f, torch.randn(8, 8))
+    check_equal(lambda x: ((x @ w) + (x @ w).t()) @ w, torch.randn(8, 8))
+
+
+def test_inputs_are_not_written_over():
+    w = torch.randn(8, 8)
+    traced = jit.trace(lambda x: torch.tanh(x) @ w, torch.randn(8, 8))
+    x = torch.ones(8, 8)
+    traced(x)
+    assert x.tolist() == torch.ones(8, 8).tolist()
+
+
+def test_small_kernels_of_expensive_functions_are_split():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        x = torch.randn(4096)
+        traced = check_equal(lambda x: torch.tanh(x).exp().sin(), x)
+        cheap = check_equal(lambda x: x * 2, x)
+    finally:
+        torch.set_num_threads(threads)
+    assert traced.paths()[0].program.ops[0].chunks == 2
+    assert cheap.paths()[0].program.ops[0].chunks == 1
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    def run(threads):
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 49, 64), nn.GELU(),
+                              nn.Linear(64, 10))  # fmt: skip
+        lstm = nn.LSTM(10, 32)
+        optimizer = torch.optim.Adam([*model.parameters(), *lstm.parameters()], lr=1e-2)
+        x, y = torch.randn(48, 2, 16, 16), torch.randint(0, 32, (48,))
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(lstm(model(x).reshape(3, 16, 10))[0].reshape(48, 32), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        traced = jit.trace(step, (x, y))
+        losses = [traced(x, y).item() for _ in range(3)]
+        frozen = jit.freeze(model.eval())
+        return losses, model[0].weight.tolist(), frozen(x).tolist()
+
+    threads = torch.get_num_threads()
+    try:
+        found = [run(n) for n in (1, 2, 8)]
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1] == found[2]

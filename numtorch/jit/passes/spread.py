@@ -1,0 +1,50 @@
+"""Spreading: an elementwise kernel is split among the threads by what its functions cost, not by its size alone."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from typing import Any
+
+from ...ops.launch import PARALLEL_COST, threads
+from ...ops.pointwise import Plan
+from ..record import Entry
+from .work import Work, copy_of
+
+CALL_COST = 8  # simple operations that an exponential or the like is worth
+LEAST_ELEMENTS = 512  # of a part: contiguous kernels are split between blocks of this size
+
+
+def spread(entries: list[Entry], work: Work) -> list[Entry]:
+    """Split small kernels of expensive functions (the gates of an LSTM) too; the parts give the same bits."""
+    result = []
+    for e in entries:
+        if e.plan is not None and e.plan.address and e.plan.chunks == 1:
+            n = e.outputs[0].layout.numel
+            cost = n * _cost(e.plan.program)
+            chunks = min(threads(), n // LEAST_ELEMENTS, 1 + cost // PARALLEL_COST)
+            if cost >= PARALLEL_COST and chunks > 1:
+                work.note(f"{e.name} at {e.line}: {chunks} parts")
+                e = copy_of(e)
+                e.plan = _copy(e.plan)
+                e.plan.chunks = chunks
+        result.append(e)
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _cost(program: Any) -> int:
+    """About how many simple operations an element of a program takes."""
+    written = program.written
+    nodes = [n for line in written.lines for n in ast.walk(line.value)]
+    called = [n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    simple = sum(isinstance(n, (ast.BinOp, ast.Compare)) for n in nodes)
+    return 1 + simple // 4 + CALL_COST * sum(name not in ("select", "abs", "T", "S") for name in called)
+
+
+def _copy(plan: Plan) -> Plan:
+    made = Plan()
+    for name in Plan.__slots__:
+        if hasattr(plan, name):
+            setattr(made, name, getattr(plan, name))
+    return made
