@@ -10,7 +10,7 @@ from .memory import address_of, call, ldi, stack, sti
 # Words of the pool block (threads.py has the others): the C library's clock, and until when the pool rests after a stall.
 CLOCK, CLOCK_ID, RESUME, PATIENCE = range(7, 11)
 
-STALL = 300_000  # ns of waiting for others after which the machine counts as busy
+STALL = 200_000  # ns of waiting for others after which the machine may count as busy
 SHORT, LONG = 5_000_000, 640_000_000  # ns for which the pool is left alone after a stall: at first, at most
 
 # Words of a tuner: two estimates (ns), how often each way was timed, when to try the slower way again.
@@ -31,11 +31,12 @@ def now(pool):
 
 @device
 def note_wait(pool, waited, start):
-    """Leave the pool alone for a while if much of the time since `start` was spent waiting for other threads.
+    """Leave the pool alone for a while if most of the time since `start` was spent waiting for other threads.
 
-    A thread whose core another process has taken comes back after milliseconds. The pause doubles each time.
+    A thread whose core another process has taken comes back after milliseconds; uneven chunks make nobody wait three
+    quarters of the time. The pause doubles each time.
     """
-    if waited > STALL and 4 * waited > now(pool) - start:
+    if waited > STALL and 4 * waited > 3 * (now(pool) - start):
         patience = min(max(2 * ldi(pool, PATIENCE), SHORT), LONG)
         sti(pool, PATIENCE, patience)
         sti(pool, RESUME, now(pool) + patience)
