@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..shape import Layout
+from .hooks import call_hooks, call_pre_hooks
 from .mode import state, watchers
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class _Pass:
                 node = heapq.heappushpop(ready, (-node.seq, node))[1]
                 grads = self.buffers.pop(node)
             if node.pre_hooks is not None:
-                grads = _call_pre_hooks(node, grads)
+                grads = call_pre_hooks(node, grads)
                 if grads.count(None) == len(grads):
                     node = grads = None
                     continue
@@ -260,7 +261,7 @@ class _Pass:
             else:
                 results = node.run(grads)
             if node.hooks:
-                results = _call_hooks(node, results, grads)
+                results = call_hooks(node, results, grads)
             if not retain:
                 node.release()
             grads = None
@@ -338,29 +339,6 @@ def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
     if grad._layout.dtype is not meta.dtype:
         grad = grad.to(meta.dtype)
     return grad
-
-
-def _call_pre_hooks(node: Node, grads: list[Any]) -> list[Any]:
-    grads = list(grads)
-    for number, hooks in node.pre_hooks.items():  # type: ignore[union-attr]
-        for hook in list(hooks.values()):
-            if number < 0:
-                changed = hook(tuple(grads))
-                if changed is not None:
-                    grads = list(changed) if isinstance(changed, (tuple, list)) else [changed]
-            elif grads[number] is not None:
-                changed = hook(grads[number])
-                if changed is not None:
-                    grads[number] = changed
-    return grads
-
-
-def _call_hooks(node: Node, results: Grads, grads: list[Any]) -> Grads:
-    for hook in list(node.hooks.values()):  # type: ignore[union-attr]
-        changed = hook(tuple(results), tuple(grads))
-        if changed is not None:
-            results = tuple(changed) if isinstance(changed, (tuple, list)) else (changed,)
-    return results
 
 
 def _fill_retained(node: Node, grads: list[Any], create: bool) -> None:

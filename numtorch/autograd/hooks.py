@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 _ids = itertools.count()
@@ -51,3 +51,28 @@ def register(hooks: dict, hook: Callable) -> RemovableHandle:
     handle = RemovableHandle(hooks)
     hooks[handle.id] = hook
     return handle
+
+
+def call_pre_hooks(node: Any, grads: list[Any]) -> list[Any]:
+    """The gradients of a node's outputs after the hooks of the outputs and of the node itself."""
+    grads = list(grads)
+    for number, hooks in node.pre_hooks.items():
+        for hook in list(hooks.values()):
+            if number < 0:
+                changed = hook(tuple(grads))
+                if changed is not None:
+                    grads = list(changed) if isinstance(changed, (tuple, list)) else [changed]
+            elif grads[number] is not None:
+                changed = hook(grads[number])
+                if changed is not None:
+                    grads[number] = changed
+    return grads
+
+
+def call_hooks(node: Any, results: Sequence[Any], grads: list[Any]) -> Sequence[Any]:
+    """The gradients of a node's inputs after the node's hooks."""
+    for hook in list(node.hooks.values()):
+        changed = hook(tuple(results), tuple(grads))
+        if changed is not None:
+            results = tuple(changed) if isinstance(changed, (tuple, list)) else (changed,)
+    return results

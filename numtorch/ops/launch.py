@@ -95,13 +95,17 @@ class Launch:
         return f"Launch({name}, {self.env}, {len(self.pointers)} pointers, words={list(self.words)}, units={self.units})"
 
 
+_count: Any = None
+
+
 def threads() -> int:
     """The number of threads in use."""
-    global threads
-    from ..kernels.threads import get_num_threads
+    global _count
+    if _count is None:
+        from ..kernels.threads import get_num_threads
 
-    threads = get_num_threads
-    return threads()
+        _count = get_num_threads
+    return _count()
 
 
 def from_plan(plan: Any, **tensors: Any) -> list[Launch]:

@@ -17,33 +17,16 @@ from ..errors import not_implemented
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
 from . import launch as launching
-from . import quick
+from . import quick, ways
 from .declare import TABLE, Saved, empty_like_layout
 from .derivative import Differentiable, NotNeeded, Unneeded
-from .launch import PARALLEL_COST
+from .launch import PARALLEL_COST, Plan
 
 _MOST_PLANS = 4096
 _PLAIN = (float, int, bool)
 _ONE = [None]
 # Ops that give a tensor of two numbers, as in PyTorch.
 _OF_NUMBERS = frozenset(("add", "add_scaled", "sub", "mul", "true_divide", "copy", "fill"))
-
-
-class Plan:
-    """What is known from the operands' layouts alone."""
-
-    __slots__ = (
-        "address",
-        "alone",
-        "chunks",
-        "layout_kind",
-        "outputs",
-        "program",
-        "scalars",
-        "sizes",
-        "tensors",
-        "words",
-    )
 
 
 class Elementwise(Differentiable):
@@ -115,7 +98,7 @@ class Elementwise(Differentiable):
                 return result
         result = self._by_plan(key, args)
         if not watchers:
-            quick.learn(self, key, args)
+            ways.learn(self, key, args)
         return result
 
     def _by_plan(self, key: tuple, args: tuple) -> Any:
@@ -206,7 +189,7 @@ class Elementwise(Differentiable):
                 f"{self.name}(): argument '{self.params[0]}' (position 1) must be Tensor, not {type(args[0]).__name__}; make one"
                 " with numtorch.tensor(...), or use the math module"
             )
-        device = self._device([args[i] for i in tensors])
+        device = launching.common_device(self.name, [args[i] for i in tensors])
         compute = self.compute_dtype(args)
         layouts = [args[i]._layout for i in tensors]
         shape = broadcast(*[la.shape for la in layouts], op=self.name) if layouts else ()
@@ -238,19 +221,6 @@ class Elementwise(Differentiable):
             f"{self.name}(): argument '{name}' must be Tensor or Number, not {type(a).__name__}; make a tensor with"
             " numtorch.tensor(...)"
         )
-
-    def _device(self, tensors: list[Any]) -> str:
-        device, only_numbers = None, True  # a 0-d tensor on the CPU goes with tensors anywhere
-        for t in tensors:
-            d, number = t._layout.device, t._layout.ndim == 0
-            if device is None or (only_numbers and device == "cpu"):
-                device, only_numbers = d, number
-            elif d != device and not (d == "cpu" and number):
-                raise RuntimeError(
-                    f"{self.name}: Expected all tensors to be on the same device, but found at least two"
-                    f" devices, {device} and {d}! Move one of them with .to()"
-                )
-        return device or "cpu"
 
     def compute_dtype(self, args: Sequence[Any]) -> dtype:
         """The dtype in which the body is evaluated."""

@@ -1,8 +1,7 @@
 """The short way of elementwise ops: from the operands' layouts straight to one native call, and as short a way back.
 
-A ``Way`` holds what one op does with operands of certain layouts (or types, for numbers) on the CPU in one thread: the
-recipe of the kernel call, and what its node saves. Ops look their ways up before anything else, as long as nobody
-watches (a recorder, anomaly checks, hooks on saved tensors, inference mode); everything else goes through the op.
+Ops look their ways (``ways.py``) up before anything else, as long as nobody watches (a recorder, anomaly checks, hooks
+on saved tensors, inference mode); everything else goes through the op.
 """
 
 from __future__ import annotations
@@ -14,107 +13,13 @@ from typing import Any
 from ..autograd.engine import Node, edge_of, next_seq
 from ..autograd.mode import state, watchers
 from ..errors import saved_version_error, second_backward_error
-from ..storage import SMALL, Storage
+from ..storage import Storage
 from . import launch as launching
-from .declare import TABLE, Saved, camel, empty_like_layout
+from . import ways
+from .declare import TABLE, Saved, camel
+from .ways import Saves, Way, key_of
 
-_MOST_WAYS = 4096
 _new = object.__new__
-
-
-class Way:
-    """What an op does with operands of certain layouts."""
-
-    __slots__ = ("direct", "layout", "metas", "op", "out_metas", "plan", "recipe", "saves", "small", "tensors")
-
-    def __init__(self, op: Any, plan: Any, args: Sequence[Any]):
-        from ..kernels.factory import recipe
-
-        la = plan.alone
-        self.op, self.layout, self.tensors = op, la, plan.tensors
-        self.plan = plan  # keeps alive what its words point to
-        self.small = la.numel * la.itemsize <= SMALL
-        places = {i: k + 1 for k, i in enumerate((*plan.tensors, *plan.scalars))}
-        first = len(plan.tensors) + 1
-        for k, i in enumerate(plan.scalars):
-            places[i] = first + len(plan.words) + k
-        described = [
-            (a._layout, a._layout.itemsize, places[i]) if hasattr(a, "_layout") else (None, 0, places[i])
-            for i, a in enumerate(args)
-        ]
-        image = [0] * first + list(plan.words) + [0] * len(plan.scalars)
-        if self.small:
-            self.recipe = recipe(plan.address, la, la.numel * la.itemsize, described, image)
-        else:
-            self.recipe = recipe(plan.address, None, 0, [(la, la.itemsize, 0), *described], image)
-        # Whether an operator of tensors may take it without asking further.
-        self.direct = self.small and hasattr(args[0], "_layout") and args[0]._layout.dtype.category == 2
-        self.metas = tuple([a._layout if hasattr(a, "_layout") else None for a in args])
-        self.out_metas = (la,)
-        self.saves: dict[tuple[bool, ...], Saves] = {}
-
-    def run(self, *args: Any) -> Any:
-        """The result for operands of these layouts."""
-        if self.small:
-            return make(self.recipe, *args)
-        out = empty_like_layout(self.layout)
-        make(self.recipe, out, *args)
-        return out
-
-
-def update_recipe(plan: Any, tensors: Sequence[Any], args: Sequence[Any]) -> Any:
-    """The recipe of an op that writes into given tensors, for ``make(recipe, *tensors, *args)``; None if it has none."""
-    from ..kernels.driver import MAX_WORDS
-    from ..kernels.factory import recipe
-
-    operands = [*tensors, *[args[i] for i in plan.tensors]]
-    if not plan.address or plan.chunks != 1 or any(t._layout.device != "cpu" for t in operands):
-        return None
-    pointers = len(operands)
-    words = pointers + len(plan.words) + len(plan.scalars)
-    if words > MAX_WORDS or any(type(args[i]) not in (float, int) for i in plan.scalars):
-        return None
-    places = {i: len(tensors) + k for k, i in enumerate(plan.tensors)}
-    places |= {i: pointers + len(plan.words) + k for k, i in enumerate(plan.scalars)}
-    described = [(t._layout, t._layout.itemsize, k) for k, t in enumerate(tensors)]
-    for i, a in enumerate(args):
-        is_tensor = hasattr(a, "_layout")
-        described.append((a._layout if is_tensor else None, a._layout.itemsize if is_tensor else 0, places[i]))
-    image = [0] * pointers + list(plan.words) + [0] * len(plan.scalars)
-    made = recipe(plan.address, None, 0, described, image)
-    made.plan = plan  # keeps alive what its words point to
-    return made
-
-
-class Saves:
-    """What a node keeps when certain operands need gradients, and how gradients are made of it."""
-
-    __slots__ = ("backs", "checked", "names", "out", "way", "which")
-
-    def __init__(self, way: Way, mask: tuple[bool, ...]):
-        op = way.op
-        inputs, outputs = op._what_to_save(mask)
-        self.way = way
-        self.names = {n: i for n, i in inputs} | {n: len(mask) for n, _ in outputs}
-        kept = {i for _, i in inputs}
-        self.which = tuple([i in kept for i in range(len(mask))])
-        self.out = bool(outputs)
-        self.checked = tuple([i for i in kept if i in way.tensors])
-        self.backs: dict[Any, Any] = {}  # layout of the gradient -> per operand None, "g" or (way, its operands)
-
-
-def learn(op: Any, key: Any, args: Sequence[Any]) -> None:
-    """Remember the short way for operands that the op has just had, if there is one."""
-    plan = op._plans.get(key)
-    if plan is None or plan.alone is None or not plan.address or plan.chunks != 1 or plan.alone.device != "cpu":
-        return
-    if any(type(args[i]) not in (float, int) for i in plan.scalars) or len(plan.words) + len(args) > 60:
-        return
-    if any(args[i]._layout.device != "cpu" for i in plan.tensors):
-        return
-    if len(op._ways) > _MOST_WAYS:
-        op._ways.clear()
-    op._ways[key] = Way(op, plan, args)
 
 
 class QuickNode(Node):
@@ -189,7 +94,7 @@ class QuickNode(Node):
             else:
                 way, operands = action
                 results.append(
-                    make(way.recipe, *operands(values)) if way.small else way.run(*operands(values))
+                    ways.make(way.recipe, *operands(values)) if way.small else way.run(*operands(values))
                 )
         return results
 
@@ -209,7 +114,7 @@ class QuickNode(Node):
             if not hasattr(gradient, "_ways"):
                 return results
             args = [g if name == "g" else self.tensor(name) for name in gradient.params]
-            way = gradient._ways.get(_key(args))
+            way = gradient._ways.get(key_of(args))
             if way is None:
                 return results
             where = [places[name] for name in gradient.params]
@@ -220,10 +125,6 @@ class QuickNode(Node):
 
 def _one(i: int) -> Callable:
     return lambda values: (values[i],)
-
-
-def _key(args: Sequence[Any]) -> tuple:
-    return tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
 
 
 def _tensor(storage: Storage, la: Any) -> Any:
@@ -315,37 +216,20 @@ def record_one(way: Way, a: Any, out: Any) -> None:
     out._node, out._rg = node, True
 
 
-_empties: dict[Any, Any] = {}  # recipes of uninitialised tensors by layout
-
-
-def empty(la: Any) -> Any:
-    """A new tensor of a layout on the CPU, uninitialised."""
-    found = _empties.get(la)
-    if found is None:
-        if la.numel * la.itemsize > SMALL:
-            return empty_like_layout(la)
-        from ..kernels.factory import recipe
-
-        if len(_empties) > _MOST_WAYS:
-            _empties.clear()
-        found = _empties[la] = recipe(0, la, la.numel * la.itemsize, (), (0,))
-    return make(found)
-
-
 def binary(op: Any, slow: Callable) -> Callable:
     """An arithmetic operator of tensors: the short way for floating tensors, else through the op, and through ``slow``
     (the signature's checks) for other dtypes and operands.
     """
     from .._tensor import Tensor
 
-    ways = op._ways
+    known = op._ways
 
     def method(self: Any, other: Any) -> Any:
         kind = type(other)
         if not watchers:
-            way = ways.get((self._layout, other._layout if kind is Tensor else kind))
+            way = known.get((self._layout, other._layout if kind is Tensor else kind))
             if way is not None and way.direct:
-                out = make(way.recipe, self, other)
+                out = ways.make(way.recipe, self, other)
                 if kind is Tensor:
                     if (self._rg or other._rg) and state.grad:
                         record_two(way, self, other, out)
@@ -363,14 +247,14 @@ def binary(op: Any, slow: Callable) -> Callable:
 
 def unary(op: Any) -> Callable:
     """A method for an op of one tensor (and perhaps options): the short way, else through the op."""
-    ways = op._ways
+    known = op._ways
     plain = len(op.params) == 1
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         if plain and not watchers and not args and not kwargs:
-            way = ways.get((self._layout,))
+            way = known.get((self._layout,))
             if way is not None:
-                out = make(way.recipe, self) if way.small else way.run(self)
+                out = ways.make(way.recipe, self) if way.small else way.run(self)
                 if self._rg and op.grad_body is not None and state.grad:
                     record_one(way, self, out)
                 return out
@@ -395,31 +279,3 @@ def add_into(held: Any, other: Any) -> None:
     plan = TABLE["add"]._plans.get(("in", held._layout, other._layout))
     if plan is not None and plan.address:
         _into_plans[held._layout, other._layout] = (plan.address, plan.words, plan.chunks)
-
-
-def _plain_make(recipe: Any, *arguments: Any) -> Any:
-    """``make(recipe, *arguments)``: what the native function does, in Python."""
-    block = list(recipe.image)
-    for a, (la, itemsize, place) in zip(arguments, recipe.arguments, strict=True):
-        if la is None:
-            block[place] = a
-        else:
-            block[place] = a.ptr if type(a) is Storage else a._storage.ptr + a._offset * itemsize
-    out = None
-    if recipe.layout is not None:
-        out = empty_like_layout(recipe.layout)
-        block[0] = out._storage.ptr
-    if recipe.address:
-        (launching._launch or launching.driver())(recipe.address, 1, *block)
-    return out
-
-
-def make(recipe: Any, *arguments: Any) -> Any:
-    """Make a result by its recipe (the first call chooses the native function where there is one)."""
-    global make
-    from .._tensor import Tensor
-    from ..kernels.factory import factory
-    from ..nn.parameter import Parameter
-
-    make = factory(Tensor, Parameter, Storage, "cpu", _plain_make)
-    return make(recipe, *arguments)

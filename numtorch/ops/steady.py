@@ -14,7 +14,7 @@ from ..dtype import uint8
 from ..shape import Layout, contiguous
 from ..storage import SMALL
 from . import launch as launching
-from . import quick
+from . import ways
 from .launch import PARALLEL_COST, Launch, Scratch
 
 MOST = 4096
@@ -36,13 +36,13 @@ class Steps:
         """The outputs for inputs of these layouts."""
         steps = self.steps
         if len(steps) == 1 and steps[0][2] < 0:
-            return quick.make(steps[0][0], *steps[0][1](inputs))
-        outputs = [quick.empty(la) for la in self.layouts]
-        memory = (*outputs, *inputs, *[quick.empty(la) for la in self.scratch])
+            return ways.make(steps[0][0], *steps[0][1](inputs))
+        outputs = [ways.empty(la) for la in self.layouts]
+        memory = (*outputs, *inputs, *[ways.empty(la) for la in self.scratch])
         for how, operands, units, parallel in steps:
             chunks = min(units, launching.threads()) if units > 1 else 1
             if chunks == 1 and how is not None:
-                quick.make(how, *operands(memory))
+                ways.make(how, *operands(memory))
             else:
                 address, places, words = parallel
                 (launching._launch or launching.driver())(

@@ -9,7 +9,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..autograd.mode import state, watchers
 from ..shape import broadcast
-from . import quick
+from . import ways
 from .pointwise import Elementwise
 
 _MOST_RECIPES = 4096
@@ -52,7 +52,7 @@ def update(
     if not watchers:
         recipe = _recipes.get((op, key))
         if recipe is not None:
-            quick.make(recipe, *tensors, *args)
+            ways.make(recipe, *tensors, *args)
             for t in tensors:
                 t._storage.version += 1
             return
@@ -72,4 +72,4 @@ def update(
         t._storage.version += 1
     if len(_recipes) > _MOST_RECIPES:
         _recipes.clear()
-    _recipes[op, key] = quick.update_recipe(plan, tensors, args)
+    _recipes[op, key] = ways.update_recipe(plan, tensors, args)
