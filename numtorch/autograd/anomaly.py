@@ -12,11 +12,12 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .blame import AnomalyError, Report, in_backward_pass, is_bad, looks_bad
+from .blame import AnomalyError, Report, is_bad, looks_bad
 from .mode import set_anomaly, state
 from .stack import Origin, Stack, module_path
 
 # Ops that only make or move memory, or whose output may hold anything.
+_MOST_COPIED = 1 << 16  # bytes of what an op overwrites that are kept for the report
 _MAY_HOLD_ANYTHING = {"fill", "uniform", "normal"}
 
 
@@ -33,6 +34,7 @@ class Settings:
         self.optimizer: Any = None  # whose step runs
         self.before: dict[int, tuple[str, Any]] = {}  # memory that the running op overwrites: whether it was bad, a copy
         self.brought: dict[int, tuple[Any, str]] = {}  # storages that hold what came in, and where from
+        self.infinite: dict[int, tuple[Any, str]] = {}  # storages that became infinite, and where
         self.roots: weakref.WeakSet = weakref.WeakSet()  # outermost modules: they know the parameters' names
 
     # -- where we are
@@ -80,7 +82,9 @@ class Settings:
         given = {id(x._storage) for x in inputs if hasattr(x, "_layout")}
         for out in outputs:
             if id(out._storage) in given and out._layout.dtype.is_floating_point:
-                self.before[id(out._storage)] = (is_bad(out, self), out._storage.__deepcopy__({}))
+                storage = out._storage
+                copy = storage.__deepcopy__({}) if storage.nbytes <= _MOST_COPIED else None
+                self.before[id(storage)] = (is_bad(out, self), copy)
 
     def on_forward(self, name: str, outputs: Sequence[Any], inputs: Sequence[Any]) -> None:
         """An op has run: raise if it made a NaN or inf out of inputs that had none."""
@@ -97,6 +101,8 @@ class Settings:
                 what = is_bad(out, self)
                 if what:
                     self._judge(name, number, out, inputs, what)
+                elif out._layout.dtype.is_floating_point and looks_bad(out):
+                    self._note_infinite(name, out, inputs)
         finally:
             self.busy = False
 
@@ -117,9 +123,20 @@ class Settings:
             raise report.of_optimizer(out) if self.optimizer is not None else report.of_forward()
         if guilty is not None:
             note = self._note(guilty[1]) or self._where_from(name, *guilty)
-            self.brought[id(out._storage)] = (weakref.ref(out._storage), note)
+            _put(self.brought, out._storage, note)
             if self.optimizer is not None and self.before.get(id(out._storage), ("",))[0] == "":
                 raise Report(self, "forward", name, out, what, inputs, self.before).of_optimizer(out)
+
+    def _note_infinite(self, name: str, out: Any, inputs: Sequence[Any]) -> None:
+        """Remember which op made the first infinity of a chain."""
+        since = next((s for x in inputs if hasattr(x, "_layout") and (s := self.infinite_since(x))), "")
+        since = since or f" (infinite since op '{name}', {self.line or Stack(4).line})"
+        _put(self.infinite, out._storage, since)
+
+    def infinite_since(self, t: Any) -> str:
+        """Which op made a tensor infinite, in brackets, or nothing."""
+        held = self.infinite.get(id(t._storage))
+        return held[1] if held is not None and held[0]() is t._storage else ""
 
     def _note(self, t: Any) -> str:
         """Where the NaN in a tensor came from, if it was brought in."""
@@ -154,11 +171,17 @@ class Settings:
         """Run a node's backward and look at what it gives."""
         outer = self.node, self.outer
         custom = hasattr(node, "cls")
+        # Only the results of a built-in backward are looked at: it runs unwatched unless it makes nodes itself.
+        alone = not custom and not state.grad and state.recorder is None
         self.node, self.outer = (None, node) if custom else (node, self.outer)
+        if alone:
+            set_anomaly(None)
         try:
             results = node.run(grads)
         finally:
             self.node, self.outer = outer
+            if alone:
+                set_anomaly(self)
         self.on_backward(node, results, grads)
         return results
 
@@ -169,9 +192,14 @@ class Settings:
         self.busy = True
         try:
             for i, g in enumerate(results):
-                what = is_bad(g, self) if g is not None and hasattr(g, "_layout") else ""
+                if g is None or not hasattr(g, "_layout") or not g._layout.dtype.is_floating_point or not looks_bad(g):
+                    continue
+                what = is_bad(g, self)
                 if what:
                     self._raise_backward(node, i, what, g, grads)
+                edge = node.edges[i] if i < len(node.edges) else None
+                if type(edge) is tuple:
+                    edge[0].infinite = getattr(node, "infinite", None) or node  # a NaN further on was born here
         finally:
             self.busy = False
 
@@ -186,13 +214,17 @@ class Settings:
             )
         raise report.of_backward(node, i, grads)
 
-    def in_pass(self) -> bool:
-        """Whether a reverse pass runs."""
-        return in_backward_pass()
-
     def module_path(self) -> str:
         """The running module's name below the outermost one: ``Net.blocks.1.norm``."""
         return module_path(tuple(self.modules))
+
+
+def _put(notes: dict[int, tuple[Any, str]], storage: Any, text: str) -> None:
+    """A note on a piece of memory; those on memory that is gone are dropped now and then."""
+    if len(notes) > 4096:
+        for key in [k for k, (found, _) in notes.items() if found() is None]:
+            del notes[key]
+    notes[id(storage)] = (weakref.ref(storage), text)
 
 
 def _tensors(x: Any) -> Iterator[Any]:

@@ -77,17 +77,18 @@ def array_of(t: Any, storage: Any = None) -> np.ndarray:
     return (storage or t._storage).array(la.shape, la.strides, la.dtype.numpy, t._offset)
 
 
-def in_backward_pass() -> bool:
-    """Whether the running op was called by the engine (adding up gradients), not by the user."""
+def pass_running() -> str:
+    """Who called the running op during a reverse pass: "engine" (adding up gradients), "hook" (the user's), or nobody."""
     frame: Any = sys._getframe(1)
+    who = "engine"
     while frame is not None:
         name = frame.f_code.co_filename
         if not is_internal(name):
-            return False
-        if os.path.basename(name) == "engine.py":
-            return True
+            who = "hook"
+        elif os.path.basename(name) == "engine.py":
+            return who
         frame = frame.f_back
-    return False
+    return ""
 
 
 class Report:
@@ -125,8 +126,11 @@ class Report:
         module, phase, where = settings.module_path(), "forward", "in forward"
         if outer is not None:
             phase, where = "backward", f"in the backward of '{outer.title}'"
-        elif in_backward_pass():
-            phase, where = "backward", "where gradients were added up in backward"
+        else:
+            caller = pass_running()
+            if caller:
+                what = "where gradients were added up" if caller == "engine" else "in a hook that ran"
+                phase, where = "backward", f"{what} in backward"
         lines = [
             f"Op '{self.op}' returned {self.what} values {where}, from inputs that had none{_in_module(module)}: output"
             f" {self.found}."
@@ -164,28 +168,47 @@ class Report:
 
     def of_backward(self, node: Any, i: int, grads: Sequence[Any]) -> AnomalyError:
         """A backward function gave it."""
-        origin = node.trace_back
-        op = getattr(getattr(node, "op", None), "name", "") or node.title
-        module = origin.module if origin is not None else ""
-        line = origin.stack.line if origin is not None else ""
+        self.op, line, module = _identity(node)
         given = [g for g in grads if g is not None and is_bad(g, self.settings) == self.what]
         note = "" if given else self._brought_by(node)
         head = f"Function '{node.title}' returned {self.what} values in its {i}th output{_in_module(module)}: gradient"
         label = _input_label(node, i)
         lines = [f"{head}{label} {self.found}."]
-        self.op = op
+        born = getattr(node, "infinite", None)
         if given:
             lines.append(
                 "The gradient that reached it held them already: it came from a hook, or was given to backward() itself."
             )
         elif note:
             lines.append(f"They came from the forward: {note}.")
+        elif born is not None and any(g is not None and np.isinf(array_of(g)).any() for g in grads):
+            self.op, line, module = _identity(born)
+            lines.append(
+                f"It was born in '{born.title}'{_in_module(module)}, whose gradient was infinite already; here it met a zero"
+                " or another infinity."
+            )
+            lines += [*self._saved_there(node, grads), _hint(self.op, True), *_chain(born)]
         else:
             lines += self._saved_there(node, grads)
-            lines.append(_hint(op, True))
+            line = self._inside(node, grads, lines) or line
+            lines.append(_hint(self.op, True))
         lines += _chain(node)
         phase = "data" if note else "backward"
         return self.error(lines, phase, (_line_of(note) if note else "") or line, module)
+
+    def _inside(self, node: Any, grads: Sequence[Any], lines: list[str]) -> str:
+        """For the node of a trace: the op in it, which becomes the op of this report; returns the user's line."""
+        if not hasattr(node, "bound"):
+            return ""
+        from ..jit.blaming import in_backward
+
+        test = np.isnan if self.what == "nan" else np.isinf
+        found = in_backward(node, grads, lambda values: bool(test(values).any()))
+        if found is None:
+            return ""
+        self.op = found.op
+        lines.append(f"In the trace: the backward of op '{found.op}' ({found.line}), in the kernel {found.kernel}")
+        return found.line
 
     def _brought_by(self, node: Any) -> str:
         for _, t in _saved(node):
@@ -204,6 +227,9 @@ class Report:
         for k, x in enumerate(self.inputs):
             if hasattr(x, "_layout"):
                 held = self.before.get(id(x._storage))
+                if held is not None and held[1] is None:
+                    rows.append(f"  input {k}: overwritten by the op")
+                    continue
                 rows.append(self._there(f"input {k}", x, held[1] if held is not None else None))
             elif isinstance(x, (int, float)):
                 rows.append(f"  input {k}: {x}")
@@ -218,13 +244,25 @@ class Report:
         la = x._layout
         values = array_of(x, memory)
         try:
-            return f"  {label} there: {np.broadcast_to(values, self.bad.shape)[self.index].item()}"
+            value = np.broadcast_to(values, self.bad.shape)[self.index].item()
+            since = self.settings.infinite_since(x) if isinstance(value, float) and value - value != 0 else ""
+            return f"  {label} there: {value}{since}"
         except ValueError:
             if la.numel and la.dtype.is_floating_point:
                 with np.errstate(all="ignore"):
                     low, high = float(np.nanmin(values)), float(np.nanmax(values))
                 return f"  {label}: numtorch.{la.dtype.name}{list(la.shape)}, values from {low:g} to {high:g}"
             return f"  {label}: numtorch.{la.dtype.name}{list(la.shape)}"
+
+
+def _identity(node: Any) -> tuple[str, str, str]:
+    """(op, line, module) of a node: of the forward call that it goes back to."""
+    op = getattr(getattr(node, "op", None), "name", "") or node.title
+    origin = node.trace_back
+    module = origin.module if origin is not None else ""
+    while origin is not None and origin.parent is not None and origin.parent.trace_back is not None:
+        origin = origin.parent.trace_back
+    return op, origin.stack.line if origin is not None else "", module
 
 
 def _saved(node: Any) -> list[tuple[str, Any]]:
@@ -276,4 +314,4 @@ def _in_module(path: Any) -> str:
     return f" in module {path}" if path else ""
 
 
-__all__ = ["AnomalyError", "Report", "in_backward_pass", "is_bad", "looks_bad", "module_path"]
+__all__ = ["AnomalyError", "Report", "is_bad", "looks_bad", "module_path", "pass_running"]

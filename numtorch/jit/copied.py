@@ -45,6 +45,16 @@ class Copies:
             ctypes.memset(made.ptr, 0, source.nbytes)
         return made
 
+    def put(self, storage: Any, source: Storage) -> None:
+        """The values that a storage of the program has."""
+        self.storages[id(storage)] = self._copy(source)
+
+    def values(self, r: Any) -> np.ndarray:
+        """A copy of the values at a place that the program has written."""
+        la = r.layout
+        shift = self.shifts.get(id(r.storage), 0) // la.itemsize
+        return self.storages[id(r.storage)].array(la.shape, la.strides, la.dtype.numpy, r.offset + shift).copy()
+
     def fill(self, given: Sequence[Any]) -> None:
         """Ones for the gradients that a backward starts from."""
         for r in given:

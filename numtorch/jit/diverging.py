@@ -12,6 +12,7 @@ from ..autograd.mode import set_recorder, state
 from . import tree
 from .copied import Copies, runner
 from .listing import short
+from .memory import snapshot
 from .record import Entry, Live, Recorder, Ref
 
 
@@ -35,8 +36,9 @@ class Watching(Recorder):
 
 def values_of(t: Any) -> np.ndarray:
     """A copy of a tensor's values."""
-    la = t._layout
-    return t._storage.array(la.shape, la.strides, la.dtype.numpy, t._offset).copy()
+    la, kind = t._layout, t._layout.dtype.numpy
+    strides = tuple(s * kind.itemsize for s in la.strides)
+    return np.ndarray(la.shape, kind, snapshot(t._storage), t._offset * kind.itemsize, strides)
 
 
 @contextlib.contextmanager
@@ -133,7 +135,7 @@ def _in_replay(bound: Any, leaves: Sequence[Any], eager: Watching) -> str:
             e, values = _eager_value(parts, r, numbers, eager, len(op.entry.outputs) == 1)
             if values is None:
                 continue
-            have = _copied_value(memory, r)
+            have = memory.values(r)
             difference = difference_of(values, have)
             if difference:
                 fused = f" in the kernel {op.entry.name}" if len(parts) > 1 else ""
@@ -154,12 +156,6 @@ def _eager_value(
                     return e, eager.values[k][i]
                 found.append((e, eager.values[k][i]))
     return found[0] if len(found) == 1 or (found and alone) else (None, None)  # a pass gave it other memory
-
-
-def _copied_value(memory: Copies, r: Ref) -> np.ndarray:
-    la = r.layout
-    shift = memory.shifts.get(id(r.storage), 0) // la.itemsize
-    return memory.storages[id(r.storage)].array(la.shape, la.strides, la.dtype.numpy, r.offset + shift).copy()
 
 
 def _place(e: Entry) -> str:
