@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,16 @@ class _State(threading.local):
 
 state = _State()
 watchers: set[int] = set()  # threads in which something is switched on: one look, not at the thread, for the hottest paths
+
+
+def _in_forked_child() -> None:
+    """Of the threads that were watched, a forked child has the one that forked."""
+    watchers.clear()
+    _look()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
 
 
 def set_recorder(recorder: Any) -> None:
