@@ -54,9 +54,9 @@ CholeskyEx = namedtuple("CholeskyEx", ["L", "info"])
 SolveEx = namedtuple("SolveEx", ["result", "info"])
 
 
-def _matrix(op: str, A: Tensor, square: bool = False, name: str = "A") -> None:
+def _matrix(op: str, A: Tensor, square: bool = False, name: str = "A", half: bool = False) -> None:
     """Raise unless ``A`` holds floating point (square) matrices."""
-    require_matrices(f"linalg.{op}", A, square, name)
+    require_matrices(f"linalg.{op}", A, square, name, half)
 
 
 def _result(op: str, result: Any, out: Any) -> Any:
@@ -70,7 +70,7 @@ def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
 ) -> Tensor:  # fmt: skip
     """The norm of matrices: "fro", "nuc", or 1, -1, 2, -2, inf, -inf."""
-    _matrix("matrix_norm", A)
+    _matrix("matrix_norm", A, half=True)
     a, b = (wrap_dim(d, A.ndim, "linalg.matrix_norm") for d in dim)
     if a == b:
         raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
@@ -306,7 +306,7 @@ def svdvals(A: Tensor, *, driver: Any = None, out: Any = None) -> Tensor:
 
 def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
     """A @ A @ ... n times, of the inverse if n is negative."""
-    _matrix("matrix_power", A, square=True)
+    _matrix("matrix_power", A, square=True, half=True)
     base = solvers.inv(A) if n < 0 else A
     result: Any = None
     k = abs(n)
@@ -323,7 +323,7 @@ def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
 
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential of square matrices."""
-    _matrix("matrix_exp", A, square=True)
+    _matrix("matrix_exp", A, square=True, half=True)
     return lu_ops.matrix_exp(A)
 
 

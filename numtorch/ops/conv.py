@@ -220,7 +220,7 @@ def _check_types(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
                 f"convolution: Input type ({input.dtype!r}) and {name} type ({t.dtype!r}) should be the same; convert one of"
                 " them with .to()"
             )
-    if input.dtype.name in ("float16", "bool"):
+    if input.dtype.name == "bool":
         raise not_implemented("convolution", input.dtype)
 
 

@@ -9,6 +9,7 @@ from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..device import canonical, device
 from ..dtype import dtype
+from ..errors import tensors_only
 from ..shape import broadcast
 from .declare import attach, empty_like_layout
 from .elementwise import clone_values
@@ -203,6 +204,7 @@ def parse_to(args: tuple, kwargs: dict) -> tuple[str | None, dtype | None]:
     return (None if where_to is None else canonical(where_to)), d
 
 
+@tensors_only
 def type_as(input: Tensor, other: Tensor) -> Tensor:
     """In another tensor's dtype."""
     return to(input, other.dtype)

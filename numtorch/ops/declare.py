@@ -21,7 +21,7 @@ from ..autograd.mode import no_grad, state, watchers
 from ..autograd.views import inference_save_error
 from ..dtype import float16, float32
 from ..errors import saved_version_error, second_backward_error
-from ..shape import Layout
+from ..shape import Layout, contiguous
 from ..storage import allocate
 from .launch import Launch, run_launches
 
@@ -190,7 +190,7 @@ class KernelOp:
         single = isinstance(layouts, Layout)
         if single:
             layouts = (layouts,)
-        if layouts and layouts[0].dtype is not float32 and any(_is_half(x) for x in inputs):
+        if layouts and layouts[0].dtype is not float32 and _has_half(inputs, attrs):
             return widened(self, inputs, attrs, layouts, single)
         outputs = [empty_like_layout(la) for la in layouts]
         launches = self.run(outputs, inputs, attrs)
@@ -290,9 +290,18 @@ def _is_half(x: Any) -> bool:
     return hasattr(x, "_layout") and x._layout.dtype is float16
 
 
+def _has_half(inputs: Sequence[Any], attrs: dict) -> bool:
+    """Whether a tensor is float16, or the ``layout`` that a sampler is to fill."""
+    wanted = attrs.get("layout")
+    return any(_is_half(x) for x in inputs) or (wanted is not None and wanted.dtype is float16)
+
+
 def widened(op: KernelOp, inputs: Sequence[Any], attrs: dict, layouts: Sequence[Layout], single: bool) -> Any:
     """Run an op on float16 inputs in float32, and round its results: no kernel but the elementwise ones reads float16."""
     wide = [x.to(float32) if _is_half(x) else x for x in inputs]
+    wanted = attrs.get("layout")
+    if wanted is not None and wanted.dtype is float16:
+        attrs = {**attrs, "layout": contiguous(wanted.shape, float32, wanted.device)}
     found = op(*wide, **attrs)
     for i in op.mutates:
         if _is_half(inputs[i]):

@@ -292,10 +292,7 @@ def _check_kinds(op: str, x: Tensor, target: Tensor, weight: Tensor | None, redu
         raise (IndexError if op == "cross_entropy" else ValueError)(
             f"{op}: Expected 1 or more dimensions (got 0) in input; give scores (C), (N, C) or (N, C, *)"
         )
-    if op == "cross_entropy" and x.dtype.name not in (
-        "float32",
-        "float64",
-    ):  # its softmax comes before the target
+    if op == "cross_entropy" and not x.dtype.is_floating_point:  # its softmax comes before the target
         raise not_implemented(op, x.dtype)
     if (xs[:1] + xs[2:] if len(xs) > 1 else ()) != ts and not (len(xs) == 1 and ts == (1,)):
         _shape_error(op, xs, ts)

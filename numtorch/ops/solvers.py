@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._tensor import Tensor
+from ..dtype import float16
 from ..errors import require_tensor
 from ..shape import Layout, broadcast, contiguous
 from . import view
@@ -26,7 +27,7 @@ def like(x: Tensor, *drop: int) -> Layout:
     return contiguous(shape, x._layout.dtype, x._layout.device)
 
 
-def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A") -> None:
+def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A", half: bool = False) -> None:
     """RuntimeError unless ``A`` holds floating point (square) matrices."""
     require_tensor(op, name, A)
     if A.ndim < 2:
@@ -34,7 +35,7 @@ def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A") 
     m, n = A._layout.shape[-2:]
     if square and m != n:
         raise RuntimeError(f"{op}: {name} must be batches of square matrices, but they are {m} by {n} matrices")
-    if A.dtype.name not in ("float32", "float64"):
+    if not A.dtype.is_floating_point or (A.dtype is float16 and not half):
         raise RuntimeError(
             f"{op}: Expected a floating point or complex tensor as input. Got {A.dtype.name}; convert with .float()"
         )
