@@ -42,7 +42,7 @@ from .memory import (
     pause,
     sti,
 )
-from .timing import CLOCK, CLOCK_ID, RESUME, note_wait, now
+from .timing import CLOCK, CLOCK_ID, OWN_CLOCK_ID, RESUME, note_wait, now, own_time
 
 MAX_CHUNKS = 4096
 MAX_THREADS = 512
@@ -158,6 +158,7 @@ def run_pool(pool, table, ops, counters, counter_words):
         run_serial(table, ops)
         return
     start = now(pool)
+    own_start = own_time(pool)
     for i in range(counter_words):
         sti(counters, i, 0)
     sti(pool, JOB, table)
@@ -175,7 +176,7 @@ def run_pool(pool, table, ops, counters, counter_words):
     # program.
     atomic_exchange(pool + 8 * OPEN, 0)
     waited += wait_for(pool, pool + 8 * ACTIVE, 0)
-    note_wait(pool, waited, start)
+    note_wait(pool, waited, start, own_start)
     atomic_store(pool + 8 * BUSY, 0)
 
 
@@ -280,6 +281,7 @@ def _set_up() -> None:
     _BLOCK[SLEEP] = symbol("usleep", "Sleep")
     if hasattr(time, "CLOCK_MONOTONIC"):
         _BLOCK[CLOCK], _BLOCK[CLOCK_ID] = symbol("clock_gettime"), time.CLOCK_MONOTONIC
+        _BLOCK[OWN_CLOCK_ID] = time.CLOCK_THREAD_CPUTIME_ID
     number = _FUTEX_NUMBERS.get(platform.machine().lower())
     if sys.platform == "linux" and number is not None and sys.byteorder == "little":
         _BLOCK[FUTEX], _BLOCK[SYSCALL] = number, symbol("syscall")

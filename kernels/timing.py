@@ -8,10 +8,11 @@ from .jit import device
 from .memory import address_of, call, ldi, stack, sti
 
 # Words of the pool block (threads.py has the others): the C library's clock, and until when the pool rests after a stall.
-CLOCK, CLOCK_ID, RESUME, PATIENCE = range(7, 11)
+CLOCK, CLOCK_ID, RESUME, PATIENCE, OWN_CLOCK_ID = range(7, 12)
 
 STALL = 200_000  # ns of waiting for others after which the machine may count as busy
 SHORT, LONG = 5_000_000, 640_000_000  # ns for which the pool is left alone after a stall: at first, at most
+FORGOTTEN = 100_000
 
 # Words of a tuner: two estimates (ns), how often each way was timed, when to try the slower way again.
 SERIAL_TIME, PARALLEL_TIME, SERIAL_RUNS, PARALLEL_RUNS, TRIAL = range(5)
@@ -20,31 +21,48 @@ TRIAL_SHARE = 64  # the slower way is tried again when it has cost a 64th of the
 
 
 @device
-def now(pool):
-    """Nanoseconds of a clock that never goes back; 0 where there is none."""
+def read_clock(pool, clock):
+    """Nanoseconds of a clock of the C library; 0 where there is none."""
     if ldi(pool, CLOCK) == 0:
         return 0
     spec = address_of(stack(2, np.int64))
-    call(ldi(pool, CLOCK), ldi(pool, CLOCK_ID), spec)
+    call(ldi(pool, CLOCK), ldi(pool, clock), spec)
     return ldi(spec, 0) * 1_000_000_000 + ldi(spec, 1)
 
 
 @device
-def note_wait(pool, waited, start):
-    """Leave the pool alone for a while if most of the time since `start` was spent waiting for other threads.
+def now(pool):
+    """Nanoseconds of a clock that never goes back; 0 where there is none."""
+    return read_clock(pool, CLOCK_ID)
 
-    A thread whose core another process has taken comes back after milliseconds; uneven chunks make nobody wait three
-    quarters of the time. The pause doubles each time.
+
+@device
+def own_time(pool):
+    """Nanoseconds for which this thread has had a core."""
+    return read_clock(pool, OWN_CLOCK_ID)
+
+
+@device
+def note_wait(pool, waited, start, own_start):
+    """Leave the pool alone for a while if other processes want its cores.
+
+    Either this thread waited most of the time since `start` for another one, whose core was taken (uneven chunks make
+    nobody wait three quarters of the time), or it had no core itself: waking a worker may cost the waker its own. The
+    pause doubles each time.
     """
-    if waited > STALL and 4 * waited > 3 * (now(pool) - start):
+    taken = now(pool) - start
+    lost = taken - (own_time(pool) - own_start)
+    if (waited > STALL and 4 * waited > 3 * taken) or (lost > STALL and 4 * lost > taken):
         patience = min(max(2 * ldi(pool, PATIENCE), SHORT), LONG)
         sti(pool, PATIENCE, patience)
         sti(pool, RESUME, now(pool) + patience)
-    elif ldi(pool, RESUME) != 0:
-        patience = ldi(pool, PATIENCE) >> 1
-        sti(pool, PATIENCE, patience)
-        if patience < SHORT:
+    elif ldi(pool, PATIENCE) != 0:
+        # Slowly, for a busy machine also lets some programs through.
+        patience = ldi(pool, PATIENCE) - (ldi(pool, PATIENCE) >> 5)
+        if patience < FORGOTTEN:
+            patience = 0
             sti(pool, RESUME, 0)
+        sti(pool, PATIENCE, patience)
 
 
 @device

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 
 from numtorch.kernels import timing
 from numtorch.kernels.threads import POOL, aligned_words
 from numtorch.kernels.timing import FIRST_RUNS, LONG, PATIENCE, RESUME, SHORT, STALL
+
+
+def clocked():
+    """A pool block with the clock of this machine; a thread's own time is that clock, too, so that a test has a core."""
+    pool = aligned_words(64)
+    clock, number = (ctypes.c_int64 * 2).from_address(POOL + 8 * timing.CLOCK)
+    pool[timing.CLOCK], pool[timing.CLOCK_ID], pool[timing.OWN_CLOCK_ID] = clock, number, number
+    return pool
 
 
 class Machine:
@@ -60,30 +69,39 @@ def test_while_the_pool_rests_programs_run_serially():
     assert machine.run(50) == 0
 
 
+def note(pool, waited=0, taken=0, lost=0):
+    """A program of so many ns, part of them spent waiting or without a core, ends now."""
+    at = time.monotonic_ns()
+    timing.note_wait(pool.ctypes.data, waited, at - taken, at - taken + lost)
+
+
 def test_rest_after_a_stall_doubles_and_is_forgotten():
-    pool = aligned_words(64)
-    pool[7:9] = POOL_CLOCK
-    address = pool.ctypes.data
-    start = time.monotonic_ns()
+    pool = clocked()
     for expected in (SHORT, 2 * SHORT, 4 * SHORT):
-        timing.note_wait(address, 10 * STALL + LONG, start)
+        note(pool, waited=LONG, taken=LONG)
         assert pool[PATIENCE] == expected and pool[RESUME] > time.monotonic_ns()
-    for _ in range(4):
-        timing.note_wait(address, 0, start)
+    note(pool)
+    assert 3 * SHORT < pool[PATIENCE] < 4 * SHORT and pool[RESUME] > 0
+    for _ in range(300):
+        note(pool)
+    assert pool[PATIENCE] == pool[RESUME] == 0
+
+
+def test_who_has_no_core_leaves_the_pool_alone():
+    pool = clocked()
+    note(pool, taken=LONG, lost=LONG // 8)
     assert pool[RESUME] == 0
-    timing.note_wait(address, STALL - 1, start)
+    note(pool, taken=LONG, lost=LONG // 2)
+    assert pool[RESUME] > 0
+
+
+def test_uneven_chunks_are_no_stall():
+    pool = clocked()
+    note(pool, waited=LONG // 2, taken=LONG)
+    note(pool, waited=STALL - 1, taken=STALL)
     assert pool[RESUME] == 0
 
 
 def test_clock_is_that_of_python():
     before = time.monotonic_ns()
     assert before <= timing.now(POOL) <= time.monotonic_ns()
-
-
-def _clock():
-    import ctypes
-
-    return list((ctypes.c_int64 * 2).from_address(POOL + 8 * timing.CLOCK))
-
-
-POOL_CLOCK = _clock()
