@@ -4,8 +4,9 @@ Numba optimises and assembles every function on its own, although all of them ar
 that is kept: measured, half of the compile time. Inside `lean()` functions are merely linked; `emit` optimises and assembles
 the entry.
 
-`emit` assembles without LLVM's loop strength reduction, which took two thirds of that time for loops over many pointers (register
-tiles); the loops that gained by it count in steps themselves (conv.py).
+`emit` assembles without LLVM's loop strength reduction, which took two thirds of that time for loops over many pointers
+(register tiles); the loops that gained by it count in steps themselves (conv.py). On AVX-512, whose tiles have more rows, it
+stays: they would need more registers for addresses than there are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import llvmlite.binding as llvm
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+
+from .target import target
 
 
 class _LinkedOnly(JITCodeLibrary):
@@ -64,7 +67,8 @@ def emit(library: Any) -> bytes:
         library._ensure_finalized()
         JITCodeLibrary._optimize_final_module(library)
         library._final_module.verify()
-        llvm.set_option("", "-disable-lsr")  # for the whole process, hence only for this moment
+        if target().vector_bytes < 64:
+            llvm.set_option("", "-disable-lsr")  # for the whole process, hence only for this moment
         try:
             return library._codegen._tm.emit_object(library._final_module)
         finally:
