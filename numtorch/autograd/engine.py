@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..shape import Layout
-from .hooks import call_hooks, call_pre_hooks
+from .hooks import call_hooks, call_post_hooks, call_pre_hooks
 from .mode import state, watchers
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def backward(
     try:
         run.start(roots)
         run.loop()
+        run.finish()
     finally:
         state.grad = before
     if inputs is None:
@@ -167,6 +168,7 @@ def backward(
         for t, g in zip(inputs, run.results):
             if g is not None:
                 _accumulate(t, g, create_graph)
+                call_post_hooks(t)
     return run.results
 
 
@@ -190,6 +192,7 @@ class _Pass:
         self.buffers: dict[Node, list[Any]] = {}  # node -> gradients of its outputs so far
         self.ready: list[tuple[int, Node]] = []  # heap of the nodes in buffers, the youngest first
         self.needed: set[Node] | None = None
+        self.hooked: dict[int, tuple[Any, Any]] = {}  # leaves with hooks and their gradients so far
 
     def start(self, roots: list) -> None:
         if self.targets is not None:
@@ -302,11 +305,25 @@ class _Pass:
                 self.results[i] = g
 
     def _leaf(self, leaf: Tensor, grad: Tensor, alone: bool) -> None:
-        if leaf._hooks:
-            alone = False  # a hook may keep what it is given
-            for hook in list(leaf._hooks.values()):
+        if leaf._hooks or leaf._post_hooks:
+            held = self.hooked.pop(id(leaf), None)
+            self.hooked[id(leaf)] = (leaf, grad if held is None else held[1] + grad)
+        else:
+            self._give(leaf, grad, alone)
+
+    def finish(self) -> None:
+        """Leaves with hooks: each hook sees the sum of all that the pass brought to its leaf, once."""
+        for leaf, grad in self.hooked.values():
+            if self.targets is not None and id(leaf) not in self.targets:
+                continue
+            for hook in list((leaf._hooks or {}).values()):
                 changed = hook(grad)
                 grad = grad if changed is None else changed
+            self._give(leaf, grad, False)
+            if self.targets is None:
+                call_post_hooks(leaf)
+
+    def _give(self, leaf: Tensor, grad: Tensor, alone: bool) -> None:
         if self.targets is None:
             _accumulate(leaf, grad, self.create, alone)
             return

@@ -76,3 +76,10 @@ def call_hooks(node: Any, results: Sequence[Any], grads: list[Any]) -> Sequence[
         if changed is not None:
             results = tuple(changed) if isinstance(changed, (tuple, list)) else (changed,)
     return results
+
+
+def call_post_hooks(leaf: Any) -> None:
+    """Tell a leaf's hooks that a pass has added to its gradient."""
+    if leaf._post_hooks:
+        for hook in list(leaf._post_hooks.values()):
+            hook(leaf)
