@@ -1,5 +1,7 @@
-"""Utilities around training: data loading and hooks."""
+"""Utilities around training: data loading, hooks, checkpoints; a model's summary and statistics."""
 
 from . import checkpoint, data, hooks
+from .describe import Summary, summary
+from .statistics import Statistics, watch
 
-__all__ = ["checkpoint", "data", "hooks"]
+__all__ = ["Statistics", "Summary", "checkpoint", "data", "hooks", "summary", "watch"]
