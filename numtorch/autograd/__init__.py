@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import engine, graph
-from .anomaly import detect_anomaly, set_detect_anomaly
+from .anomaly import AnomalyError, detect_anomaly, set_detect_anomaly
 from .function import Function, Variable, once_differentiable
 from .mode import (
     enable_grad,
@@ -151,6 +151,6 @@ def __getattr__(name: str) -> Any:
 
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402 - it needs grad() above
 
-__all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode",
+__all__ = ["AnomalyError", "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode",
            "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "once_differentiable", "set_detect_anomaly",
            "set_grad_enabled"]  # fmt: skip

@@ -24,6 +24,8 @@ _MAY_HOLD_ANYTHING = {"fill", "uniform", "normal"}
 class Settings:
     """What is looked for, where the program is, and which memory holds what came in."""
 
+    looks_inside = True  # traces run op by op
+
     def __init__(self, check_nan: bool, check_inf: bool, check_forward: bool):
         self.check_nan, self.check_inf, self.check_forward = check_nan, check_inf, check_forward
         self.modules: list[Any] = []
@@ -287,12 +289,19 @@ class set_detect_anomaly(detect_anomaly):
 
 def is_anomaly_enabled() -> bool:
     """Whether anomalies are looked for."""
-    return state.anomaly is not None
+    return _settings() is not None
 
 
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether NaN counts as an anomaly."""
-    return state.anomaly is not None and state.anomaly.check_nan
+    found = _settings()
+    return found is not None and found.check_nan
+
+
+def _settings() -> Settings | None:
+    """Those of this thread; a profile that runs stands before them."""
+    found = state.anomaly
+    return found if found is None or isinstance(found, Settings) else found.inner
 
 
 __all__ = ["AnomalyError", "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly"]

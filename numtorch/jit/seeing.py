@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..autograd.mode import set_anomaly, state
 from .listing import Graph
 
 if TYPE_CHECKING:
     from .code import Code
     from .profile import Profile
+
+
+@contextlib.contextmanager
+def unwatched(name: str) -> Iterator[None]:
+    """While a trace is replayed under a profile: one event, whatever runs inside."""
+    watcher = state.anomaly
+    with watcher.timed(name, "replay"):
+        set_anomaly(None)
+        try:
+            yield
+        finally:
+            set_anomaly(watcher)
 
 
 class Visible:

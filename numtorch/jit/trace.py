@@ -21,7 +21,7 @@ from .direct import Direct, NotDirect
 from .passes import Report, check_names
 from .path import record_path
 from .record import Untraceable
-from .seeing import Visible
+from .seeing import Visible, unwatched
 from .surroundings import surroundings
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
@@ -97,8 +97,12 @@ class Traced(Visible):
 
     def _by_python(self, *args: Any, **kwargs: Any) -> Any:
         """A call that no table answers."""
-        if state.recorder is not None or state.anomaly is not None:
+        watcher = state.anomaly
+        if state.recorder is not None or (watcher is not None and (watcher.looks_inside or watcher.inner is not None)):
             return self.function(*args, **kwargs)
+        if watcher is not None:
+            with unwatched(f"replay of {self.__name__}"):
+                return self._by_python(*args, **kwargs)
         leaves: list[Any] = []
         structure = tree.flatten((args, kwargs), leaves)
         with self._alone():
