@@ -112,6 +112,7 @@ def learn(op: Any, key: Any, args: Sequence[Any]) -> None:
 
 
 def key_of(args: Sequence[Any]) -> tuple:
+    """What an op finds its plans and ways by: layouts of tensors, types of numbers."""
     return tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
 
 
