@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,20 @@ def unwatched(name: str) -> Iterator[None]:
             yield
         finally:
             set_anomaly(watcher)
+
+
+def told(traced: Any, bound: Any, seconds: float) -> None:
+    """A line about a new recording where NUMTORCH_DEBUG asks for it."""
+    debug = sys.modules.get("numtorch.debug")
+    if debug is not None:
+        path = bound.path
+        kinds = ", ".join(f"{r.layout.dtype.name}{list(r.layout.shape)}" for r in path.inputs)
+        ops = len(path.forward) + len(path.backward)
+        calls = len(bound.program.ops) + (len(bound.backward.ops) if bound.backward is not None else 0)
+        debug.note(
+            1, f"trace {traced.__name__}({kinds}): {ops} ops in {calls} kernel calls, {len(path.guards)} values checked,"
+            f" recorded in {seconds * 1e3:.0f} ms"
+        )  # fmt: skip
 
 
 class Visible:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from .direct import Direct, NotDirect
 from .passes import Report, check_names
 from .path import record_path
 from .record import Untraceable
-from .seeing import Visible, unwatched
+from .seeing import Visible, told, unwatched
 from .surroundings import surroundings
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
@@ -173,6 +174,7 @@ class Traced(Visible):
         return tree.unflatten(bound.path.result, outputs)
 
     def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
+        start = time.perf_counter()
         try:
             bound = Bound(record_path(self.function, structure, leaves), self._passes, self._frozen)
         except Untraceable as reason:
@@ -182,6 +184,7 @@ class Traced(Visible):
         if self.check_trace:
             check(self.function, bound, structure, leaves)
         bound.names = surroundings(self.function)
+        told(self, bound, time.perf_counter() - start)
         return bound
 
     def prepare(self, args: tuple, kwargs: dict) -> None:
