@@ -10,6 +10,7 @@ x = torch.randn(3, requires_grad=True)
 from __future__ import annotations
 
 import importlib as _importlib
+import os as _os
 import math as _math
 import typing as _typing
 
@@ -329,7 +330,7 @@ def numel(input: Tensor) -> _typing.Any:
 
 # Imported when they are first used, so that `import numtorch` stays quick.
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "masked", "datasets", "serialization", "testing",
-               "library", "accelerator", "amp", "profiler", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing")  # fmt: skip
+               "library", "accelerator", "amp", "profiler", "debug", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library",
           "reduction": "library", "compile": "jit.compiling", "autocast": "amp"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
@@ -355,3 +356,8 @@ def __getattr__(name: str) -> _typing.Any:
     elif name in _LATER:
         return getattr(_importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module 'numtorch' has no attribute {name!r}")
+
+if _os.environ.get("NUMTORCH_DEBUG"):
+    from .debug import from_environment as _from_environment
+
+    _from_environment()
