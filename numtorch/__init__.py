@@ -65,6 +65,7 @@ from .dtype import (
     set_default_dtype,
     uint8,
 )
+from .errors import tensors_only as _tensors_only
 from .from_data import as_tensor, asarray, tensor
 from .kernels.threads import get_num_threads, set_num_threads
 from .methods import bind as _bind
@@ -301,6 +302,10 @@ class memory_format(layout):
 
 strided = layout("strided")
 contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+
+
+for _name in "as_strided flatten movedim narrow permute ravel reshape select squeeze t transpose unflatten unsqueeze diagonal".split():
+    globals()[_name] = _tensors_only(globals()[_name], "numtorch")
 
 
 def is_tensor(obj: _typing.Any) -> _typing.Any:

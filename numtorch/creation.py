@@ -12,6 +12,7 @@ from ._tensor import Tensor
 from .autograd.mode import state
 from .device import canonical
 from .dtype import bool_, dtype, float64, from_numpy_dtype, get_default_dtype, int64, of_number, result_of
+from .errors import tensors_only
 from .ops.declare import empty_like_layout
 from .ops.pointwise import Elementwise
 from .shape import as_index, as_shape, check_sizes, contiguous, layout
@@ -208,16 +209,19 @@ def empty_like(input: Tensor, **kwargs: Any) -> Tensor:
     return _finish(empty_like_layout(_like(input, kwargs)), kwargs.get("requires_grad", False))
 
 
+@tensors_only
 def zeros_like(input: Tensor, **kwargs: Any) -> Tensor:
     """Zeros like another tensor."""
     return _finish(fill_into(empty_like_layout(_like(input, kwargs)), 0), kwargs.get("requires_grad", False))
 
 
+@tensors_only
 def ones_like(input: Tensor, **kwargs: Any) -> Tensor:
     """Ones like another tensor."""
     return _finish(fill_into(empty_like_layout(_like(input, kwargs)), 1), kwargs.get("requires_grad", False))
 
 
+@tensors_only
 def full_like(input: Tensor, fill_value: Any, **kwargs: Any) -> Tensor:
     """One value like another tensor."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
@@ -241,7 +245,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, d
             f"arange: upper bound and lower bound inconsistent with step sign: {start} -> {end}, step {step}"
         )
     floating = any(isinstance(x, float) for x in (start, end, step))
-    d = dtype or (get_default_dtype() if floating else int64)
+    d = _dtype(dtype, "arange") or (get_default_dtype() if floating else int64)
     if floating and not d.is_floating_point:  # as PyTorch, which cuts the bounds and the step first
         start, end, step, floating = int(start), int(end), int(step), False
         if step == 0:
@@ -266,10 +270,20 @@ def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = 
     steps = as_index(steps, "linspace", "steps")
     if steps < 0:
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
-    d = dtype or get_default_dtype()
-    start, end = (x.detach().numpy() if isinstance(x, Tensor) else x for x in (start, end))
-    values = _spaced(start, end, steps, d)
+    d = _dtype(dtype, "linspace") or get_default_dtype()
+    values = _spaced(_bound("linspace", "start", start), _bound("linspace", "end", end), steps, d)
     return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
+
+
+def _bound(op: str, name: str, x: Any) -> Any:
+    """A bound as a number; RuntimeError for a tensor with dimensions."""
+    if not isinstance(x, Tensor):
+        return x
+    if x._layout.ndim:
+        raise RuntimeError(
+            f"{op} only supports 0-dimensional start and end tensors, but got {name} with {x.ndim} dimension(s); give numbers"
+        )
+    return x.detach().item()
 
 
 def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
@@ -286,7 +300,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any =
     """``base`` to the power of evenly spaced exponents."""
     if steps < 0:
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
-    d = dtype or get_default_dtype()
+    d = _dtype(dtype, "logspace") or get_default_dtype()
     start, end = (x.detach().numpy() if isinstance(x, Tensor) else x for x in (start, end))
     values = np.power(float(base), _spaced(start, end, steps, d))
     return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
@@ -298,7 +312,7 @@ def eye(n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, dev
     m = n if m is None else m
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n}, {m}")
-    d = dtype or get_default_dtype()
+    d = _dtype(dtype, "eye") or get_default_dtype()
     return _finish(_out(from_array(np.eye(n, m, dtype=d.numpy), d, canonical(device)), out), requires_grad)
 
 
@@ -324,7 +338,7 @@ def empty_strided(size: Any, stride: Any, *, dtype: Any = None, device: Any = No
             f"empty_strided: mismatch in length of strides and shape: {list(strides)} and {list(shape)}"
         )
     check_sizes(shape, "empty_strided")
-    la = make_layout(shape, strides, dtype or get_default_dtype(), canonical(device))
+    la = make_layout(shape, strides, _dtype(dtype, "empty_strided") or get_default_dtype(), canonical(device))
     storage = allocate((extent(shape, strides)[1] + 1) * la.itemsize, la.device)
     return _finish(Tensor._make(storage, 0, la), requires_grad)
 

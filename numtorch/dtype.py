@@ -137,6 +137,8 @@ def promote_types(a: dtype, b: dtype) -> dtype:
         >>> numtorch.promote_types(numtorch.int64, numtorch.float32)
         numtorch.float32
     """
+    if type(a) is not dtype or type(b) is not dtype:
+        raise _no_dtype("promote_types", a, b)
     return _TABLE[a.index][b.index]
 
 
@@ -173,7 +175,14 @@ def can_cast(source: dtype, target: dtype) -> bool:
         >>> numtorch.can_cast(numtorch.float32, numtorch.int64)
         False
     """
+    if type(source) is not dtype or type(target) is not dtype:
+        raise _no_dtype("can_cast", source, target)
     return source.category <= target.category
+
+
+def _no_dtype(op: str, *given: Any) -> TypeError:
+    wrong = next(x for x in given if type(x) is not dtype)
+    return TypeError(f"{op}(): both arguments must be numtorch.dtype, not {type(wrong).__name__}; give a dtype such as tensor.dtype")
 
 
 class finfo:

@@ -85,3 +85,50 @@ def not_implemented(op: str, d: Any) -> NotImplementedError:
     return NotImplementedError(
         f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}': expected {others}, got {d.name}; convert with {how}"
     )
+
+
+def tensors_only(function: Any, module: str | None = None) -> Any:
+    """Decorator: TypeError, as PyTorch's, where a parameter annotated as Tensor was given something else.
+
+    Nothing is looked at before the function has failed over an attribute that only tensors have. ``module``: where the new
+    function is found, if not where the old one was.
+    """
+    import functools
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except AttributeError as error:
+            wrong = _no_tensor(function, args, kwargs)
+            if wrong is None:
+                raise
+            raise wrong from error
+
+    checked.__module__ = module or function.__module__
+    return checked
+
+
+def _no_tensor(function: Any, args: tuple, kwargs: dict) -> TypeError | None:
+    """The error of the first argument that should have been a tensor."""
+    import inspect
+
+    from ._tensor import Tensor
+
+    try:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+    except TypeError as error:
+        return error
+    kinds = {n: str(p.annotation) for n, p in inspect.signature(function).parameters.items()}
+    for position, (name, value) in enumerate(given.items(), start=1):
+        kind = kinds[name]
+        values = value if name in ("tensors", "arrays", "indices") and isinstance(value, (tuple, list)) else (value,)
+        if (not kind.startswith("Tensor") and name not in ("tensors", "arrays", "indices")) or (value is None and "None" in kind):
+            continue
+        for v in values:
+            if not isinstance(v, Tensor) and not (name == "indices" and v is None):
+                return TypeError(
+                    f"{function.__name__}(): argument '{name}' (position {position}) must be Tensor, not {type(v).__name__}; make one"
+                    " with numtorch.tensor(...)"
+                )
+    return None

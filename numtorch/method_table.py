@@ -91,6 +91,9 @@ TRAILING = (
     (EM, "copysign deg2rad digamma fmax fmin gcd heaviside i0 lgamma logaddexp logaddexp2 rad2deg sinc xlogy"),
 )  # fmt: skip
 
+# Elementwise, but without an in-place form in PyTorch.
+OUT_OF_PLACE = frozenset("isnan isinf isfinite maximum minimum fmax fmin logaddexp logaddexp2".split())
+
 IN_PLACE_OPERATORS = {
     "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ipow__": "pow_",
     "__ifloordiv__": "floor_divide_", "__imod__": "remainder_", "__iand__": "bitwise_and_", "__ior__": "bitwise_or_",

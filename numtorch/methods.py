@@ -9,9 +9,18 @@ from . import indexing
 from ._tensor import Tensor, replaced
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
-from .errors import require_tensor
+from .errors import require_tensor, tensors_only
 from .interop import cuda_array_interface, is_pinned, pin_memory, record_stream
-from .method_table import ALIASES, ARITHMETIC, CASTS, ELEMENTWISE, IN_PLACE_OPERATORS, PLAIN, TRAILING
+from .method_table import (
+    ALIASES,
+    ARITHMETIC,
+    CASTS,
+    ELEMENTWISE,
+    IN_PLACE_OPERATORS,
+    OUT_OF_PLACE,
+    PLAIN,
+    TRAILING,
+)
 from .ops import arithmetic as A
 from .ops import copying, inplace, view
 from .ops import elementwise as E
@@ -157,6 +166,7 @@ def inplace_zero_history(self: Tensor) -> Any:
     return copying.Overwrite(self, self.detach())
 
 
+@tensors_only
 def zero_(self: Tensor) -> Tensor:
     """Write zeros everywhere."""
     return fill_(self, 0)
@@ -346,7 +356,7 @@ def bind_method(name: str, op: Any, inplace_form: bool = True) -> None:
         setattr(Tensor, name, method)
     else:
         setattr(Tensor, name, op)
-    if inplace_form:
+    if inplace_form and name not in OUT_OF_PLACE:
         setattr(Tensor, name + "_", in_place(op, name))
 
 

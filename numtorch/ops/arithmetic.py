@@ -7,7 +7,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import BOOL, FLOATING
-from ..errors import not_implemented, require_tensor
+from ..errors import not_implemented, require_tensor, tensors_only
 from . import elementwise as E
 from .inplace import write_out
 
@@ -187,11 +187,13 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: _Out = None) 
     return E.clamp_both(input, min, max, out=out)
 
 
+@tensors_only
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: _Out = None) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     return E.addcmul_values(input, tensor1, tensor2, value, out=out)
 
 
+@tensors_only
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: _Out = None) -> Tensor:
     """``input + value * tensor1 / tensor2``; RuntimeError for integer tensors."""
     if all(t.dtype.category != FLOATING for t in (input, tensor1, tensor2)):
@@ -239,6 +241,7 @@ def round(input: Tensor, *, decimals: int = 0, out: _Out = None) -> Tensor:
 builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs  # type: ignore[union-attr]
 
 
+@tensors_only
 def positive(input: Tensor) -> Tensor:
     """The tensor itself; RuntimeError for bool."""
     if input.dtype.category == BOOL:

@@ -6,10 +6,11 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import FLOATING
-from ..errors import require_tensor
+from ..errors import require_tensor, tensors_only
 from . import elementwise as E
 
 
+@tensors_only
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same size and elements (NaN equals nothing)."""
     require_tensor("equal", "input", input)
@@ -41,6 +42,7 @@ def isclose(
     return close | (E.isfinite(difference) & (difference <= E.abs(b) * rtol + atol))
 
 
+@tensors_only
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Any:

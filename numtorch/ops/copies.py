@@ -56,6 +56,9 @@ def slice_copy(input: Tensor, dim: int = 0, start: Any = None, end: Any = None, 
     """The slice start:end:step of a dimension, as a copy."""
     from ..shape import wrap_dim
 
+    require_tensor("slice_copy", "input", input)
+    if not input.ndim:
+        raise RuntimeError("slice_copy() cannot be applied to a 0-dim tensor; it holds one number, use it as it is")
     d = wrap_dim(dim, input.ndim, "slice_copy")
     first, last, step = slice(start, end, step).indices(input._layout.shape[d])
     return clone(view.slice_dim(input, d, first, max(first, last), step))

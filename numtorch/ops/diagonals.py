@@ -7,7 +7,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..creation import new_tensor, sequence_of_tensors, zeros
 from ..dtype import int64, promote_types
-from ..errors import require_tensor
+from ..errors import not_implemented, require_tensor, tensors_only
 from ..shape import as_index, wrap_dim
 from . import view
 from .copying import clone
@@ -47,6 +47,7 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "diag")
 
 
+@tensors_only
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """All elements as the diagonal of a matrix."""
     return diag_embed(view.reshape(input, (-1,)), offset)
@@ -56,7 +57,9 @@ def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal; RuntimeError unless it has 2 dimensions."""
     require_tensor("trace", "input", input)
     if input.ndim != 2:
-        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}; sum its diagonal()")
+    if input.dtype.name == "bool":
+        raise not_implemented("trace", input.dtype)
     return total(view.diagonal(input))
 
 

@@ -103,7 +103,7 @@ def logaddexp_grad(g, input, other):
     return g / (1.0 + exp(other - input)), g / (1.0 + exp(input - other))
 
 
-@elementwise("float", ref=np.logaddexp2)
+@elementwise(ref=np.logaddexp2, int_ok=False)
 def logaddexp2(input, other):
     """``log2(2**input + 2**other)`` without overflow."""
     return where(input == other, input + 1.0, maximum(input, other) + log1p(exp2(-abs(input - other))) / LN2)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .._tensor import Tensor
 from ..dtype import BOOL, int64, uint8
-from ..errors import require_tensor
+from ..errors import require_tensor, tensors_only
 from ..shape import contiguous, wrap_dim, wrap_dims
 from . import elementwise as E
 from . import view
@@ -55,18 +55,21 @@ def _require_elements(op: str, shape: tuple[int, ...], dims: tuple[int, ...]) ->
 _amax, _amin = _extreme("amax", "max_plan"), _extreme("amin", "min_plan")
 
 
+@tensors_only
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Tensor:
     """The largest element, in all or along ``dim``; equal ones share the gradient."""
     result = _amax(input, dims=wrap_dims(dim, input.ndim, "amax"), keepdim=keepdim)
     return result if out is None else write_out(result, out, "amax")
 
 
+@tensors_only
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Tensor:
     """The smallest element, in all or along ``dim``; equal ones share the gradient."""
     result = _amin(input, dims=wrap_dims(dim, input.ndim, "amin"), keepdim=keepdim)
     return result if out is None else write_out(result, out, "amin")
 
 
+@tensors_only
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
     """The smallest and the largest element, as a named pair."""
     result = AMinMax(
@@ -120,11 +123,13 @@ def _position(op: KernelOp, input: Tensor, dim: Any, keepdim: bool, out: Any) ->
     return result if out is None else write_out(result, out, op.name)
 
 
+@tensors_only
 def argmax(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
     """The index of the largest element (the first of equals), in all or along ``dim``."""
     return _position(_argmax, input, dim, keepdim, out)
 
 
+@tensors_only
 def argmin(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Tensor:
     """The index of the smallest element (the first of equals), in all or along ``dim``."""
     return _position(_argmin, input, dim, keepdim, out)
@@ -154,11 +159,13 @@ def _max_or_min(input: Tensor, args: tuple, kwargs: dict, pair: Any, whole: Kern
     return result if out is None else MinMax(*write_out(tuple(result), tuple(out), whole.name))
 
 
+@tensors_only
 def max(input: Tensor, *args: Any, **kwargs: Any) -> Any:
     """The largest element; with ``dim`` also where it is; with a second tensor the elementwise maximum."""
     return _max_or_min(input, args, kwargs, E.maximum, _amax, _argmax)
 
 
+@tensors_only
 def min(input: Tensor, *args: Any, **kwargs: Any) -> Any:
     """The smallest element; with ``dim`` also where it is; with a second tensor the elementwise minimum."""
     return _max_or_min(input, args, kwargs, E.minimum, _amin, _argmin)

@@ -10,6 +10,7 @@ from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..creation import new_tensor, sequence_of_tensors
 from ..dtype import promote_types
+from ..errors import tensors_only
 from ..shape import broadcast, wrap_dim
 from . import view
 from .copying import write
@@ -115,26 +116,34 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor
     return cat([view.unsqueeze(t, axis) for t in tensors], axis, out=out)
 
 
+def _some(tensors: Any, op: str) -> Any:
+    """The tensors given; RuntimeError if there are none."""
+    found = sequence_of_tensors(tensors, op)
+    if not found:
+        raise RuntimeError(f"{op} expects a non-empty TensorList, got an empty one; pass at least one tensor")
+    return found
+
+
 def hstack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
     """Joined side by side: along dimension 1, 1-d tensors along 0."""
-    parts = [atleast_1d(t) for t in sequence_of_tensors(tensors, "hstack")]
+    parts = [atleast_1d(t) for t in _some(tensors, "hstack")]
     return cat(parts, 0 if parts and parts[0].ndim == 1 else 1, out=out)
 
 
 def vstack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
     """Joined below each other."""
-    return cat([atleast_2d(t) for t in sequence_of_tensors(tensors, "vstack")], 0, out=out)
+    return cat([atleast_2d(t) for t in _some(tensors, "vstack")], 0, out=out)
 
 
 def dstack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
     """Joined along the third dimension."""
-    return cat([atleast_3d(t) for t in sequence_of_tensors(tensors, "dstack")], 2, out=out)
+    return cat([atleast_3d(t) for t in _some(tensors, "dstack")], 2, out=out)
 
 
 def column_stack(tensors: Sequence[Tensor], *, out: Any = None) -> Tensor:
     """Joined as columns."""
     parts = [
-        t.reshape(t.numel(), 1) if t.ndim <= 1 else t for t in sequence_of_tensors(tensors, "column_stack")
+        t.reshape(t.numel(), 1) if t.ndim <= 1 else t for t in _some(tensors, "column_stack")
     ]
     return cat(parts, 1, out=out)
 
@@ -145,16 +154,19 @@ def _each(function: Any, tensors: tuple) -> Any:
     return results[0] if len(tensors) == 1 and given is tensors else results
 
 
+@tensors_only
 def atleast_1d(*tensors: Any) -> Any:
     """With at least one dimension."""
     return _each(lambda t: t.reshape(1) if t.ndim == 0 else t, tensors)
 
 
+@tensors_only
 def atleast_2d(*tensors: Any) -> Any:
     """With at least two dimensions."""
     return _each(lambda t: t.reshape(1, 1) if t.ndim == 0 else t.unsqueeze(0) if t.ndim == 1 else t, tensors)
 
 
+@tensors_only
 def atleast_3d(*tensors: Any) -> Any:
     """With at least three dimensions."""
 
@@ -168,9 +180,12 @@ def atleast_3d(*tensors: Any) -> Any:
     return _each(grown, tensors)
 
 
+@tensors_only
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """All expanded to their common shape."""
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    if not given:
+        return ()
     shape = broadcast(*[t._layout.shape for t in given], op="broadcast_tensors")
     return tuple(view.expand(t, shape) for t in given)
 
@@ -182,9 +197,12 @@ def broadcast_shapes(*shapes: Any) -> Any:
     return Size(broadcast(*[as_shape(s) for s in shapes], op="broadcast_shapes")) if shapes else Size(())
 
 
+@tensors_only
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Grids of coordinates from 1-d tensors; ``indexing``: "ij" (rows first) or "xy"."""
     given = list(tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors)
+    if not given:
+        raise RuntimeError("meshgrid expects a non-empty TensorList, got an empty one; pass at least one tensor")
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     for t in given:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .._tensor import Tensor
 from ..dtype import bool_, int32, int64
-from ..errors import not_implemented, require_tensor
+from ..errors import not_implemented, require_tensor, tensors_only
 from ..shape import as_shape, broadcast, contiguous
 from . import elementwise as E
 from . import elementwise_more as M
@@ -72,6 +72,7 @@ def isreal(input: Tensor) -> Tensor:
     return ones(input._layout.shape, dtype=bool_, device=input.device)
 
 
+@tensors_only
 def signbit(input: Tensor, *, out: Any = None) -> Tensor:
     """Whether the sign bit is set (also of -0)."""
     if not input.dtype.is_floating_point:
@@ -101,6 +102,7 @@ def _(ctx: Context, g: Tensor, g_exponent: Any) -> Any:
     return E.true_divide(g, power(2.0, ctx.out1))
 
 
+@tensors_only
 def frexp(input: Tensor, *, out: Any = None) -> tuple[Tensor, Tensor]:
     """Mantissas in [0.5, 1) and exponents with input = mantissa * 2**exponent."""
     if not input.dtype.is_floating_point:
@@ -140,6 +142,10 @@ def nextafter(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
 
 def lcm(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """The least common multiple of integers."""
+    for name, t in (("input", input), ("other", other)):
+        require_tensor("lcm", name, t)
+        if t.dtype.is_floating_point:
+            raise not_implemented("lcm", t.dtype)
     divisor = M.gcd(input, other)
     part = div(input, where(divisor == 0, 1, divisor), rounding_mode="trunc")
     return _done("lcm", E.abs(E.mul(part, other)), out)
@@ -244,7 +250,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
         raise ValueError(
             f"unravel_index(): expected 'indices' to be integer dtype, but got {indices.dtype.name}"
         )
-    found, rest = [], indices
+    found, rest = [], indices.to(int64)
     for n in reversed(as_shape(shape, "unravel_index")):
         found.append(E.remainder(rest, n))
         rest = E.floor_divide(rest, n)
@@ -267,6 +273,7 @@ def fill(input: Tensor, value: Any) -> Tensor:
     return clone(input).fill_(value)
 
 
+@tensors_only
 def zero_(input: Tensor) -> Tensor:
     """Zeros written into the tensor."""
     return input.zero_()

@@ -311,7 +311,12 @@ def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Tensor:
     """``beta * input + alpha * (mat @ vec)``."""
-    return _combined(input, mv(mat, vec), beta, alpha, out, "addmv")
+    product = mv(mat, vec)
+    if isinstance(input, Tensor) and input.ndim > 1:
+        raise RuntimeError(
+            f"addmv: vector + matrix @ vector expected, got {input.ndim}, {mat.ndim}, {vec.ndim} dimensions; flatten the first"
+        )
+    return _combined(input, product, beta, alpha, out, "addmv")
 
 
 def addr(

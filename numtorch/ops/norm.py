@@ -283,6 +283,10 @@ def group_norm(
     """Mean 0 and variance 1 over each group of channels of (N, C, *). Wu, He, arXiv:1803.08494."""
     _check("group_norm", input, weight, bias)
     shape = input._layout.shape
+    if len(shape) < 2:
+        raise RuntimeError(
+            f"group_norm: Expected at least 2 dimensions for input tensor but received {len(shape)}; they are (batch, channels, ...)"
+        )
     n, channels = shape[0], shape[1]
     if num_groups <= 0 or channels % num_groups:
         raise RuntimeError(

@@ -6,7 +6,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import bool_
-from ..errors import require_tensor
+from ..errors import require_tensor, tensors_only
 from ..shape import broadcast, wrap_dim, wrap_dims
 from . import elementwise as E
 from . import reduce as R
@@ -81,6 +81,7 @@ def _weights(name: str, w: Tensor | None, n: int, floating: bool) -> Tensor | No
     return w
 
 
+@tensors_only
 def cov(
     input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
 ) -> Tensor:
@@ -112,6 +113,7 @@ def cov(
     return view.squeeze(E.true_divide(result, norm))
 
 
+@tensors_only
 def corrcoef(input: Tensor) -> Tensor:
     """The matrix of Pearson's correlation coefficients of variables (rows) over observations (columns)."""
     require_tensor("corrcoef", "input", input)

@@ -10,6 +10,7 @@ from .._tensor import Tensor, make_view
 from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..autograd.views import SEVERAL, know, made_how
+from ..errors import tensors_only
 from ..shape import as_index, wrap_dim
 from .view import expand, slice_dim, unsqueeze
 
@@ -78,6 +79,7 @@ def _parts(x: Tensor, title: str, d: int, sizes: Sequence[int] | None) -> tuple[
     return tuple(out)
 
 
+@tensors_only
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All indices of a dimension, one tensor each."""
     la = input._layout
@@ -87,6 +89,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return _parts(input, "UnbindBackward0", d, None)
 
 
+@tensors_only
 def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of one size (the last may be smaller), or of the sizes listed."""
     la = input._layout
@@ -112,6 +115,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     return _parts(input, title, d, sizes)
 
 
+@tensors_only
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal size (the last may be smaller)."""
     la = input._layout
@@ -126,6 +130,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, -(-n // chunks), d)
 
 
+@tensors_only
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of almost equal size, or cut at the indices listed."""
     la = input._layout

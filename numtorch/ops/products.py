@@ -9,7 +9,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..creation import ones, sequence_of_tensors
 from ..dtype import bool_, int64, promote_types
-from ..errors import require_tensor
+from ..errors import require_tensor, tensors_only
 from ..shape import as_shape, broadcast, wrap_dim
 from . import elementwise as E
 from . import parts, view
@@ -154,6 +154,10 @@ def _heights(y: Tensor, d: int) -> tuple[Tensor, Tensor]:
 def _areas(op: str, y: Tensor, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     """The areas of the trapezoids between neighbours of a dimension."""
     require_tensor(op, "y", y)
+    if x is not None:
+        require_tensor(op, "x", x)
+    if not y.ndim:
+        raise IndexError(f"{op}: Dimension out of range: y has no dimensions; give at least one")
     d = wrap_dim(dim, y.ndim, op)
     if y._layout.shape[d] == 0:
         return view.narrow(y, d, 0, 0), d
@@ -174,6 +178,7 @@ def _areas(op: str, y: Tensor, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     return E.mul(areas, width), d
 
 
+@tensors_only
 def trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
     """The integral along ``dim`` by the trapezoidal rule, samples at ``x`` or ``dx`` apart."""
     areas, d = _areas("trapezoid", y, x, 1 if dx is None else dx, dim)

@@ -10,7 +10,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..creation import linspace, zeros
 from ..dtype import float32, float64, int64
-from ..errors import require_tensor
+from ..errors import require_tensor, tensors_only
 from ..shape import wrap_dim
 from . import elementwise as E
 from . import reduce as R
@@ -169,6 +169,7 @@ def _count(op: str, x: Tensor, edges: Sequence[Tensor], weight: Tensor | None, d
     return hist
 
 
+@tensors_only
 def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False, out: Any = None) -> Any:  # fmt: skip
     """How many elements (or which weights) lie in each of ``bins`` (a number, or edges), and the edges.
 
@@ -186,6 +187,7 @@ def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | N
     return result if out is None else write_out(result, out, "histogram")
 
 
+@tensors_only
 def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False) -> Any:  # fmt: skip
     """How many points (..., dimensions) lie in each box of ``bins`` (numbers, or edges, a dimension each), and the edges."""
     require_tensor("histogramdd", "input", input)

@@ -9,7 +9,7 @@ from .._tensor import Tensor
 from ..creation import _like, _options
 from ..device import canonical
 from ..dtype import bool_, dtype, get_default_dtype, int64
-from ..errors import require_floating
+from ..errors import not_implemented, require_floating
 from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
 from . import elementwise as E
 from .declare import Context, KernelOp, kernel_op
@@ -129,7 +129,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
 def _floating(d: dtype, op: str) -> dtype:
     if not d.is_floating_point:
-        raise RuntimeError(f'"{op}" not implemented for {d.name.capitalize()!r}; use a floating point dtype')
+        raise not_implemented(op, d)
     return d
 
 
@@ -208,6 +208,8 @@ def randint_like(
     input: Tensor, *args: Any, dtype: Any = None, device: Any = None, generator: Any = None, **kwargs: Any
 ) -> Tensor:
     """Whole numbers in [low, high), like another tensor."""
+    if not args and "high" not in kwargs:
+        raise TypeError("randint_like(): missing the argument 'high', the exclusive upper bound; give it")
     low, high = (0, args[0]) if len(args) == 1 else args if args else (kwargs.get("low", 0), kwargs["high"])
     where = input._layout.device if device is None else canonical(device)
     return _integers(int(low), int(high), input._layout.shape, dtype or input.dtype, where, generator)

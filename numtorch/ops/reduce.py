@@ -13,7 +13,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import FLOATING, bool_, dtype, int64
-from ..errors import require_tensor
+from ..errors import require_tensor, tensors_only
 from ..shape import contiguous, wrap_dims
 from . import elementwise as E
 from . import view
@@ -256,6 +256,7 @@ max_of = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__
 builtin_any = __builtins__["any"] if isinstance(__builtins__, dict) else __builtins__.any  # type: ignore[union-attr]
 
 
+@tensors_only
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False, *, out: Any = None) -> Tensor:
     """``log(sum(exp(input)))`` over ``dim``, without overflow."""
     x = input if input.dtype.category == FLOATING else input.float()

@@ -168,6 +168,8 @@ def _vector_ids(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _rows(x: Tensor, dim: int, op: str) -> tuple[int, Tensor]:
     """(dimension, the slices along it as the rows of a matrix)."""
     d = wrap_dim(dim, x.ndim, op)
+    if not x.ndim:
+        raise IndexError(f"{op}: Dimension specified as {dim} but tensor has no dimensions; leave dim out")
     moved = view.movedim(x, d, 0)
     n = moved._layout.shape[0]
     return d, view.reshape(moved, (n, math.prod(moved._layout.shape[1:])))

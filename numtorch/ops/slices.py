@@ -6,7 +6,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import int32
-from ..errors import require_same_device, require_tensor
+from ..errors import require_same_device, require_tensor, tensors_only
 from ..shape import wrap_dim
 from . import view
 from .copying import copy_
@@ -73,7 +73,7 @@ def _source(op: str, x: Tensor, d: int, index: Tensor, source: Tensor, error: ty
         )
     n = index._layout.numel
     xs, ss = x._layout.shape, source._layout.shape
-    if op == "index_copy" or not xs and not ss:
+    if op == "index_copy" or (not xs and not ss):
         xs, ss = xs or (1,), ss or (1,)
     if len(xs) == len(ss) and n != ss[d]:
         raise error(
@@ -199,6 +199,7 @@ def index_reduce_(
     return copy_(self, index_reduce(kept(self), dim, index, source, reduce, include_self=include_self))
 
 
+@tensors_only
 def index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """Write (or add) ``values`` where the index tensors, one per dimension or None, point to."""
     from ..indexing import expand_masks, put_
@@ -222,6 +223,7 @@ def index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     return put_(self, found, values, bool(accumulate))
 
 
+@tensors_only
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with ``values`` written (or added) where the index tensors point to."""
     return index_put_(input.clone(), indices, values, accumulate)

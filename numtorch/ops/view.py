@@ -9,6 +9,7 @@ from .._tensor import Tensor, make_view_as
 from ..autograd.engine import Node
 from ..autograd.mode import state, watchers
 from ..autograd.views import know, made_how
+from ..errors import tensors_only
 from ..shape import (
     Layout,
     as_index,
@@ -22,7 +23,6 @@ from ..shape import (
     view_strides,
     wrap_dim,
 )
-
 
 _MOST_KNOWN = 4096
 _transposed: dict[tuple, Layout] = {}  # (layout, dim0, dim1) -> the transposed layout
@@ -240,11 +240,13 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return _view(input, target, strides, input._offset, "View", _reshape_back, la.shape)
 
 
+@tensors_only
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """``view`` in another tensor's shape."""
     return view(input, other._layout.shape)
 
 
+@tensors_only
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     """``reshape`` in another tensor's shape."""
     return reshape(input, other._layout.shape)
@@ -567,6 +569,7 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     )
 
 
+@tensors_only
 def as_strided_scatter(
     input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None
 ) -> Tensor:

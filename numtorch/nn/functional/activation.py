@@ -12,6 +12,7 @@ from ...errors import require_tensor
 from ...ops import activation as ops_activation
 from ...ops import elementwise
 from ...ops import softmax as ops_softmax
+from ...shape import wrap_dim
 
 
 def _apply(op: Any, input: Tensor, inplace: bool, *scalars: Any) -> Tensor:
@@ -243,9 +244,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     require_tensor("glu", "input", input)
     if input.dim() == 0:
         raise RuntimeError("glu does not support 0-dimensional tensors")
-    size = input.shape[dim]
+    wrapped = wrap_dim(dim, input.dim(), "glu")
+    size = input.shape[wrapped]
     if size % 2:
-        wrapped = dim + input.dim() if dim < 0 else dim
         raise RuntimeError(f"Halving dimension must be even, but dimension {wrapped} is size {size}")
     return ops_activation.gate(input.narrow(dim, 0, size // 2), input.narrow(dim, size // 2, size // 2))
 

@@ -9,13 +9,14 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from .activation import softmax
 from .dropout import dropout
 from .linear import linear
 from .padding import pad
 
 
+@tensors_only
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

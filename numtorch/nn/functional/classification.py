@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from ...ops import loss as ops_loss
 from ...ops.elementwise import clamp_min
 from ...ops.softmax import log_softmax
@@ -119,6 +119,7 @@ def _along_classes(weight: Tensor, like: Tensor) -> Tensor:
     return weight.reshape(shape)
 
 
+@tensors_only
 def linear_cross_entropy(
     input: Tensor,
     linear_weight: Tensor,
@@ -165,6 +166,7 @@ def linear_cross_entropy(
     )
 
 
+@tensors_only
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,

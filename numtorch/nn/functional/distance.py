@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from ...ops.constant import table
 from ...ops.elementwise import clamp_min
 from ._reduction import legacy, reduced
@@ -94,6 +94,7 @@ def cosine_embedding_loss(
     return reduced(near + far, reduction)
 
 
+@tensors_only
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -117,6 +118,7 @@ def triplet_margin_loss(
     )
 
 
+@tensors_only
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,

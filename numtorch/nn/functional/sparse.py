@@ -7,7 +7,7 @@ import numtorch
 from ... import ops
 from ..._tensor import Tensor
 from ...autograd.mode import state
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from ...from_data import tensor as make_tensor
 
 
@@ -105,6 +105,7 @@ def embedding(
     return ops.embedding(weight, input, padding, scale_grad_by_freq)
 
 
+@tensors_only
 def embedding_bag(
     input: Tensor,
     weight: Tensor,
