@@ -7,6 +7,7 @@ import doctest
 import importlib
 import io
 import json
+import linecache
 import pathlib
 import re
 import warnings
@@ -59,6 +60,8 @@ def test_notebooks_run(path: pathlib.Path) -> None:
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     names = {"__name__": "notebook"}
     for number, cell in enumerate(cells, 1):
+        source, name = "".join(cell["source"]), f"{path.name}, code cell {number}"
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)  # as a notebook does
         with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile("".join(cell["source"]), f"{path.name}, code cell {number}", "exec"), names)
+            exec(compile(source, name, "exec"), names)
     assert cells and all(cell["outputs"] is not None for cell in cells)
