@@ -61,18 +61,25 @@ def lean() -> Iterator[None]:
             del context.get_executable
 
 
+@contextmanager
+def _quick_code() -> Iterator[None]:
+    """The code generator without loop strength reduction, where that costs no speed (not with AVX-512)."""
+    if target().vector_bytes < 64:
+        llvm.set_option("", "-disable-lsr")  # for the whole process, hence only for this moment
+    try:
+        yield
+    finally:
+        llvm.set_option("", "-disable-lsr=false")
+
+
 def emit(library: Any) -> bytes:
     """Object code of a library compiled inside `lean()`."""
     with global_compiler_lock:
         library._ensure_finalized()
         JITCodeLibrary._optimize_final_module(library)
         library._final_module.verify()
-        if target().vector_bytes < 64:
-            llvm.set_option("", "-disable-lsr")  # for the whole process, hence only for this moment
-        try:
+        with _quick_code():
             return library._codegen._tm.emit_object(library._final_module)
-        finally:
-            llvm.set_option("", "-disable-lsr=false")
 
 
 def texts(library: Any) -> tuple[str, str]:
@@ -80,4 +87,5 @@ def texts(library: Any) -> tuple[str, str]:
     with global_compiler_lock:
         library._ensure_finalized()
         JITCodeLibrary._optimize_final_module(library)
-        return str(library._final_module), library._codegen._tm.emit_assembly(library._final_module)
+        with _quick_code():
+            return str(library._final_module), library._codegen._tm.emit_assembly(library._final_module)

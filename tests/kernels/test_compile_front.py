@@ -30,7 +30,8 @@ def by_the_short_way(what, **env) -> int | None:
 
 def by_numba(what, **env) -> int:
     """Address of `what` through numba's front end."""
-    return engine.load(compile_cpu._compile_by_numba(what, jit.complete({"T": "float32", "S": None, **env})))
+    made = compile_cpu._by_numba(what, jit.complete({"T": "float32", "S": None, **env}))
+    return engine.load(compile_cpu._of_dispatcher(made, what.name))
 
 
 @kernel
