@@ -57,11 +57,13 @@ class FunctionEvents(list):
             rows.sort(key=lambda r: -getattr(r, name))
         total = sum(r.self_cpu_time_total for r in self) or 1.0
         text = [["name", "kind", "self us", "self %", "total us", "each us", "calls", "bytes", "shapes"]]
-        for r in rows[:row_limit]:
-            text.append([
+        text += [
+            [
                 r.key, r.kind, f"{r.self_cpu_time_total:.1f}", f"{100 * r.self_cpu_time_total / total:.1f}",
                 f"{r.cpu_time_total:.1f}", f"{r.cpu_time:.2f}", str(r.count), f"{r.bytes:,}", r.shapes,
-            ])  # fmt: skip
+            ]
+            for r in rows[:row_limit]
+        ]  # fmt: skip
         if not any(row[-1] for row in text[1:]):
             text = [row[:-1] for row in text]
         widths = [max(len(row[k]) for row in text) for k in range(len(text[0]))]

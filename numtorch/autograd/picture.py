@@ -75,10 +75,11 @@ class AutogradGraph:
         numbers = {id(n): k for k, n in enumerate(self.nodes)}
         rows = [f"  {self._leaf(t)}" for t in self.leaves]
         for k, node in enumerate(self.nodes):
-            given = []
-            for edge in node.edges:
-                if edge is not None:
-                    given.append(f"%{numbers[id(edge[0])]}" if type(edge) is tuple else self._leaf(edge).partition(":")[0])
+            given = [
+                f"%{numbers[id(edge[0])]}" if type(edge) is tuple else self._leaf(edge).partition(":")[0]
+                for edge in node.edges
+                if edge is not None
+            ]
             head, *rest = self._lines(node)
             rows.append(f"  %{k}: {self._results(node)} = {head}({', '.join(given)}){'; '.join(['', *(r.strip() for r in rest[1:])])}")
         return "\n".join([f"{len(self.nodes)} nodes, {len(self.leaves)} leaves", *rows])
@@ -96,9 +97,8 @@ class AutogradGraph:
             place[id(node)] = len(boxes)
             note = str(node.trace_back.stack) if node.trace_back is not None else ""
             boxes.append(Box(self._lines(node), "backward", note, f"%{k}"))
-            for edge in node.edges:
-                if edge is not None:
-                    edges.append((place[id(edge[0] if type(edge) is tuple else edge)], place[id(node)]))
+            before = [edge[0] if type(edge) is tuple else edge for edge in node.edges if edge is not None]
+            edges += [(place[id(x)], place[id(node)]) for x in before]
         for t in self.tensors:
             node = t._grad_fn()
             boxes.append(Box([self.names.get(id(t), "result"), f"{t._layout.dtype.name}{list(t._layout.shape)}"], "output"))
