@@ -111,9 +111,7 @@ def grad(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
     if not all(t.requires_grad for t in targets):
-        raise RuntimeError(
-            "One of the differentiated Tensors does not require grad; call requires_grad_() on it before it is used"
-        )
+        raise RuntimeError("One of the differentiated Tensors does not require grad; call requires_grad_() first")
     retain = create_graph if retain_graph is None else retain_graph
     if is_grads_batched and grads[0] is not None:
         batch: list[Any] = list(grads)

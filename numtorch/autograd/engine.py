@@ -317,8 +317,7 @@ class _Pass:
             if self.targets is not None and id(leaf) not in self.targets:
                 continue
             for hook in list((leaf._hooks or {}).values()):
-                changed = hook(grad)
-                grad = grad if changed is None else changed
+                grad = grad if (changed := hook(grad)) is None else changed
             self._give(leaf, grad, False)
             if self.targets is None:
                 call_post_hooks(leaf)
