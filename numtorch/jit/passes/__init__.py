@@ -5,6 +5,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     dead        what nobody reads is not computed
     common      what was computed already is not computed again
     copies      a copy that nothing tells from its source is not made
+    slices      sums of tensors that are zero but for a slice are written slice by slice
     normalize   batch norm of a frozen network goes into the convolution before it
     epilogues   products and convolutions clamp their results themselves
     prepack     a matrix that several products share is put into their kernel's order once
@@ -34,11 +35,12 @@ from .inplace import inplace
 from .normalize import normalize
 from .outer import outer
 from .prepack import prepack
+from .slices import slices
 from .spread import spread
 from .work import Work, storages
 
 PASSES = {
-    "dead": dead, "common": common, "copies": copies, "normalize": normalize, "epilogues": epilogues,
+    "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize, "epilogues": epilogues,
     "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
 }  # fmt: skip
 _disabled: set[str] = set()

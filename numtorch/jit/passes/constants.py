@@ -39,7 +39,7 @@ def _constant(entries: list[Entry], work: Work) -> dict[int, Ref]:
     for e in entries:
         for r in e.outputs:
             small = is_virtual(r) and (r.storage.nbytes <= MOST_BYTES or bool(reads(e) & work.frozen))
-            if small and id(r.storage) not in work.needed:
+            if small and r.layout.device == "cpu" and id(r.storage) not in work.needed:
                 found[id(r.storage)] = r
     while True:
         wrong: set[int] = set()

@@ -190,6 +190,61 @@ def test_gradients_are_written_where_they_stay():
     assert not any("clone" in name for name in names(traced))
 
 
+# -- slices
+
+
+def gradient_of(cut):
+    """A function that cuts a parameter into pieces, and the gradient of it."""
+    w = torch.randn(3, 4, 5, requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        with torch.enable_grad():
+            (cut(w) * x).sum().backward()
+        return w.grad
+
+    return step
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_gradients_of_slices_are_written_in_place(whole):
+    def cut(w):
+        return w[0] * 2 + w[1].sin() * 3 + (w[2] if whole else 0)
+
+    traced = check_equal(gradient_of(cut), torch.randn(4, 5))
+    kernels = "+".join(names(traced))
+    assert len(notes(traced, "slices")) == (3 if whole else 1)
+    assert ("fill" in kernels) is not whole
+
+
+def test_overlapping_slices_are_added():
+    traced = check_equal(gradient_of(lambda w: w[0:2].sum(0) * 2 + w[1:3].sin().sum(0)), torch.randn(4, 5))
+    assert not notes(traced, "slices")
+
+
+def test_slice_that_is_read_on_its_own_stays_apart():
+    def f(x):
+        a, b = torch.zeros(4), torch.zeros(4)
+        a[:2] = x
+        b[2:] = x * 2
+        return a + b, a * 3
+
+    traced = check_equal(f, torch.randn(2))
+    assert not any("add" in note for note in notes(traced, "slices"))
+
+
+def test_slices_written_after_the_sum_do_not_count():
+    def f(x):
+        a, b = torch.zeros(4), torch.zeros(4)
+        a[:2] = x
+        b[2:] = x * 2
+        c = a + b
+        a[:2] = 7.0
+        return c + a
+
+    check_equal(f, torch.randn(2))
+
+
 # -- epilogues
 
 
