@@ -190,11 +190,7 @@ class Gpu:
         grid, threads = kernel.config(words)
         if 0 in grid:
             return
-        key = (kernel, *sorted(env.items()))
-        found = self._kernels.get(key)
-        if found is None:
-            found = self._kernels[key] = self._load(kernel, env)
-        code, converters = found
+        code, converters = self.code(kernel, env)
         args = [convert(word) for convert, word in zip(converters, words)]
         try:
             launch(self.stream, LaunchConfig(grid=grid, block=(threads, 1, 1)), code, *args)
@@ -205,6 +201,20 @@ class Gpu:
                 self.stream.sync()
             except Exception as error:
                 raise RuntimeError(f"CUDA error in {kernel.name}, grid {grid}: {error}") from error
+
+    def code(self, kernel: Any, env: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """The loaded kernel, and what makes each word of a call an argument."""
+        key = (kernel, *sorted(env.items()))
+        found = self._kernels.get(key)
+        if found is None:
+            found = self._kernels[key] = self._load(kernel, env)
+        return found
+
+    def graph(self, calls: Sequence[tuple[Any, dict, Sequence[Any]]]) -> Any:
+        """A CUDA graph of launches."""
+        from .graphs import Graph
+
+        return Graph(self, calls)
 
     def _load(self, kernel: Any, env: dict[str, Any]) -> tuple[Any, list[Any]]:
         from cuda.core import ObjectCode

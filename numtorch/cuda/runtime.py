@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..autograd.mode import state
 from ..storage import Storage
 from . import detect
 
@@ -41,7 +42,10 @@ def started() -> list[Any]:
 def allocate(nbytes: int, device: str) -> Storage:
     """Uninitialised memory on a GPU."""
     address, owner = gpu(device).allocate(nbytes)
-    return Storage.external(address, nbytes, owner, device)
+    storage = Storage.external(address, nbytes, owner, device)
+    if state.recorder is not None:
+        state.recorder.make(storage)
+    return storage
 
 
 def owner_of(storage: Storage) -> Any:
@@ -62,6 +66,8 @@ def copy(target: Any, source: Any, non_blocking: bool = False) -> None:
     from . import pinned
 
     to, here = target._layout, source._layout
+    if state.recorder is not None:
+        state.recorder.refuse(f"a tensor is copied from {here.device} to {to.device}")
     if to.numel == 0:
         return
     source = source.detach()

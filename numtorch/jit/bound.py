@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from .._tensor import Tensor, replaced
 from ..autograd.mode import state
-from ..storage import INFERENCE, Storage
+from ..storage import INFERENCE, Storage, allocate
+from .memory import duplicate, number_at, peek, restore, snapshot
 from .nodes import FreedNode, TracedNode
 from .passes import Report, optimize
 from .passes import storages as storages_of
@@ -57,9 +58,26 @@ class Bound:
         self.fixed = {id(s) for _, s, _, _ in path.captured}
         self.aliases = self.aliases_of([r.storage for r in path.inputs])
         self.used = used_storages(path)
+        self._choose_device()
         self._bind()
 
     # -- binding
+
+    def _choose_device(self) -> None:
+        """How memory is made and programs are built: by the CPU's program, or by CUDA graphs (cuda_graph.py)."""
+        refs = [*self.path.inputs, *(o.ref for o in self.path.outputs)]
+        entries = [*self.path.forward, *self.path.backward]
+        if all(r.layout.device == "cpu" for r in (*refs, *(r for e in entries for r in e.outputs))):
+            self._memory: Any = Storage
+            self._lower: Any = lower
+            self._program: Any = Compiled
+            return
+        from . import cuda_graph
+
+        device = cuda_graph.device_of(entries)
+        self._memory = functools.partial(allocate, device=device)
+        self._lower, self._program = cuda_graph.lower, functools.partial(cuda_graph.CudaProgram, device)
+        self.is_direct = False  # native calls know no GPU
 
     def _bind(self) -> None:
         path = self.path
@@ -73,7 +91,7 @@ class Bound:
             if type(r.storage) is Virtual:
                 slots.add(r.storage)
         ends = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
-        backward = lower(self._optimized(path.backward, ends))
+        backward = self._lower(self._optimized(path.backward, ends))
         written = {
             id(r.storage): r.storage for e in path.forward for r in e.outputs if type(r.storage) is Virtual
         }
@@ -83,12 +101,12 @@ class Bound:
         self.saved = [slots.index[k] for k in saved]
         self.fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= self.count_inputs]
         needed = set(slots.index) | set(path.written) | {id(g.source.storage) for g in path.guards}
-        forward = lower(self._optimized(path.forward, needed, sorted({g.at for g in path.guards})))
+        forward = self._lower(self._optimized(path.forward, needed, sorted({g.at for g in path.guards})))
         made = _virtuals(forward)
         cuts, self.checks = self._cuts(forward)
         temps = [v for k, v in made.items() if k not in slots.index]
         self.slots = slots
-        self.program = Compiled(forward, slots.storages, temps, path.recorder.live, cuts)
+        self.program = self._program(forward, slots.storages, temps, path.recorder.live, cuts)
         self._plan_undo(forward, cuts)
         self._bind_backward(backward, saved)
         self._bind_results()
@@ -140,7 +158,7 @@ class Bound:
         self.backward_fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= start]
         temps = [v for k, v in _virtuals(ops).items() if k not in slots.index]
         self.backward_slots = slots
-        self.backward = Compiled(ops, slots.storages, temps, path.recorder.live, [])
+        self.backward = self._program(ops, slots.storages, temps, path.recorder.live, [])
 
     def _bind_results(self) -> None:
         index = self.slots.index
@@ -196,14 +214,14 @@ class Bound:
             pointers[slot] = t._address() - recorded
             storages[slot] = t._storage
         for slot, nbytes in self.fresh:
-            s = storages[slot] = Storage(nbytes)
+            s = storages[slot] = self._memory(nbytes)
             if state.inference:
                 s.version = INFERENCE
             pointers[slot] = s.ptr
         for s, content in self.path.constants:
-            ctypes.memmove(s.ptr, content, len(content))
+            restore(s, content)
         undo = (
-            [(s, ctypes.string_at(s.ptr, s.nbytes)) for s in self._undo_storages(storages)]
+            [(s, snapshot(s)) for s in self._undo_storages(storages)]
             if self.undo
             else ()
         )
@@ -211,7 +229,7 @@ class Bound:
             self.program.run(pointers, self._check if self.checks else None)
         except BaseException:
             for s, content in undo:
-                ctypes.memmove(s.ptr, content, len(content))
+                restore(s, content)
             raise
         return self._results(leaves, storages, again)
 
@@ -228,16 +246,15 @@ class Bound:
             r = g.source
             address = self.program.where(r, pointers)
             if isinstance(g.value, RangeCheck):
-                low, high = np.frombuffer(ctypes.string_at(address, 16), np.int64).tolist()
+                low, high = np.frombuffer(peek(address, 16, r.layout.device), np.int64).tolist()
                 if low < g.value.low or high > g.value.high:
                     raise g.value.make_error(low if low < g.value.low else high)
                 continue
             if isinstance(g.value, bytes):
-                if ctypes.string_at(address, len(g.value)) != g.value:
+                if peek(address, len(g.value), r.layout.device) != g.value:
                     raise GuardFailed
                 continue
-            d = r.layout.dtype.numpy
-            now = np.frombuffer(ctypes.string_at(address, d.itemsize), d)[0].item()
+            now = number_at(address, r.layout)
             if now != g.value and not (now != now and g.value != g.value):
                 raise GuardFailed
 
@@ -273,9 +290,7 @@ class Bound:
 
     def _copied(self, r: Ref) -> Tensor:
         """A result in memory that the program keeps."""
-        s = Storage(r.storage.nbytes)
-        ctypes.memmove(s.ptr, r.storage.ptr, s.nbytes)
-        return Tensor._make(s, r.offset, r.layout)
+        return Tensor._make(duplicate(r.storage), r.offset, r.layout)
 
     def _output(self, o: Any, slot: int, leaves: Sequence[Any], storages: Sequence[Any]) -> Tensor:
         if 0 <= slot < self.count_inputs:
@@ -324,7 +339,7 @@ class Bound:
         for k, s in enumerate(saved):
             pointers[first + k] = s.ptr
         for slot, nbytes in self.backward_fresh:
-            s = storages[slot] = Storage(nbytes)
+            s = storages[slot] = self._memory(nbytes)
             pointers[slot] = s.ptr
         self.backward.run(pointers, None)
         results: list[Any] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from . import tree
 from .bound import Bound, GuardFailed
 from .diverging import between_runs, difference_of, first_difference, values_of
+from .memory import restore, snapshot
 from .names import captured_names
 from .record import Recording
 
@@ -62,7 +62,7 @@ def _eager(function: Callable, bound: Bound, structure: Any, leaves: Sequence[An
 
 def _replayed(bound: Bound, leaves: Sequence[Any]) -> dict[str, Any] | None:
     """What the replay gives; None if a value that it compares was another one. All effects are undone."""
-    before = [(s, ctypes.string_at(s.ptr, s.nbytes), s.version) for s in _written(bound, leaves)]
+    before = [(s, snapshot(s), s.version) for s in _written(bound, leaves)]
     targets = [leaves[t[1]] if type(t) is tuple else t for t, _, _ in bound.path.grads]
     grads = [(t, t._grad) for t in targets]
     try:
@@ -72,7 +72,7 @@ def _replayed(bound: Bound, leaves: Sequence[Any]) -> dict[str, Any] | None:
         return None
     finally:
         for s, content, version in before:
-            ctypes.memmove(s.ptr, content, len(content))
+            restore(s, content)
             s.version = version
         for t, g in grads:
             t._grad = g
@@ -102,7 +102,7 @@ def _memory(bound: Bound, s: Any) -> np.ndarray:
         r.layout.dtype.numpy for e in (*bound.path.forward, *bound.path.backward) for r in e.outputs if r.storage is s
     }
     kind = kinds.pop() if len(kinds) == 1 else np.dtype(np.uint8)
-    return s.array((s.nbytes // kind.itemsize,), (1,), kind, 0).copy()
+    return np.frombuffer(snapshot(s), kind, s.nbytes // kind.itemsize)
 
 
 def _report(name: str, what: str) -> None:

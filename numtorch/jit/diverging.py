@@ -13,6 +13,7 @@ from . import tree
 from .copied import Copies, runner
 from .listing import short
 from .memory import snapshot
+from .program import Compiled
 from .record import Entry, Live, Recorder, Ref
 
 
@@ -69,6 +70,8 @@ def first_difference(function: Callable, bound: Any, structure: Any, leaves: Seq
         return found
     recorded = bound.path.forward
     found = between_runs(recorded, first.entries[: len(recorded)])
+    if not isinstance(bound.program, Compiled):
+        return found or "in the replay on the GPU"
     return found or _in_replay(bound, leaves, first)
 
 

@@ -7,7 +7,6 @@ ones, so a recording holds no memory; those that someone else still holds (a hid
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from ..autograd.mode import state
 from ..ops.launch import Launch
 from ..storage import Storage
 from . import tree
+from .memory import restore
 from .record import Entry, Guard, Recorder, Recording, Ref, Untraceable, ref
 
 
@@ -85,7 +85,7 @@ def warm_up(function: Callable, args: tuple, kwargs: dict) -> dict[int, Storage]
     for found, content in made:
         s = found()
         if s is not None and content is not None:
-            ctypes.memmove(s.ptr, content, len(content))
+            restore(s, content)
     return captured
 
 

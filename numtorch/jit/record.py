@@ -7,7 +7,6 @@ their first change, so that a recording can be undone.
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from ..autograd.mode import set_recorder, state
 from ..ops.launch import Launch
 from ..shape import Layout
 from ..storage import Storage
+from .memory import number_at, restore, snapshot
 
 
 class Ref(NamedTuple):
@@ -153,15 +153,15 @@ class Recorder:
                 if key not in self.first:
                     self.first[key] = None
                 elif self.first[key] is None:
-                    self.first[key] = ctypes.string_at(s.ptr, s.nbytes)
+                    self.first[key] = snapshot(s)
             elif key not in self.undo:
-                self.undo[key] = (s, ctypes.string_at(s.ptr, s.nbytes))
+                self.undo[key] = (s, snapshot(s))
                 self.written.add(key)
 
     def roll_back(self) -> None:
         """Give all captured memory and gradients the values from before the run."""
         for s, content in self.undo.values():
-            ctypes.memmove(s.ptr, content, len(content))
+            restore(s, content)
         for tensor, before in self.grads.values():
             tensor._grad = before
 
@@ -222,14 +222,14 @@ class Recorder:
 
     def item(self, t: Any) -> Any:
         """``t.item()``: the program holds only while the value is the same."""
-        value = t._storage.array((), (), t._layout.dtype.numpy, t._offset).item()
+        value = number_at(t._address(), t._layout)
         self._guard(t, value)
         return value
 
     def read(self, t: Any, what: str) -> None:
         """All values were read (``numpy()``, ``tolist()``, printing)."""
         self._guard(
-            t, ctypes.string_at(t._storage.ptr, t._storage.nbytes) if t._storage.nbytes <= 1 << 16 else None
+            t, snapshot(t._storage) if t._storage.nbytes <= 1 << 16 else None
         )
 
     def _guard(self, t: Any, value: Any) -> None:

@@ -55,6 +55,24 @@ class _Event:
         return 0.25
 
 
+class _Graph:
+    """Launches to be run again and again."""
+
+    def __init__(self, gpu: SimulatedGpu, calls: Sequence[tuple[Any, dict, Sequence[Any]]]):
+        self.gpu, self.calls = gpu, [list(call) for call in calls]
+        gpu.graphs.append(self)
+        self.launches = self.updates = 0
+
+    def update(self, number: int, words: Sequence[Any]) -> None:
+        self.calls[number][2] = words
+        self.updates += 1
+
+    def launch(self) -> None:
+        self.launches += 1
+        for kernel, env, words in self.calls:
+            self.gpu.launch(kernel, env, words)
+
+
 class SimulatedGpu:
     """Stands for numtorch.cuda.backend.Gpu. `launched` lists the names of the kernels run."""
 
@@ -64,6 +82,7 @@ class SimulatedGpu:
         self.blocks: dict[int, np.ndarray] = {}
         self.allocated = self.peak = 0
         self.launched: list[str] = []
+        self.graphs: list[_Graph] = []
         self.waits = 0  # how often the host waited for the GPU
         self.stream = self.first_stream = _Stream(1)
         self.properties = {"name": self.name, "major": 9, "minor": 0, "total_memory": 1 << 30}
@@ -130,6 +149,9 @@ class SimulatedGpu:
             else:
                 args.append(word)
         run(kernel, *args, **env)
+
+    def graph(self, calls: Sequence[tuple[Any, dict, Sequence[Any]]]) -> _Graph:
+        return _Graph(self, calls)
 
     def _inside(self, address: int, nbytes: int) -> np.ndarray:
         """The allocation that holds this range. AssertionError if none does: a host address, or memory given back."""

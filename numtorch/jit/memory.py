@@ -1,0 +1,52 @@
+"""Memory of any device as a recording needs it: copied aside, put back, and read by the host."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from ..shape import Layout
+from ..storage import Storage, allocate
+
+
+def snapshot(s: Storage) -> bytes:
+    """What a storage holds now."""
+    return peek(s.ptr, s.nbytes, s.device)
+
+
+def restore(s: Storage, content: bytes) -> None:
+    """Put back what ``snapshot`` took."""
+    if s.device == "cpu":
+        ctypes.memmove(s.ptr, content, len(content))
+    elif content:
+        _gpu(s.device).upload(s.ptr, np.frombuffer(content, np.uint8).ctypes.data, len(content))
+
+
+def peek(address: int, nbytes: int, device: str) -> bytes:
+    """Bytes in the memory of a device; on a GPU after everything launched before."""
+    if device == "cpu":
+        return ctypes.string_at(address, nbytes)
+    held = np.empty(nbytes, np.uint8)
+    if nbytes:
+        _gpu(device).download(held.ctypes.data, address, nbytes)
+    return held.tobytes()
+
+
+def number_at(address: int, la: Layout) -> Any:
+    """The number at an address, as Python has it; ``la`` says on which device and of which dtype."""
+    return np.frombuffer(peek(address, la.itemsize, la.device), la.dtype.numpy)[0].item()
+
+
+def duplicate(s: Storage) -> Storage:
+    """A storage with the same content on the same device."""
+    made = allocate(s.nbytes, s.device)
+    restore(made, snapshot(s))
+    return made
+
+
+def _gpu(device: str) -> Any:
+    from ..cuda import runtime
+
+    return runtime.gpu(device)

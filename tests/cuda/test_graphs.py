@@ -1,0 +1,145 @@
+"""Traces on a simulated GPU: graphs replay what eager does there, with addresses and numbers that change."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numtorch as torch
+import numtorch.nn.functional as F
+from numtorch import nn
+
+pytestmark = pytest.mark.simulator
+
+
+def check_same(found: Any, wanted: Any) -> None:
+    assert found.is_cuda
+    np.testing.assert_allclose(found.detach().cpu().numpy(), wanted.detach().cpu().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def traced(gpu: Any, function: Callable, *example: Any) -> Any:
+    """The traced function; fails when it would run eagerly."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return torch.jit.trace(function, example)
+
+
+class Net(nn.Module):
+    """Parameters and dropout, without matrix products (which take the simulator seconds)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.scale, self.shift = nn.Parameter(torch.randn(6)), nn.Parameter(torch.zeros(6))
+
+    def forward(self, x: Any) -> Any:
+        """Class scores of x (rows, 6)."""
+        return F.dropout((x * self.scale + self.shift).tanh(), 0.5, self.training)
+
+
+def test_forward(gpu: Any) -> None:
+    x = torch.randn(4, 6)
+    model = Net().eval()
+    replay = traced(gpu, copy.deepcopy(model).cuda(), x.cuda())
+    for scale in (1.0, -2.0):
+        check_same(replay((x * scale).cuda()), model(x * scale))
+
+
+def test_graphs_are_replayed(gpu: Any) -> None:
+    gpu.graphs.clear()
+    replay = traced(gpu, lambda x: (x * 2 + 1).relu() - x, torch.ones(8, device="cuda"))
+    (graph,) = gpu.graphs
+    assert len(graph.calls) == 1, "a chain of elementwise ops is one kernel"
+    launches, waits = graph.launches, gpu.waits
+    x = torch.arange(-4.0, 4.0).cuda()
+    waits = gpu.waits
+    results = [replay(x) for _ in range(3)]
+    assert graph.launches == launches + 3 and gpu.waits == waits, "a replay does not wait"
+    for r in results:
+        check_same(r, (x.cpu() * 2 + 1).relu() - x.cpu())
+
+
+def test_only_what_changed_is_written_into_the_graph(gpu: Any) -> None:
+    gpu.graphs.clear()
+    w = torch.ones(5, device="cuda")
+    replay = traced(gpu, lambda x: w.add_((x * x).sum()), torch.ones(5, 5, device="cuda"))
+    (graph,) = gpu.graphs
+    x = torch.full((5, 5), 0.5).cuda()
+    replay(x)
+    updates = graph.updates
+    replay(x)
+    assert graph.updates == updates and 0 < updates < len(graph.calls)
+
+
+def test_training_step(gpu: Any) -> None:
+    x, target = torch.randn(4, 6), torch.tensor([0, 2, 1, 1])
+
+    def make(model: Any) -> tuple[Callable, Any, Any]:
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+        def step(x: Any, target: Any) -> Any:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), target)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step, model, scheduler
+
+    eager, mine, slow = make(Net().cuda())
+    step, theirs, fast = make(Net().cuda())
+    replay = torch.jit.trace(step, (x.cuda(), target.cuda()), check_trace=False)  # compared here
+    seeds = []
+    for function, scheduler in ((eager, slow), (replay, fast)):
+        torch.manual_seed(7)
+        losses = []
+        for _ in range(2):
+            losses.append(function(x.cuda(), target.cuda()))
+            scheduler.step()
+        seeds.append(losses)
+    for a, b in zip(*seeds):
+        check_same(b, a)
+    for a, b in zip(mine.parameters(), theirs.parameters()):
+        check_same(b, a)
+        check_same(b.grad, a.grad)
+
+
+def test_gradients_through_a_trace(gpu: Any) -> None:
+    x = torch.randn(3, 4)
+    replay = traced(gpu, lambda t: torch.sin(t).exp().sum(1), x.cuda().requires_grad_())
+    a, b = x.clone().requires_grad_(), x.cuda().requires_grad_()
+    torch.sin(a).exp().sum(1).pow(2).sum().backward()
+    replay(b).pow(2).sum().backward()
+    check_same(b.grad, a.grad)
+
+
+def test_branches_on_values(gpu: Any) -> None:
+    def function(x: Any) -> Any:
+        y = x * 3
+        return y.relu() if y.sum() > 0 else -y
+
+    replay = traced(gpu, function, torch.ones(3, device="cuda"))
+    for values in ([1.0, 2.0, -1.0], [-5.0, 1.0, 1.0], [2.0, 2.0, 2.0]):
+        check_same(replay(torch.tensor(values).cuda()), function(torch.tensor(values)))
+
+
+def test_two_devices_run_eagerly_and_say_so(gpu: Any) -> None:
+    with pytest.warns(UserWarning, match="runs eagerly: a tensor is copied from cuda:0 to cpu"):
+        replay = torch.jit.trace(lambda x: (x * 2).cpu() + 1, torch.ones(3, device="cuda"))
+    assert replay(torch.zeros(3, device="cuda")).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_without_graphs(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(calls: Any) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(gpu, "graph", refuse)
+    with pytest.warns(UserWarning, match=r"no CUDA graph could be made \(no room\)"):
+        replay = torch.jit.trace(lambda x: x.cumsum(0) * 2, torch.ones(3, device="cuda"))
+    assert replay(torch.ones(3).cuda()).tolist() == [2.0, 4.0, 6.0]
