@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..record import Entry, Ref
-from .work import Work, covers, is_virtual, reads, renamed, writes
+from .work import Work, covers, is_virtual, renamed, touches, writes
 
 
 def copies(entries: list[Entry], work: Work) -> list[Entry]:
     """Compute results where a copy would have brought them; read the source where a copy would be read."""
-    result = list(entries)
-    k = 0
-    while k < len(result):
+    result: list[Any] = list(entries)
+    places = touches(entries)
+    for k, e in enumerate(entries):
         e = result[k]
-        changed = _without(result, k, work) if _copies_whole(e) else None
-        if changed is None:
-            k += 1
-            continue
-        work.note(f"{e.name} at {e.line}")
-        result = changed
-    return result
+        if _copies_whole(e) and _drop(result, places, k, work):
+            work.note(f"{e.name} at {e.line}")
+    return [e for e in result if e is not None]
 
 
 def _copies_whole(e: Entry) -> bool:
@@ -35,18 +33,25 @@ def _copies_whole(e: Entry) -> bool:
     return same and covers(source) and covers(target) and e.plan.program.is_copy
 
 
-def _without(entries: list[Entry], k: int, work: Work) -> list[Entry] | None:
-    """The program without copy number ``k``, or None if it has to be."""
+def _drop(entries: list[Any], places: dict[int, list[int]], k: int, work: Work) -> bool:
+    """Take copy number ``k`` out, if nothing tells; ``places``: where each storage is touched."""
     e = entries[k]
     source: Ref = e.inputs[e.plan.tensors[0]]
     target: Ref = e.outputs[0]
     s, t = id(source.storage), id(target.storage)
-    before, after = entries[:k], entries[k + 1 :]
-    if s == t or not is_virtual(target) or any(t in reads(x) | writes(x) for x in before):
-        return None
-    made_here = any(s in writes(x) for x in before)
-    if is_virtual(source) and made_here and s not in work.needed and not any(s in reads(x) | writes(x) for x in after):
-        return renamed(before, source.storage, target.storage) + after
-    if t not in work.needed and not any({s, t} & writes(x) for x in after):
-        return before + renamed(after, target.storage, source.storage)
-    return None
+    if s == t or not is_virtual(target) or places[t][0] < k:
+        return False
+    made_here = any(s in writes(entries[i]) for i in places[s] if i < k)
+    if is_virtual(source) and made_here and s not in work.needed and places[s][-1] == k:
+        old, new = source.storage, target.storage
+    elif t not in work.needed and not any({s, t} & writes(entries[i]) for i in {*places[s], *places[t]} if i > k):
+        old, new = target.storage, source.storage
+    else:
+        return False
+    entries[k] = None
+    for i in places[id(old)]:
+        if i != k:
+            (entries[i],) = renamed([entries[i]], old, new)
+    places[id(new)] = sorted({*places[s], *places[t]} - {k})
+    places[id(old)] = []
+    return True

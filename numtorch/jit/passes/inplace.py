@@ -7,18 +7,14 @@ result would both be there.
 from __future__ import annotations
 
 from ..record import Entry, Ref
-from .work import Work, covers, is_virtual, mapped, reads, storages, writes
+from .work import Work, covers, is_virtual, mapped, reads, storages, touches, writes
 
 
 def inplace(entries: list[Entry], work: Work) -> list[Entry]:
     """Let elementwise entries write over operands that end with them."""
     result = list(entries)
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for k, e in enumerate(result):
-        for key in reads(e) | writes(e):
-            first.setdefault(key, k)
-            last[key] = k
+    places = touches(result)
+    first, last = {key: at[0] for key, at in places.items()}, {key: at[-1] for key, at in places.items()}
     made = {key for key, k in first.items() if key in writes(result[k]) and key not in storages(result[k].inputs)}
     moved: dict[int, Ref] = {}  # storage of a result -> the operand whose memory it takes
     for k, e in enumerate(result):

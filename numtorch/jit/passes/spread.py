@@ -18,9 +18,9 @@ LEAST_ELEMENTS = 512  # of a part: contiguous kernels are split between blocks o
 def spread(entries: list[Entry], work: Work) -> list[Entry]:
     """Split small kernels of expensive functions (the gates of an LSTM) too; the parts give the same bits."""
     result = []
-    for e in entries:
-        if e.plan is not None and e.plan.address and e.plan.chunks == 1:
-            n = e.outputs[0].layout.numel
+    for e in entries if threads() > 1 else ():
+        n = e.outputs[0].layout.numel if e.plan is not None and e.plan.address and e.plan.chunks == 1 else 0
+        if n >= 2 * LEAST_ELEMENTS:
             cost = n * _cost(e.plan.program)
             chunks = min(threads(), n // LEAST_ELEMENTS, 1 + cost // PARALLEL_COST)
             if cost >= PARALLEL_COST and chunks > 1:
@@ -29,7 +29,7 @@ def spread(entries: list[Entry], work: Work) -> list[Entry]:
                 e.plan = _copy(e.plan)
                 e.plan.chunks = chunks
         result.append(e)
-    return result
+    return result or entries
 
 
 @lru_cache(maxsize=4096)

@@ -61,6 +61,15 @@ def writes(e: Entry) -> frozenset[int]:
     return known[1]
 
 
+def touches(entries: Iterable[Entry]) -> dict[int, list[int]]:
+    """For each storage the places of the entries that read or write it, in order."""
+    found: dict[int, list[int]] = {}
+    for k, e in enumerate(entries):
+        for key in reads(e) | writes(e):
+            found.setdefault(key, []).append(k)
+    return found
+
+
 def is_virtual(r: Ref) -> bool:
     """Whether the memory exists only while the program runs."""
     from ..path import Virtual
