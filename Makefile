@@ -9,7 +9,7 @@ SHARED ?= ../shared
 JOBS ?= auto
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-cuda oracle lint typecheck stubs bench bench-fast conformance dist notebooks warmup clean
+.PHONY: help demo test test-cuda oracle lint typecheck stubs bench bench-fast bench-cuda conformance dist notebooks warmup clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -48,6 +48,9 @@ bench: $(STAMP)/bench  ## numtorch against PyTorch, JAX and ONNX Runtime
 
 bench-fast: $(STAMP)/bench  ## The same in about two minutes
 	$(PY) -m benchmarks --fast
+
+bench-cuda: $(STAMP)/bench $(STAMP)/cuda  ## numtorch against PyTorch on an NVIDIA GPU
+	$(PY) -m benchmarks.cuda
 
 notebooks: $(STAMP)/notebooks  ## Run the notebooks from top to bottom and keep their output
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

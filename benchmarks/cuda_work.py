@@ -1,0 +1,150 @@
+"""What `make bench-cuda` times, written against PyTorch's API, with the goal of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks import models
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of work: `build(torch)` gives the call; what it must at least compute and move."""
+
+    name: str
+    build: Callable[[ModuleType], Call]
+    goal: str = ""
+    flops: float = 0.0
+    bytes: float = 0.0
+    fast: bool = False
+    traced: bool = False  # numtorch replays a trace, PyTorch also a CUDA graph
+    host: bool = False  # host time: what giving it to the GPU costs
+
+    def builders(self, modules: dict[str, ModuleType]) -> dict[str, Callable[[], Call]]:
+        """How each backend that is there prepares its call, by the backend's name."""
+        found: dict[str, Callable[[], Call]] = {"numtorch": lambda: self._ours(modules["numtorch"])}
+        if "torch" in modules:
+            found["torch eager"] = lambda: self.build(modules["torch"])
+            if self.traced:
+                found["torch, CUDA graph"] = lambda: _captured(modules["torch"], self.build(modules["torch"]))
+        return found
+
+    def _ours(self, torch: ModuleType) -> Call:
+        call = self.build(torch)
+        return torch.jit.trace(call, ()) if self.traced else call
+
+
+def _captured(torch: ModuleType, call: Call) -> Call:
+    """PyTorch's own replay of a call."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
+def of_a_tensor(function: Callable[[ModuleType, Any], Any], *shape: int) -> Callable[[ModuleType], Call]:
+    """A call of a function of one random tensor."""
+
+    def build(torch: ModuleType) -> Call:
+        x = torch.randn(*shape, device="cuda")
+        return lambda: function(torch, x)
+
+    return build
+
+
+def ten_ops(torch: ModuleType, x: Any) -> Any:
+    """A chain of ten elementwise operations."""
+    y = (x * 2.0 + 1.0).relu() - x
+    y = (y * 0.5).tanh() + y
+    return ((y - 0.25) * y).sigmoid() * 3.0
+
+
+def matmul(n: int) -> Item:
+    """A square product in float32."""
+
+    def build(torch: ModuleType) -> Call:
+        a, b = (torch.randn(n, n, device="cuda") for _ in range(2))
+        return lambda: a @ b
+
+    return Item(f"float32 GEMM {n}", build, "0.8x cuBLAS", flops=2.0 * n**3, fast=n == 2048)
+
+
+def conv(part: str) -> Item:
+    """conv2d 64x64x56x56 k3, forward or with both gradients."""
+    passes = 1 if part == "forward" else 3
+
+    def build(torch: ModuleType) -> Call:
+        x = torch.randn(64, 64, 56, 56, device="cuda", requires_grad=passes == 3)
+        w = torch.randn(64, 64, 3, 3, device="cuda", requires_grad=passes == 3)
+        run = torch.nn.functional.conv2d
+        if passes == 1:
+            return lambda: run(x, w, padding=1)
+        g = torch.randn(64, 64, 56, 56, device="cuda")
+
+        def step() -> None:
+            x.grad = w.grad = None
+            run(x, w, padding=1).backward(g)
+
+        return step
+
+    flops = 2.0 * 64 * 64 * 9 * 64 * 56 * 56 * passes
+    return Item(f"conv2d 64x64x56x56 k3, {part}", build, "0.6x cuDNN", flops=flops, fast=passes == 1)
+
+
+def training(name: str, model: Callable[[ModuleType], Any], batch: Callable, optimizer: str) -> Item:
+    """A whole training step with one batch that stays on the GPU."""
+
+    def build(torch: ModuleType) -> Call:
+        torch.manual_seed(0)
+        net = model(torch).cuda()
+        x, y = (torch.from_numpy(a).cuda() for a in batch(np.random.default_rng(1)))
+        extra = {"capturable": True} if torch.__name__ == "torch" and optimizer != "SGD" else {}
+        update = getattr(torch.optim, optimizer)(net.parameters(), lr=0.001, **extra)
+
+        def step() -> Any:
+            update.zero_grad()
+            output = net(x)
+            loss = torch.nn.functional.cross_entropy(output.reshape(-1, output.shape[-1]), y.reshape(-1))
+            loss.backward()
+            update.step()
+            return loss
+
+        return step
+
+    goal = "1.5x eager, 1.0x CUDA graph"
+    return Item(f"{name}, training step", build, goal, traced=True, fast="MLP" in name)
+
+
+M = 1 << 20
+ROWS = {1: (1024, 1024), 16: (16384, 1024), 256: (65536, 4096)}  # millions of elements: shape
+WORK = [
+    Item("copy", of_a_tensor(lambda t, x: x.clone(), 64 * M), bytes=8.0 * 64 * M, fast=True),
+    Item("10 elementwise ops on 64M", of_a_tensor(ten_ops, 64 * M), "85 % of copy, 5x eager", bytes=8.0 * 64 * M,
+         fast=True, traced=True),
+    *(Item(f"softmax {n}M", of_a_tensor(lambda t, x: t.softmax(x, -1), *shape), "85 % of copy, 1.0x", bytes=8.0 * n * M,
+           fast=n == 16) for n, shape in ROWS.items()),
+    *(Item(f"layer norm {n}M", of_a_tensor(lambda t, x: t.nn.functional.layer_norm(x, x.shape[-1:]), *shape),
+           "85 % of copy, 1.0x", bytes=8.0 * n * M, fast=n == 16) for n, shape in ROWS.items()),
+    *(Item(f"sum {n}M", of_a_tensor(lambda t, x: x.sum(), n * M), "85 % of copy, 1.0x", bytes=4.0 * n * M, fast=n == 16)
+      for n in (1, 16, 256)),
+    *map(matmul, (1024, 2048, 4096, 8192)),
+    *map(conv, ("forward", "forward and both gradients")),
+    training("MLP 784-128-64-10, batch 64", models.mlp(784, 128, 64, 10), models.images(64, 784), "SGD"),
+    training("LeNet, batch 64", models.lenet, models.images(64, 1, 28, 28), "SGD"),
+    training("ResNet 16-32-64, batch 64", models.resnet, models.images(64, 3, 32, 32), "SGD"),
+    training("GPT 2 layers, batch 64", models.gpt, models.tokens(64), "AdamW"),
+    Item("launch of x + x, host time", of_a_tensor(lambda t, x: x + x, 4), "at most 1.5x", fast=True, host=True),
+]  # fmt: skip
