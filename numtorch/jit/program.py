@@ -17,6 +17,8 @@ from ..ops.launch import Launch, Scratch
 from ..storage import Storage
 from .record import Entry, Live, Ref
 
+MOST_BY_SIZE = 300  # temporaries that are placed in both orders
+
 
 class Word:
     """Where a pointer word of a launch comes from: a storage and a byte offset."""
@@ -97,7 +99,7 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
 
 
 def plan_arena(ops: Sequence[Op], temps: dict[int, Storage]) -> tuple[dict[int, int], int]:
-    """Byte offset in one arena of every temporary storage: first fit by lifetime. Returns (offsets, size)."""
+    """Byte offset in one arena of every temporary storage, by lifetime. Returns (offsets, size)."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for i, op in enumerate(ops):
@@ -105,22 +107,49 @@ def plan_arena(ops: Sequence[Op], temps: dict[int, Storage]) -> tuple[dict[int, 
             if key in temps:
                 first.setdefault(key, i)
                 last[key] = i
-    offsets: dict[int, int] = {}
+    keys = sorted(first, key=lambda k: (first[k], -temps[k].nbytes))
+    spans = [(first[k], last[k], (temps[k].nbytes + 63) & ~63 or 64) for k in keys]
+    places, size = _first_fit(spans)
+    if 1 < len(keys) <= MOST_BY_SIZE:  # the largest first: often less, but the time grows with the square
+        other, smaller = _by_size(spans)
+        if smaller < size:
+            places, size = other, smaller
+    return dict(zip(keys, places)), size
+
+
+def _first_fit(spans: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """Offsets of blocks (first use, last use, bytes) that come in order of their first use, and the bytes needed."""
+    offsets: list[int] = []
     active: list[tuple[int, int, int]] = []  # (offset, size, last use), by offset
     size = 0
-    for key in sorted(first, key=lambda k: (first[k], -temps[k].nbytes)):
-        n = (temps[key].nbytes + 63) & ~63 or 64
-        active = [a for a in active if a[2] >= first[key]]
-        active.sort()
-        at = 0
-        for offset, length, _ in active:
-            if offset - at >= n:
-                break
-            at = max(at, offset + length)
-        offsets[key] = at
-        active.append((at, n, last[key]))
+    for first, last, n in spans:
+        active = sorted(a for a in active if a[2] >= first)
+        at = _gap(active, n)
+        offsets.append(at)
+        active.append((at, n, last))
         size = max(size, at + n)
     return offsets, size
+
+
+def _by_size(spans: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """The same, placing large blocks before small ones."""
+    offsets = [0] * len(spans)
+    placed: list[tuple[int, int, int, int]] = []  # (offset, size, first use, last use)
+    for i in sorted(range(len(spans)), key=lambda i: -spans[i][2]):
+        first, last, n = spans[i]
+        offsets[i] = _gap(sorted((o, m, f) for o, m, f, t in placed if f <= last and t >= first), n)
+        placed.append((offsets[i], n, first, last))
+    return offsets, max(o + m for o, m, _, _ in placed)
+
+
+def _gap(taken: Sequence[tuple[int, int, int]], n: int) -> int:
+    """The lowest offset with ``n`` free bytes between blocks (offset, size, ...) in order of their offsets."""
+    at = 0
+    for offset, length, _ in taken:
+        if offset - at >= n:
+            break
+        at = max(at, offset + length)
+    return at
 
 
 def _bits(word: Any) -> int:
