@@ -348,7 +348,12 @@ class Bound:
                 results.append(None)
                 continue
             slot = slots.index.get(id(g.storage), -1)
-            results.append(keep[slot] if 0 <= slot < first else self._tensor(g, slot, storages))
+            if 0 <= slot < first:  # a gradient that only passes through, maybe in another shape
+                t = keep[slot]
+                g = g._replace(offset=g.offset - path.given[slot].offset + t._offset)
+                results.append(t if g.layout is t._layout else Tensor._make(t._storage, g.offset, g.layout))
+            else:
+                results.append(self._tensor(g, slot, storages))
         return results
 
     def _backward_arguments(self) -> list[tuple[int, int]]:

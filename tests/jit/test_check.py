@@ -111,3 +111,14 @@ def test_the_check_leaves_no_trace_and_can_be_switched_off():
     count = itertools.count()
     jit.trace(lambda x: x * next(count), torch.ones(3), check_trace=False)
     assert next(count) == 2  # warm-up and recording
+
+
+def test_the_backward_is_checked_too(monkeypatch):
+    real = bound_module.Bound.run_backward
+
+    def wrong(self, grads, held):
+        return [None if g is None else g * 1.01 for g in real(self, grads, held)]
+
+    monkeypatch.setattr(bound_module.Bound, "run_backward", wrong)
+    with pytest.raises(TracingCheckError, match="the gradient of (weight|bias|input 0) of the replay differs"):
+        jit.trace(nn.Linear(3, 2), torch.ones(4, 3, requires_grad=True))

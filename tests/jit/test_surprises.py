@@ -486,3 +486,10 @@ def test_result_made_from_python_data_is_new_at_each_call():
         total, c = traced(torch.ones(3))
         assert array(total).tolist() == [2, 3, 4] and array(c).tolist() == [1, 2, 3]
         c.add_(5.0)
+
+
+def test_gradient_through_a_view_has_the_inputs_shape():
+    traced = jit.trace(lambda x: x.flatten(1), torch.ones(2, 3, 4, requires_grad=True))
+    x = torch.ones(2, 3, 4, requires_grad=True)
+    (traced(x) * torch.arange(12.0)).sum().backward()
+    assert x.grad.shape == x.shape and x.grad[1].flatten().tolist() == list(range(12))
