@@ -493,3 +493,14 @@ def test_gradient_through_a_view_has_the_inputs_shape():
     x = torch.ones(2, 3, 4, requires_grad=True)
     (traced(x) * torch.arange(12.0)).sum().backward()
     assert x.grad.shape == x.shape and x.grad[1].flatten().tolist() == list(range(12))
+
+
+def test_shapes_mixed_with_strides_in_one_group():
+    """A flat group of several shapes must not take an op on strided memory."""
+
+    def f(x, wide):
+        y = x * 2  # (2, 4)
+        z = y.view(1, 2, 4) + 1  # the same elements in another shape
+        return wide[:, :4] * y + z.view(2, 4)
+
+    check_both(f, (torch.ones(2, 4), torch.arange(24.0).reshape(2, 12)), (torch.ones(2, 4), torch.arange(24.0).reshape(2, 12)))

@@ -30,12 +30,14 @@ class _Group:
         self.reads: dict[tuple, Ref] = {}
         self.writes: dict[tuple, Ref] = {}
         self.flat = True
+        self.mixed = False  # results of different shapes: then every tensor must be flat
         self.add(first)
 
     def add(self, e: Entry) -> None:
         """Take an entry in."""
         self.entries.append(e)
         self.flat = self.flat and _is_flat(e)
+        self.mixed = self.mixed or e.outputs[0].layout.shape != self.shape
         for i in e.plan.tensors:
             r = e.inputs[i]
             if _key(r) not in self.writes:
@@ -64,7 +66,7 @@ class _Group:
     def _same_elements(self, e: Entry) -> bool:
         la = e.outputs[0].layout
         if la.shape == self.shape:
-            return True
+            return not self.mixed or _is_flat(e)
         first = self.entries[0].outputs[0].layout
         return self.flat and la.numel == first.numel and la.numel > 0 and _is_flat(e)
 
