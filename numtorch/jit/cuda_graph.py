@@ -119,11 +119,15 @@ class CudaProgram:
         self.without_graph = ""  # why there is none
         self.now: list[list[Any]] = []  # the words of each op, as last given
         self.stream: Any = None
-        # Which ops a slot's address, or a live number, is in.
-        self.users = [
-            [k for k, op in enumerate(self.ops) if any(self.slot(w) == i for w in op.words)] for i in range(len(self.slots))
+        # Which words of each op change from call to call: (place, slot, byte offset) and (place, live number).
+        self.moving = [
+            [(i, self.slot(w), w.offset) for i, w in enumerate(op.words) if self.slot(w) >= 0] for op in self.ops
         ]
-        self.changing = [k for k, op in enumerate(self.ops) if any(type(w) is Live for w in op.words)]
+        self.changing = [[(i, w) for i, w in enumerate(op.words) if type(w) is Live] for op in self.ops]
+        self.users: list[list[int]] = [[] for _ in self.slots]  # the ops that a slot's address is in
+        for k, found in enumerate(self.moving):
+            for slot in {slot for _, slot, _ in found}:
+                self.users[slot].append(k)
         self.pointers: list[int] = []
         self.values: list[float] = []
 
@@ -146,18 +150,13 @@ class CudaProgram:
         place = self.places.get(id(w.storage))
         return w.offset + (w.storage.ptr if place is None else self.arena.ptr + place)
 
-    def _words(self, op: Op, pointers: Sequence[int]) -> list[Any]:
-        """The words of a launch, for these addresses and the numbers of now."""
-        found: list[Any] = []
-        for w in op.words:
-            if type(w) is Live:
-                found.append(float(w.function()))
-            elif type(w) is Word:
-                slot = self.slot(w)
-                found.append(self._fixed(w) if slot < 0 else pointers[slot] + w.offset)
-            else:
-                found.append(w)
-        return found
+    def _set(self, k: int, pointers: Sequence[int]) -> None:
+        """Write these addresses, and the live numbers of now, into the words of op ``k``."""
+        words = self.now[k]
+        for i, slot, offset in self.moving[k]:
+            words[i] = pointers[slot] + offset
+        for i, number in self.changing[k]:
+            words[i] = float(number.function())
 
     def run(self, pointers: Sequence[int], check: Any) -> None:
         """Replay on these addresses, one per slot; ``check(k, pointers)`` is called at cut ``k``."""
@@ -176,7 +175,10 @@ class CudaProgram:
                 check(k, pointers)
 
     def _make(self, pointers: Sequence[int]) -> None:
-        self.now = [self._words(op, pointers) for op in self.ops]
+        fixed = [[self._fixed(w) if type(w) is Word and self.slot(w) < 0 else w for w in op.words] for op in self.ops]
+        self.now = fixed
+        for k in range(len(self.ops)):
+            self._set(k, pointers)
         self.pointers, self.values = list(pointers), [float(v.function()) for v in self.live]
         calls = [(*op.address, words) for op, words in zip(self.ops, self.now)]
         try:
@@ -196,10 +198,10 @@ class CudaProgram:
                 changed.update(self.users[i])
         values = [float(v.function()) for v in self.live]
         if values != self.values:
-            changed.update(self.changing)
+            changed.update(k for k, found in enumerate(self.changing) if found)
         self.pointers, self.values = list(pointers), values
         for k in changed:
-            self.now[k] = self._words(self.ops[k], pointers)
+            self._set(k, pointers)
             if self.graphs is not None:
                 part = next(j for j in range(len(self.graphs)) if k < self.bounds[j + 1])
                 self.graphs[part].update(k - self.bounds[part], self.now[k])

@@ -71,6 +71,17 @@ properties = torch.cuda.get_device_properties()
 answers["properties"] = [properties.multi_processor_count, properties.major, torch.cuda.memory_reserved(), torch.cuda.memory_stats() != {}]
 g = torch.Generator("cuda").manual_seed(3)
 answers["seed"] = g.initial_seed()
+def graph_launches():
+    import ctypes
+    return ctypes.CDLL("libcuda.so.1").stub_graph_launches()
+
+w = torch.ones(2, 3, device="cuda")
+traced = torch.jit.trace(lambda t: w.add_((t * 2 + 1).relu()), y, check_trace=False)
+traced(y)
+before = [graph_launches(), launches()]
+traced(y)
+traced(torch.ones(2, 3).cuda())
+answers["graph"] = [graph_launches() - before[0], launches() - before[1], traced.paths()[0].program.without_graph]
 answers["heavy"] = "numba" in sys.modules
 print(json.dumps(answers))
 """
@@ -118,6 +129,7 @@ def test_the_host_path(environment: dict[str, str]) -> None:
     assert name == "OutOfMemoryError" and "Tried to allocate 16.00 MiB" in message
     assert cold["streams"] == [1.0, True, True, [[0, 1, 2], [3, 4, 5]], True] and cold["array"]
     assert cold["properties"][0] == 132 and cold["properties"][3] and cold["seed"] == 3
+    assert cold["graph"] == [2, 0, ""], "a replay is one launch of a graph"
     widths = cold["converters"]
     assert widths["mul_run"] == ["int", "int", "int64", "float32"]
     assert widths["dropout"] == ["int"] * 4 + ["int64"] * 2 + ["float64", "float32"]
