@@ -255,6 +255,7 @@ class _Writer:
         for variable, r in zip(given, path.given):
             self.owners[id(r.storage)] = (variable, r)
         self.line("")
+        self.line("@torch.no_grad()")
         self.line(f"def backward({', '.join(given)}):")
         self.indent = "        "
         for e in path.backward:

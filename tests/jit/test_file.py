@@ -233,6 +233,28 @@ def test_second_derivatives_are_refused(tmp_path):
         torch.autograd.grad(loaded(x), x, create_graph=True)
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "Adamax", "ASGD", "Rprop"])
+def test_every_optimizer_goes_on(name, tmp_path):
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    optimizer = getattr(torch.optim, name)(net.parameters(), lr=0.1)
+    x = torch.randn(4, 3)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    traced = jit.trace(step, (x,))
+    traced(x)
+    loaded = again(traced, tmp_path)
+    assert [loaded(x).item() for _ in range(3)] == [traced(x).item() for _ in range(3)]
+    for (_, p), q in zip(loaded.named_parameters(), net.parameters()):
+        np.testing.assert_array_equal(array(p), array(q))
+
+
 # -- what can't be saved
 
 
