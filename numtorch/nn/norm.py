@@ -72,7 +72,7 @@ class _NormBase(Module):
         if input.dim() not in self.dims:
             names = " or ".join(f"{d}D" for d in self.dims)
             raise ValueError(
-                f"{type(self).__name__}: expected {names} input (got {input.dim()}D input of shape {list(input.shape)}); add or flatten"
+                f"{type(self).__name__}: expected {names} input (got {input.dim()}D input) of shape {list(input.shape)}; add or flatten"
                 " dimensions"
             )
 
