@@ -125,7 +125,7 @@ def kl_div_log_term_grad(g, input, target):
     return -g * exp(target), g * (exp(target) * (target - input + 1.0))
 
 
-@elementwise(int_ok=False)
+@elementwise("float")
 def poisson_log_term(input, target):
     """``exp(input) - target * input``: minus the log likelihood of a Poisson rate ``exp(input)``."""
     return exp(input) - target * input
@@ -136,7 +136,7 @@ def poisson_log_term_grad(g, input, target):
     return g * (exp(input) - target), -g * input
 
 
-@elementwise(promote=("input", "target"), int_ok=False)
+@elementwise("float", promote=("input", "target"))
 def poisson_term(input, target, eps):
     """``input - target * log(input + eps)``: minus the log likelihood of a Poisson rate ``input``."""
     return input - target * log(input + eps)
@@ -147,7 +147,7 @@ def poisson_term_grad(g, input, target, eps):
     return g * (1.0 - target / (input + eps)), -g * log(input + eps), 0.0
 
 
-@elementwise(int_ok=False)
+@elementwise("float")
 def stirling_term(target):
     """Stirling's approximation of ``log(target!)`` where ``target > 1``, else 0."""
     t = where(target > 1.0, target, 1.0)
@@ -189,7 +189,7 @@ def hinge_embedding_term_grad(g, input, target, margin):
     )
 
 
-@elementwise(promote=("input1", "input2", "target"))
+@elementwise()
 def margin_ranking_term(input1, input2, target, margin):
     """``max(0, margin - target * (input1 - input2))``."""
     return maximum(margin - target * (input1 - input2), 0.0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._tensor import Tensor
-from ..dtype import BOOL
+from ..dtype import BOOL, bool_
 from ..errors import require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, broadcast, contiguous, expand_strides
 from . import elementwise as E
@@ -193,7 +193,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f" {weight._layout.shape[1]}x{weight._layout.shape[0]}): the input's last size must equal the weight's"
             " in_features"
         )
-    if bias is not None and bias._layout.shape != weight._layout.shape[:1]:
+    if bias is not None and (bias._layout.shape != weight._layout.shape[:1] or not bias.dtype.is_floating_point):
         return _add_bias(linear(input, weight), bias)
     w = view.transpose(weight, 0, 1)
     if len(shape) == 2:
@@ -286,6 +286,9 @@ def outer(input: Tensor, vec2: Tensor, *, out: Any = None) -> Tensor:
 def _combined(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Any, op: str) -> Tensor:
     """``beta * input + alpha * product``; the input is not read when beta is 0."""
     broadcast(input._layout.shape, product._layout.shape, op=op)
+    d = product.dtype
+    if not d.is_floating_point:  # PyTorch cuts the factors to the tensors' dtype
+        alpha, beta = (bool(f) if d is bool_ else int(f) for f in (alpha, beta))
     if alpha != 1:
         product = product * alpha
     if beta == 0:
@@ -337,4 +340,4 @@ def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2).sum(0)``."""
-    return _combined(input, bmm(batch1, batch2).sum(0), beta, alpha, out, "addbmm")
+    return _combined(input, bmm(batch1, batch2).sum(0, dtype=batch1.dtype), beta, alpha, out, "addbmm")

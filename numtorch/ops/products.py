@@ -48,7 +48,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
         if m != n and 1 not in (m, n):
             raise RuntimeError(f"contracted dimensions need to match, but first has size {m} in dim {i} and second has size {n} in dim {j}")  # fmt: skip
         if m != n:
-            a, b = (R.sum(a, i, True), b) if n == 1 else (a, R.sum(b, j, True))
+            a, b = (R.sum(a, i, True, dtype=a.dtype), b) if n == 1 else (a, R.sum(b, j, True, dtype=b.dtype))
     ra, rb = [d for d in range(a.ndim) if d not in da], [d for d in range(b.ndim) if d not in db]
     n = math.prod(a._layout.shape[d] for d in da)
     sa, sb = [a._layout.shape[d] for d in ra], [b._layout.shape[d] for d in rb]

@@ -229,9 +229,12 @@ def sum_to_size(input: Tensor, *size: Any) -> Tensor:
     from ..shape import as_shape
 
     target = as_shape(size[0] if len(size) == 1 else size, "sum_to_size")
+    if not target and not input.dtype.is_floating_point:
+        return sum(input)  # in int64, as PyTorch
     if input._layout.shape == target:
         return input
-    result = summed_to(input, target)
+    wide = input if input.dtype.is_floating_point or len(target) < input.ndim else input.to(int64)
+    result = summed_to(wide, target)
     return result.clone() if result._storage is input._storage else result
 
 

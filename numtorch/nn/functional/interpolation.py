@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..._tensor import Tensor
+from ...dtype import uint8
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
 from ...ops.constant import table
@@ -58,6 +59,9 @@ def interpolate(
         from .pooling import adaptive_avg_pool
 
         return adaptive_avg_pool(f"adaptive_avg_pool{n}d", n, input, tuple(sizes))
+    if mode in ("bilinear", "bicubic") and input.dtype is uint8:  # in float32, rounded
+        wide = interpolate(input.float(), tuple(sizes), None, mode, align_corners, None, antialias)
+        return wide.round().clamp(0, 255).to(uint8)
     for k in range(n - 1, -1, -1):
         arguments = (input.shape[2 + k], sizes[k], mode, bool(align_corners), antialias, scales[k])
         input = _resample(input, 2 + k, *_taps(*arguments))
