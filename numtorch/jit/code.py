@@ -174,7 +174,9 @@ class _Writer:
         where = f"  # {short(e.line)}" if e.line else ""
         if e.plan is not None:
             targets = e.outputs
-            text = self.helpers.call(e, [self.value(a) for a in e.args])
+            args = [self.value(a) for a in e.args]
+            into = e.op.name == "copy" and not self._fresh(e.outputs[0])  # copy_() does it all
+            text = args[0] if into else self.helpers.call(e, args)
         else:
             mutated = e.op.mutates and sum(e.args[i] is not None for i in e.op.mutates)
             targets = e.outputs[: len(e.outputs) - mutated] if mutated else e.outputs
@@ -258,6 +260,11 @@ class _Writer:
         self.line("@torch.no_grad()")
         self.line(f"def backward({', '.join(given)}):")
         self.indent = "        "
+        for variable, r in zip(given, path.given):
+            la = r.layout
+            layout = f"{tuple(la.shape)}, {tuple(la.strides)}, dtype=torch.{la.dtype.name}"
+            whole = f"{variable}.contiguous()" if la.contiguous else f"torch.empty_strided({layout}).copy_({variable})"
+            self.line(f"{variable} = {whole}")
         for e in path.backward:
             self._entry(e)
         made = ["None" if r is None else self.tensor(r) for r in path.leaf_grads]

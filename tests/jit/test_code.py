@@ -55,6 +55,7 @@ MODELS = {
     "mlp": (lambda: nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 3)), (5, 4)),
     "conv": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.SiLU(), nn.AvgPool2d(2), nn.GroupNorm(1, 3)), (2, 2, 6, 6)),
     "attention": (lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), (2, 5, 8)),
+    "gru": (lambda: Last(nn.GRU(3, 4, batch_first=True)), (2, 5, 3)),
     "lstm": (lambda: Last(nn.LSTM(3, 4, bidirectional=True)), (5, 2, 3)),
     "activations": (lambda: nn.Sequential(nn.ELU(), nn.Softplus(), nn.Hardswish(), nn.Mish(), nn.LogSoftmax(1)), (3, 7)),
 }  # fmt: skip
