@@ -258,7 +258,7 @@ class detect_anomaly:
         >>> with numtorch.autograd.detect_anomaly(check_forward=False):
         ...     (x.sqrt() * 0).sum().backward()
         Traceback (most recent call last):
-        numtorch.autograd.blame.AnomalyError: ...
+        numtorch.autograd.AnomalyError: ...
     """
 
     def __init__(self, check_nan: bool = True, check_inf: bool = False, check_forward: bool = True):

@@ -21,6 +21,7 @@ class AnomalyError(RuntimeError):
     ("file:line" of the user's call), ``module``, ``count``, ``index`` (of the first bad element).
     """
 
+    __module__ = "numtorch.autograd"  # where users find it
     op = phase = what = line = module = ""
     count = 0
     index: tuple[int, ...] = ()

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .._tensor import Tensor
-from ..shape import contiguous
+from ..dtype import dtype
+from ..shape import Layout, contiguous
 from .formulas import Helpers
 from .listing import short
 from .names import Names, all_refs, identifier, module_tensors, optimizer_tensors
@@ -26,6 +27,7 @@ class Code(str):
     """Source text; ``captured`` and ``numbers`` are what it needs, ``function()`` compiles it."""
 
     path: Path
+    name: str
     captured: dict[str, Any]
     numbers: dict[str, Any]
 
@@ -148,10 +150,10 @@ class _Writer:
             return f"[{', '.join(map(self.value, x))}]"
         if isinstance(x, float) and not x - x == 0:
             return f'float("{x}")'
-        if hasattr(x, "kind") and hasattr(x, "is_floating_point"):
+        if isinstance(x, dtype):
             return f"torch.{x.name}"
-        if hasattr(x, "strides") and hasattr(x, "itemsize"):
-            return f"torch.empty({tuple(x.shape)}, dtype=torch.{x.dtype.name})._layout"
+        if isinstance(x, Layout):
+            return f"torch.empty_strided({tuple(x.shape)}, {tuple(x.strides)}, dtype=torch.{x.dtype.name})._layout"
         return repr(x)
 
     def _number(self, x: Live) -> str:

@@ -27,6 +27,8 @@ _HEADER = _HEAD.size + 32
 class TraceFileError(RuntimeError):
     """A file that is no trace, is damaged, or was written by a newer numtorch; the message says which."""
 
+    __module__ = "numtorch.jit"
+
 
 def write(path: Any, description: dict, blocks: Sequence[Any]) -> None:
     """Write a description and blocks of memory to a path, atomically. TypeError if the path is none."""
