@@ -81,6 +81,10 @@ PLAIN = (
     (copies, "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk hsplit vsplit dsplit"),
 )  # fmt: skip
 
+# Functions of ops/factor_names.py, which is imported when the first of them is called.
+FACTORS = """cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve matrix_exp matrix_power ormqr pinverse qr
+    slogdet svd triangular_solve"""
+
 # Functions with an in-place form that computes, then copies.
 TRAILING = (
     (rearrange, "tril triu"),

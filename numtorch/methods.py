@@ -16,6 +16,7 @@ from .method_table import (
     ARITHMETIC,
     CASTS,
     ELEMENTWISE,
+    FACTORS,
     IN_PLACE_OPERATORS,
     OUT_OF_PLACE,
     PLAIN,
@@ -273,6 +274,17 @@ def _new(name: str) -> Callable:
     return method
 
 
+def _factor(name: str) -> Callable:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        from .ops import factor_names
+
+        return getattr(factor_names, name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"``numtorch.{name}`` of this tensor."
+    return method
+
+
 def _transposed(name: str) -> property:
     def get(self: Tensor) -> Tensor:
         n = self._layout.ndim
@@ -295,6 +307,8 @@ def bind() -> None:
     """Put all of it on the class; called once by the package."""
     for name, method in _operators().items():
         setattr(Tensor, name, method)
+    for name in FACTORS.split():
+        setattr(Tensor, name, _factor(name))
     for module, names in PLAIN:
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))

@@ -6,6 +6,7 @@ import inspect
 
 import numpy as np
 import pytest
+from ops.references import REFERENCES
 
 import numtorch as torch
 import numtorch.nn.functional  # declares the terms of losses: the table must not depend on which test ran before
@@ -13,7 +14,6 @@ import numtorch.special
 from numtorch import jit
 from numtorch.ops import TABLE
 from numtorch.ops.pointwise import Elementwise
-from ops.references import REFERENCES
 
 # Ops that work on integers or bits only.
 INTEGER = {
