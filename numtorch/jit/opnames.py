@@ -37,7 +37,10 @@ def name_of(op: Any) -> list[Any]:
         for k, derived in parent._grads.items():
             if derived is op:
                 return ["grad", name_of(parent), k]
-    raise UnknownOp(f"the op {op.name} is in no table")
+    raise UnknownOp(
+        f"the op {op.name!r} is this program's own, and a file only names ops of numtorch's; write it with built-in ops, or save"
+        " the weights and trace again where they are loaded"
+    )
 
 
 def _home(op: Any) -> str:

@@ -19,7 +19,7 @@ def view_text(name: str, base: Ref, r: Ref) -> str:
         order = _permutation(a, b)
         if order is not None:
             return f"{name}.t()" if order == (1, 0) else f"{name}.permute({_sizes(order)})"
-        if a.shape == tuple(n for n, s in zip(b.shape, b.strides) if s) and len(a.shape) and _expands(a, b):
+        if a.shape == tuple(n for n, s in zip(b.shape, b.strides) if s) and _expands(a, b):
             return f"{name}.expand({_sizes(b.shape)})"
     shift = r.offset - base.offset
     if a.ndim == b.ndim + 1 and a.shape[1:] == b.shape and a.strides[1:] == b.strides and a.strides[0]:
