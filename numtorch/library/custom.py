@@ -187,8 +187,10 @@ class CustomOp:
             key = tuple((v.dtype.kind, v.dim()) if isinstance(v, Tensor) else type(v) for v in values)
             kernel = self._native.get(key)
             if kernel is None:
-                kernel = self._native[key] = UserKernel(self.function, [_parameter(v) for v in values])
-                self._raises |= kernel.raises
+                kernel = UserKernel(self.function, [_parameter(v) for v in values])
+                if state.interpreter is None:  # else nothing is compiled, and an exception comes from the function itself
+                    self._native[key] = kernel
+                    self._raises |= kernel.raises
             words = [n for a in arrays for n in a.shape] + [v for v in values if not isinstance(v, Tensor)]
             return [Launch(kernel, {}, [*arrays, status], words)]
 

@@ -23,6 +23,7 @@ class UserElementwise(Elementwise):
 
     def __init__(self, function: Callable, result: str | None, name: str | None):
         self.function = function
+        name = name or (function.__name__ if function.__name__.isidentifier() else "function")
         self.names = tuple(inspect.signature(function).parameters)
         self.defaults = {}
         taken = {n: f"{n}_" for n in self.names if _TAKEN.fullmatch(n)}
@@ -40,9 +41,9 @@ class UserElementwise(Elementwise):
         if self._straight is not None and (
             taken or not read.simple or self._straight.rewritten or count != read.components
         ):
-            body = straight_body(self._straight, function.__name__, function.__doc__ or "")
+            body = straight_body(self._straight, name, function.__doc__ or "")
         found = result or (_result(self._straight) if self._straight is not None else "float")
-        super().__init__(body, found, None, count, name or function.__name__)
+        super().__init__(body, found, None, count, name)
         self.__doc__, self.__module__, self.__wrapped__ = function.__doc__, function.__module__, function
         given = inspect.signature(function).parameters
         self.defaults = {

@@ -93,7 +93,7 @@ def checkpoint(
         >>> x = torch.ones(2, 4, requires_grad=True)
         >>> torch.utils.checkpoint.checkpoint(lambda t: layer(t).tanh().exp(), x).sum().backward()
         >>> x.grad.shape
-        numtorch.Size([2, 4])
+        torch.Size([2, 4])
     """
     if determinism_check not in ("default", "none"):
         raise ValueError(f"checkpoint: determinism_check must be 'default' or 'none', got {determinism_check!r}")
@@ -112,7 +112,7 @@ def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentra
     Example:
         >>> model = torch.nn.Sequential(*[torch.nn.Linear(3, 3) for _ in range(4)])
         >>> torch.utils.checkpoint.checkpoint_sequential(model, 2, torch.ones(1, 3)).shape
-        numtorch.Size([1, 3])
+        torch.Size([1, 3])
     """
     layers = list(functions.children()) if hasattr(functions, "children") else list(functions)
     if not 1 <= segments <= len(layers):

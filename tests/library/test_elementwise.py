@@ -127,6 +127,13 @@ def test_whole_numbers_and_conditions():
     assert horner(torch.arange(3)).dtype is torch.float32
 
 
+def test_a_lambda():
+    op = torch.elementwise(lambda x: x * x * 3)
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    op(x).sum().backward()
+    assert x.grad.tolist() == [6.0, 12.0]
+
+
 def test_keywords_and_defaults():
     x = torch.ones(2)
     assert torch.equal(horner(x), horner(x, 2.0)) and torch.equal(horner(x, y=1.5), horner(x, 1.5))
