@@ -17,7 +17,17 @@ import numpy as np
 
 from .jit import T
 from .memory import roundeven, select
-from .scalar_base import FUNCTIONS, cut, float_remainder, from_half, function, root, round_down, round_up, to_half
+from .scalar_base import (
+    FUNCTIONS,
+    cut,
+    float_remainder,
+    from_half,
+    function,
+    root,
+    round_down,
+    round_up,
+    to_half,
+)
 from .scalar_base import copysign as with_sign
 from .scalar_exp import (
     acosh,

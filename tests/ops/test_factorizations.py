@@ -16,7 +16,7 @@ def matrix(*shape, seed=0, symmetric=False):
     return a + np.swapaxes(a, -1, -2) if symmetric else a
 
 
-def same(a, b):
+def check_same(a, b):
     np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-9, atol=1e-9)
 
 
@@ -24,10 +24,10 @@ def same(a, b):
 def test_lu(shape):
     A = torch.tensor(matrix(*shape))
     P, L, U = linalg.lu(A)
-    same(P @ L @ U, A)
+    check_same(P @ L @ U, A)
     assert (L.abs() <= 1.0 + 1e-12).all()  # the pivot was the largest
     P, L, U = torch.lu_unpack(*linalg.lu_factor(A))
-    same(P @ L @ U, A)
+    check_same(P @ L @ U, A)
 
 
 @pytest.mark.parametrize(("left", "adjoint"), [(True, False), (True, True), (False, False), (False, True)])
@@ -35,18 +35,18 @@ def test_lu_solve(left, adjoint):
     A, B = torch.tensor(matrix(2, 4, 4)), torch.tensor(matrix(2, 4, 4, seed=1))
     X = linalg.lu_solve(*linalg.lu_factor(A), B, left=left, adjoint=adjoint)
     M = A.mT if adjoint else A
-    same(M @ X if left else X @ M, B)
+    check_same(M @ X if left else X @ M, B)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
 def test_ldl(n):
     A, B = torch.tensor(matrix(3, n, n, symmetric=True)), torch.tensor(matrix(3, n, 2))
-    same(A @ linalg.ldl_solve(*linalg.ldl_factor(A), B), B)
+    check_same(A @ linalg.ldl_solve(*linalg.ldl_factor(A), B), B)
     A = A - torch.diag_embed(A.diagonal(dim1=-2, dim2=-1))  # zeros on the diagonal: blocks of two
     if n > 1:
         factors = linalg.ldl_factor(A)
         assert (factors.pivots < 0).any()
-        same(A @ linalg.ldl_solve(*factors, B), B)
+        check_same(A @ linalg.ldl_solve(*factors, B), B)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (4, 4), (2, 4, 2)])
@@ -54,15 +54,15 @@ def test_reflections(shape):
     A = torch.tensor(matrix(*shape))
     packed, tau = torch.geqrf(A)
     Q = linalg.householder_product(packed, tau)
-    same(Q @ packed.narrow(-2, 0, shape[-1]).triu(), A)
+    check_same(Q @ packed.narrow(-2, 0, shape[-1]).triu(), A)
     other = torch.tensor(matrix(*shape[:-1], 2, seed=1))
-    same(torch.ormqr(packed, tau, torch.ormqr(packed, tau, other), transpose=True), other)
-    same(torch.ormqr(packed, tau, other.mT, left=False).mT, torch.ormqr(packed, tau, other, transpose=True))
+    check_same(torch.ormqr(packed, tau, torch.ormqr(packed, tau, other), transpose=True), other)
+    check_same(torch.ormqr(packed, tau, other.mT, left=False).mT, torch.ormqr(packed, tau, other, transpose=True))
 
 
 def test_matrix_exp():
     A = torch.tensor(matrix(2, 3, 3))
-    same(linalg.matrix_exp(A) @ linalg.matrix_exp(-A), torch.eye(3, dtype=torch.float64).expand(2, 3, 3))
+    check_same(linalg.matrix_exp(A) @ linalg.matrix_exp(-A), torch.eye(3, dtype=torch.float64).expand(2, 3, 3))
     turn = torch.tensor([[0.0, -3.0], [3.0, 0.0]], dtype=torch.float64)
     assert linalg.matrix_exp(turn)[0, 0].item() == pytest.approx(np.cos(3.0))
 
@@ -88,14 +88,14 @@ def test_derivatives_of_both_orders(name):
 def test_methods(name):
     a = matrix(3, 3)
     A = torch.tensor(a @ a.T + np.eye(3))
-    same(getattr(A, name)(), getattr(torch, name)(A))
+    check_same(getattr(A, name)(), getattr(torch, name)(A))
 
 
 def test_out():
     A = torch.tensor(matrix(3, 3))
     P, L, U = (torch.empty(0, dtype=torch.float64) for _ in range(3))
     linalg.lu(A, out=(P, L, U))
-    same(P @ L @ U, A)
+    check_same(P @ L @ U, A)
 
 
 def test_what_is_refused():
