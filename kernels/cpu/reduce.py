@@ -17,10 +17,12 @@ from types import FunctionType
 from typing import NamedTuple
 
 from ..jit import S, S_ptr, T, T_ptr, device, f64, i64, kernel
+from ..loops import independent
 from ..memory import offset, select, split, stack
 from ..scalar import power
 
-LANES = 128  # accumulators of a row: four or more vectors in flight on every target
+LANES = 64  # accumulators of a row: four or more vectors in flight on every target
+EIGHTH = LANES // 8
 STEPS = 64  # LANES-wide steps (or rows of a column tile) before the accumulators fold: bounds rounding error
 WIDTH = 512  # columns of a tile
 SHORT = 32  # rows shorter than this are added one by one
@@ -73,20 +75,32 @@ def rows_loop(
             for lane in range(LANES):
                 acc[lane] = init(a)
             end = count if count - begin < STEPS * LANES else begin + STEPS * LANES
-            while begin + LANES <= end:
+            while begin + 4 * LANES <= end:  # four steps for one load and store of the accumulators
+                q = offset(p, begin)
                 for lane in range(LANES):
+                    two = step(step(acc[lane], q[lane], a), q[LANES + lane], a)
+                    acc[lane] = step(step(two, q[2 * LANES + lane], a), q[3 * LANES + lane], a)
+                begin += 4 * LANES
+            while begin < end:
+                width = min(LANES, end - begin)
+                for lane in range(width):
                     acc[lane] = step(acc[lane], p[begin + lane], a)
-                begin += LANES
-            for lane in range(end - begin):
-                acc[lane] = step(acc[lane], p[begin + lane], a)
-            begin = end
-            width = LANES // 2
+                begin += width
+            # Halves are added to halves: eighths first, in one loop that LLVM vectorises, then what is left of them.
+            for lane in range(EIGHTH):
+                p0 = combine(acc[lane], acc[lane + 4 * EIGHTH])
+                p1 = combine(acc[lane + 2 * EIGHTH], acc[lane + 6 * EIGHTH])
+                p2 = combine(acc[lane + EIGHTH], acc[lane + 5 * EIGHTH])
+                p3 = combine(acc[lane + 3 * EIGHTH], acc[lane + 7 * EIGHTH])
+                acc[lane] = combine(combine(p0, p1), combine(p2, p3))
+            width = EIGHTH // 2
             while width > 0:
                 for lane in range(width):
                     acc[lane] = combine(acc[lane], acc[lane + width])
                 width = width // 2
             total = combine(total, acc[0])
         y[unit] = finish(total, a)
+    independent()
 
 
 def cols_loop(

@@ -36,6 +36,7 @@ def row_max(acc, x, n):
             for lane in range(LANES):
                 acc[lane] = larger(acc[lane], x[begin + lane])
             begin += LANES
+        independent()
         width = LANES // 2
         while width > 0:
             for lane in range(width):
@@ -70,7 +71,7 @@ def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64
             total = T(0)
             for i in range(n):
                 total += q[i]
-            scale = T(1) / total
+            scale = select(total > T(0), T(1) / total, total)  # select: else LLVM divides each element
             for i in range(n):
                 q[i] *= scale
         lo = end
