@@ -27,6 +27,7 @@ from functools import cached_property
 from typing import Any
 
 from . import scalar
+from .syntax import WithoutBreakpoints
 
 # Operators that a body may use, with the sign to print in messages.
 BINARY: dict[type, str] = {
@@ -220,7 +221,7 @@ def _function_node(fn: types.FunctionType) -> tuple[ast.FunctionDef, int]:
         lines, first = inspect.getsourcelines(fn)
     except (OSError, TypeError):
         raise _no_source(fn) from None
-    tree = ast.parse(textwrap.dedent("".join(lines)))
+    tree = WithoutBreakpoints().visit(ast.parse(textwrap.dedent("".join(lines))))
     node = tree.body[0] if tree.body else None
     if not isinstance(node, ast.FunctionDef):
         raise _no_source(fn)

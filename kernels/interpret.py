@@ -10,29 +10,30 @@ import numpy as np
 class Pointer:
     """A checked pointer: `p[i]` raises IndexError outside of the array, whose memory `Pointer(array)` shares.
 
-    Example: `p = Pointer(np.arange(3.0)); p[2] == 2.0`, while `p[3]` and `p[-1]` raise.
+    `name` says in the error whose memory it is. Example: `p = Pointer(np.arange(3.0)); p[2] == 2.0`, while `p[3]` and
+    `p[-1]` raise.
     """
 
-    def __init__(self, array: np.ndarray, start: int = 0):
+    __slots__ = ("array", "name", "size", "start")
+
+    def __init__(self, array: np.ndarray, start: int = 0, name: str = "a buffer"):
         flat = array.view()
         flat.shape = (
             array.size,
         )  # raises for memory that is not contiguous, where a copy would lose the writes
-        self.array, self.start = flat, start
+        self.array, self.start, self.name, self.size = flat, start, name, array.size
 
     @classmethod
-    def poisoned(cls, count: int, dtype: Any) -> Pointer:
+    def poisoned(cls, count: int, dtype: Any, name: str = "a stack buffer") -> Pointer:
         """A new buffer filled with NaN (floats) or 0x55 bytes, so that reading before writing shows."""
         array = np.empty(count, dtype)
-        array.view(np.uint8)[:] = 0x55
-        if array.dtype.kind == "f":
-            array[:] = np.nan
-        return cls(array)
+        poison(array)
+        return cls(array, 0, name)
 
     def _at(self, i: Any) -> int:
         at = self.start + int(i)
-        if not 0 <= at < self.array.size:
-            raise IndexError(f"kernel access at element {at} of a buffer of {self.array.size} elements.")
+        if not 0 <= at < self.size:
+            raise IndexError(f"kernel access at element {at} of {self.name}, which has {self.size} elements.")
         return at
 
     def __getitem__(self, i: Any) -> Any:
@@ -43,11 +44,21 @@ class Pointer:
 
     def offset(self, k: Any) -> Pointer:
         """The pointer `k` elements further; may leave the buffer as long as nothing is accessed there."""
-        return Pointer(self.array, self.start + int(k))
+        moved = Pointer.__new__(Pointer)
+        moved.array, moved.start, moved.name, moved.size = self.array, self.start + int(k), self.name, self.size
+        return moved
 
     def address(self) -> int:
         """The memory address of the element pointed at."""
         return self.array.ctypes.data + self.start * self.array.itemsize
+
+
+def poison(array: np.ndarray) -> None:
+    """Fill contiguous memory with NaN (floats) or 0x55 bytes."""
+    if array.dtype.kind == "f":
+        array.fill(np.nan)
+    else:
+        array.reshape(-1).view(np.uint8).fill(0x55)
 
 
 def bind(kernel: Any, T: str = "float32", S: str | None = None, **more: Any) -> Any:

@@ -11,6 +11,22 @@ class Unsupported(Exception):
     """The short way (compile_front.py) does not know this construct: the kernel goes through numba's front end."""
 
 
+class WithoutBreakpoints(ast.NodeTransformer):
+    """Drops `breakpoint()`, and an `if` that holds nothing else: they act where a body is interpreted, not in its kernel."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """Keep any other expression."""
+        return None if ast.unparse(node) == "breakpoint()" else node
+
+    def visit_If(self, node: ast.If) -> ast.If | None:
+        """Keep an `if` that still holds a statement."""
+        self.generic_visit(node)
+        if not node.body and not node.orelse:
+            return None
+        node.body = node.body or [ast.copy_location(ast.Pass(), node)]
+        return node
+
+
 def tree_of(fn: types.FunctionType) -> ast.FunctionDef:
     """The definition of `fn`. Raises Unsupported if there is no source, or another one than was loaded."""
     code = fn.__code__

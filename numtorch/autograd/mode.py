@@ -18,6 +18,7 @@ class _State(threading.local):
     recorder: Any = None  # jit.record.Recorder while a function is being traced
     anomaly: Any = None  # autograd.anomaly.Settings while anomalies are looked for
     saved_hooks: Any = None  # (pack, unpack) of the innermost saved_tensors_hooks
+    interpreter: Any = None  # _interpret.Interpreter while kernels run as plain Python
     watched = False  # whether any of these is set (inference mode, too): one look for the hot path
 
 
@@ -53,8 +54,18 @@ def set_saved_hooks(hooks: Any) -> None:
     _look()
 
 
+def set_interpreter(interpreter: Any, everywhere: bool = False) -> None:
+    """Run this thread's kernels as plain Python (None: compiled); ``everywhere``: those of threads to come as well."""
+    state.interpreter = interpreter
+    if everywhere:
+        _State.interpreter, _State.watched = interpreter, interpreter is not None
+    _look()
+
+
 def _look() -> None:
-    state.watched = bool(state.inference or state.recorder or state.anomaly or state.saved_hooks)
+    state.watched = bool(
+        state.inference or state.recorder or state.anomaly or state.saved_hooks or state.interpreter
+    )
     (watchers.add if state.watched else watchers.discard)(threading.get_ident())
 
 

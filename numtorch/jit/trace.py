@@ -99,7 +99,7 @@ class Traced(Visible):
     def _by_python(self, *args: Any, **kwargs: Any) -> Any:
         """A call that no table answers."""
         watcher = state.anomaly
-        if state.recorder is not None or (watcher is not None and (watcher.looks_inside or watcher.inner is not None)):
+        if state.recorder is not None or state.interpreter is not None or (watcher is not None and (watcher.looks_inside or watcher.inner is not None)):
             return self.function(*args, **kwargs)
         if watcher is not None:
             with unwatched(f"replay of {self.__name__}"):
@@ -189,6 +189,8 @@ class Traced(Visible):
 
     def prepare(self, args: tuple, kwargs: dict) -> None:
         """Record the path of these arguments without any effect."""
+        if state.interpreter is not None:
+            return  # nothing is recorded of what is interpreted
         leaves: list[Any] = []
         structure = tree.flatten((args, kwargs), leaves)
         with self._alone():

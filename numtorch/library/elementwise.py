@@ -135,6 +135,7 @@ def elementwise(function: Callable | None = None, *, result: str | None = None, 
     The function takes numbers and returns a number (or a tuple of them); it may use arithmetic, conditions, ``if``, loops
     over constant ranges, ``math.*``, NumPy's ufuncs, numtorch's elementwise ops and other such functions. The derivative
     is derived from its source; ``@op.grad`` gives one by hand, as for a loop without known end.
+    ``breakpoint()`` in it stops inside ``numtorch.interpret()``; compiled code has none.
 
     ``result``: "same" (dtype of the operands), "float" (integers become the default float) or "bool"; by default what the
     function's source tells. Raises TypeError, with the line, for what no kernel can hold.

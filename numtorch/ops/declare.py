@@ -337,7 +337,10 @@ def kernel_op(
 
 def empty_like_layout(la: Layout) -> Any:
     """A new uninitialised tensor of a layout whose elements fill one block."""
-    return (_make or _tensor_maker())(allocate(la.numel * la.itemsize, la.device), 0, la)
+    storage = allocate(la.numel * la.itemsize, la.device)
+    if watchers and state.interpreter is not None:
+        state.interpreter.poison(storage, la.dtype)
+    return (_make or _tensor_maker())(storage, 0, la)
 
 
 _make: Any = None

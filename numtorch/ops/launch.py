@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from ..autograd.mode import state, watchers
 from ..storage import Storage
 
 _kernels: dict[tuple[str, str, str], Any] = {}
@@ -138,6 +139,9 @@ def run_launches(launches: Sequence[Launch], device: str) -> None:
         from ..cuda import runtime
 
         runtime.run_launches(launches, device)
+        return
+    if watchers and state.interpreter is not None:
+        state.interpreter.launches(launches)
         return
     call = _launch or driver()
     memory: dict[Scratch, Storage] = {}

@@ -155,7 +155,9 @@ class Elementwise(Differentiable):
             state.recorder.before(outputs)
         if watched and state.anomaly is not None:
             state.anomaly.on_write(outputs, args)
-        if plan.address:
+        if watched and state.interpreter is not None and plan.outputs[0].device == "cpu":
+            state.interpreter.elementwise(self, plan, outputs, args)
+        elif plan.address:
             words = [t._address() for t in outputs]
             words += [args[i]._address() for i in plan.tensors]
             words += plan.words
@@ -205,6 +207,8 @@ class Elementwise(Differentiable):
             self._bind_kernel(plan, args, layouts, shape, compute, device)
         except TypeError as error:  # the body has no meaning in this dtype, as `&` of floats
             raise not_implemented(self.name, compute) from error
+        if state.interpreter is not None:
+            return plan, args  # without a compiled kernel: for this call only
         if len(self._plans) > _MOST_PLANS:
             self._plans.clear()
         self._plans[key] = plan
@@ -280,6 +284,11 @@ class Elementwise(Differentiable):
         strides += [expand_strides(la.shape, la.strides, shape) for la in layouts]
         if not plan.outputs:
             plan.address = 0
+            return
+        if device == "cpu" and state.interpreter is not None:
+            assert plan.program.written is not None  # raises for a body that no kernel can hold
+            plan.layout_kind, plan.words, plan.address, plan.chunks = "interpreted", (), 0, 1
+            plan.sizes = (shape, tuple(strides))
             return
         here = device == "cpu"  # a GPU lays its launch out itself (kernels/cuda/elementwise.py)
         plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides)) if here else ("cuda", ())

@@ -147,7 +147,7 @@ class Step:
         first = self._calls[0][1][0].buffer
         if not times or not first._layout.numel:
             return
-        if state.recorder is None and state.anomaly is None and first._layout.device == "cpu":
+        if not (state.recorder or state.anomaly or state.interpreter) and first._layout.device == "cpu":
             self._count_on(times)
         else:
             for k in range(times):

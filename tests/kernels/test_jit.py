@@ -139,7 +139,7 @@ def test_memory_intrinsics_equal_their_plain_python():
 
 def test_interpreted_kernel_checks_bounds():
     y, x = np.zeros(2, np.float32), np.zeros(3, np.float32)
-    with pytest.raises(IndexError, match="element 2 of a buffer of 2"):
+    with pytest.raises(IndexError, match="element 2 of a buffer, which has 2 elements"):
         run(convert, y, x, 3, S="float32", interpreted=True)
 
 
