@@ -10,7 +10,7 @@
                splat    x vectors        +=> C      for each panel of NR columns, all tiles of MR rows
     dot     A and B contiguous along k (Linear forward with few rows): vectors along k.
 
-Every element of C is one chain of additions over k whose blocks depend on K alone, and a tile never straddles two units, so
+Every element of C is one chain of additions over k whose blocks depend on the sizes alone, and a tile never straddles two units, so
 the bits of the result do not depend on the number of chunks.
 """
 
@@ -251,6 +251,8 @@ def _outer_plan(
     unit_step = 1 if a[1] == 1 else 2 if a[0] == 1 else 0
     copy_a = M > rows and (N >= 64 if unit_step == 2 else unit_step == 1 and N >= 256 and M * K * itemsize >= 1 << 18)
     most = max(1, 2048 // nb)
+    if M == 1 and b[1] == 1 and N * itemsize >= 8192 and K * N * itemsize >= 1 << 22:
+        kc, most = min(K, 8), -(-N // nb)  # a few rows of B at a time, walked to their ends: memory is read in streams
     kept = -(-min(most * nb, N) // width) if pack_b == 1 else 1
     kept = kept if M > mb else min(kept, 8)
     chunk_words = (kept * kc + 16) * width + ((kc + 16) * (mb + 16) if copy_a else 0)

@@ -84,7 +84,7 @@ def test_any_shape(form, T, data):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 9, 0), (1, 300, 70), (300, 1, 70), (37, 50, 1100), (260, 300, 530)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 9, 0), (1, 300, 70), (300, 1, 70), (37, 50, 1100), (260, 300, 530), (1, 2085, 520)])
 def test_edges_and_blocks(form, shape):
     for options in ({}, {"bias": (0, 1), "relu": True}, {"beta": 1.0}):
         got, want = product(*shape, form, nchunks=3, **options)
@@ -92,7 +92,7 @@ def test_edges_and_blocks(form, shape):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("shape", [(1, 200, 300), (20, 130, 90), (64, 500, 70), (300, 290, 600)])
+@pytest.mark.parametrize("shape", [(1, 200, 300), (1, 2085, 520), (20, 130, 90), (64, 500, 70), (300, 290, 600)])
 def test_bits_do_not_depend_on_the_number_of_chunks(form, shape):
     one, _ = product(*shape, form)
     for nchunks in (2, 3, 8):
