@@ -10,8 +10,8 @@ x = torch.randn(3, requires_grad=True)
 from __future__ import annotations
 
 import importlib as _importlib
-import os as _os
 import math as _math
+import os as _os
 import typing as _typing
 
 from . import autograd as autograd
@@ -337,7 +337,7 @@ def numel(input: Tensor) -> _typing.Any:
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "masked", "datasets", "serialization", "testing",
                "library", "accelerator", "amp", "profiler", "debug", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library",
-          "reduction": "library", "compile": "jit.compiling", "autocast": "amp"}
+          "reduction": "library", "compile": "jit.compiling", "autocast": "amp", "interpret": "_interpret"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
         max_pool1d_with_indices avg_pool1d adaptive_avg_pool1d adaptive_max_pool1d instance_norm""".split():
     _LATER[_name] = "nn.functional"
@@ -345,7 +345,15 @@ for _name in "grid_sampler grid_sampler_2d grid_sampler_3d".split():
     _LATER[_name] = "nn.functional.grid"
 for _name in "bartlett_window blackman_window hamming_window hann_window kaiser_window".split():
     _LATER[_name] = "signal.periodic"
+for _name in """alpha_dropout bilinear celu channel_shuffle cosine_similarity hardshrink pairwise_distance pdist pixel_shuffle
+        pixel_unshuffle prelu rrelu selu threshold""".split():
+    _LATER[_name] = "nn.functional"
 _LATER["constant_pad_nd"] = "nn.functional.padding"
+_LATER["bfloat16"] = "absent"
+for _name in """set_float32_matmul_precision get_float32_matmul_precision use_deterministic_algorithms set_flush_denormal typename
+        are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode
+        get_deterministic_debug_mode set_num_interop_threads get_num_interop_threads set_warn_always is_warn_always_enabled""".split():
+    _LATER[_name] = "settings"
 for _name in """cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve lu_unpack matrix_exp matrix_power
         ormqr pca_lowrank pinverse qr slogdet svd svd_lowrank triangular_solve""".split():
     _LATER[_name] = "ops.factor_names"
@@ -360,9 +368,19 @@ def __getattr__(name: str) -> _typing.Any:
                 raise
     elif name in _LATER:
         return getattr(_importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
-    raise AttributeError(f"module 'numtorch' has no attribute {name!r}")
+    absent = _importlib.import_module("numtorch.absent")
+
+    found = absent.in_place(name)
+    if found is None:
+        raise absent.error("numtorch", name, {*globals(), *_LATER, *_SUBMODULES})
+    globals()[name] = found
+    return found
 
 if _os.environ.get("NUMTORCH_DEBUG"):
     from .debug import from_environment as _from_environment
 
     _from_environment()
+if _os.environ.get("NUMTORCH_INTERPRET"):
+    from ._interpret import from_environment as _interpret_from_environment
+
+    _interpret_from_environment()

@@ -343,6 +343,8 @@ class Tensor(TensorMethods):
         return self._layout.numel * self._layout.itemsize
 
     is_cuda = property(lambda self: self._layout.device != "cpu", doc="Whether the memory is on a GPU.")
+    is_cpu = property(lambda self: self._layout.device == "cpu", doc="Whether the memory is the CPU's.")
+    is_xpu = is_mps = property(lambda self: False, doc="Whether the memory is on a GPU of another maker: never.")
     is_sparse = property(lambda self: False, doc="False: numtorch has dense tensors only.")
     is_quantized = property(lambda self: False, doc="False: numtorch has no quantized tensors.")
     is_meta = property(lambda self: False, doc="False: numtorch has no meta tensors.")

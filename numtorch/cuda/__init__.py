@@ -197,6 +197,10 @@ def gpu_of(device: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "amp":
+        import importlib
+
+        return importlib.import_module(f"{__name__}.amp")
     if name == "OutOfMemoryError":
         from .backend import OutOfMemoryError
 

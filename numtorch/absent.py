@@ -1,0 +1,87 @@
+"""What ``numtorch.x`` says where numtorch has no x: why, or the names that come nearest; and functions that are methods."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from ._tensor import Tensor
+
+_COMPLEX = "numtorch has no complex numbers; keep two real tensors"
+_SPARSE = "numtorch has dense tensors only; use Tensor.to_dense() in PyTorch, or index_add and scatter_add on dense ones"
+_QUANTIZED = "numtorch has no quantized tensors; compute in float32 and convert with round and clamp"
+_SCRIPT = "numtorch has no TorchScript; numtorch.jit.trace records and replays any function, control flow included"
+
+# Areas of PyTorch that numtorch leaves out; the sentence that a program hears that asks for one of their names.
+AREAS = (
+    ("complex complex32 complex64 complex128 chalf cfloat cdouble is_complex view_as_complex view_as_real polar imag eig", _COMPLEX),
+    ("stft istft", _COMPLEX),
+    ("sparse sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc sparse_coo_tensor sparse_csr_tensor sparse_csc_tensor smm spmm sspaddmm", _SPARSE),
+    ("quantization ao quint8 qint8 qint32 quantize_per_tensor quantize_per_channel dequantize", _QUANTIZED),
+    ("script ScriptModule ScriptFunction script_method export_opnames", _SCRIPT),
+    ("onnx", "numtorch writes no ONNX; numtorch.save(model.state_dict(), 'model.pth') writes a file that PyTorch loads and exports"),
+    ("export fx", "numtorch.jit.trace records a program: its .graph shows it, its .code is Python, its .save(path) keeps it"),
+    ("_dynamo _inductor compiler", "numtorch.compile and numtorch.jit.trace compile; they have no settings of their own"),
+    ("distributed", "numtorch computes in one process on one machine; numtorch.set_num_threads says on how many threads"),
+    ("func vmap functorch", "numtorch differentiates through backward(), autograd.grad and autograd.functional; write the batch as a dimension"),
+    ("nested jagged", "numtorch has no nested tensors; nn.utils.rnn.pad_sequence and pack_padded_sequence hold sequences of several lengths"),
+    ("mps xpu mtia", "numtorch computes on 'cpu' and 'cuda'; numtorch.accelerator says what this machine has"),
+    ("hub package", "numtorch loads no code or weights from the network; numtorch.load reads a state_dict file of PyTorch"),
+    ("uint16 uint32 uint64 float8_e4m3fn float8_e5m2", "numtorch's dtypes are bool, uint8, int8 to int64, float16, float32 and float64"),
+)  # fmt: skip
+
+
+class AbsentDtype:
+    """A dtype of PyTorch that numtorch lacks, so that programs can name it and compare with it; where one computes, it's a TypeError.
+
+    Example:
+        >>> torch.ones(2).dtype == torch.bfloat16
+        False
+    """
+
+    is_floating_point, is_complex, is_signed = True, False, True
+
+    def __init__(self, name: str, itemsize: int):
+        self.name, self.itemsize = name, itemsize
+
+    def __repr__(self) -> str:
+        return f"numtorch.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+bfloat16 = AbsentDtype("bfloat16", 2)
+
+
+def error(module: str, name: str, names: Any) -> AttributeError:
+    """The AttributeError for ``module.name``: with the reason, or what has nearly that name among ``names``."""
+    said = f"module {module!r} has no attribute {name!r}"
+    for words, reason in AREAS:
+        if name in words.split():
+            return AttributeError(f"{said}: {reason}")
+    near = difflib.get_close_matches(name, [n for n in names if not n.startswith("_")], n=3, cutoff=0.75)
+    if near:
+        return AttributeError(f"{said}; it has {', '.join(near)}")
+    if isinstance(getattr(Tensor, name, None), Callable):
+        return AttributeError(f"{said}; it is a method: write tensor.{name}(...)")
+    return AttributeError(said)
+
+
+def in_place(name: str) -> Callable | None:
+    """The function ``torch.relu_`` and its like: the method of that name, if the function ``torch.relu`` exists, too."""
+    import numtorch
+
+    method = getattr(Tensor, name, None)
+    if not name.endswith("_") or name.endswith("__") or method is None or not hasattr(numtorch, name[:-1]):
+        return None
+
+    def function(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        return method(input, *args, **kwargs)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"``input.{name}(...)``."
+    return function

@@ -1,0 +1,62 @@
+"""Switches for NVIDIA GPUs, kept and read back. Matrix products are exact float32: ``allow_tf32`` permits, and changes nothing."""
+
+from __future__ import annotations
+
+import types
+
+from .. import cuda as _cuda
+
+matmul = types.SimpleNamespace(
+    allow_tf32=False, allow_fp16_reduced_precision_reduction=True, allow_bf16_reduced_precision_reduction=True, fp32_precision="none"
+)
+_attention = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
+
+
+def is_built() -> bool:
+    """Whether the kernels for GPUs are there: they always are, compiled when first used on a machine that has one."""
+    return True
+
+
+def is_available() -> bool:
+    """Whether a GPU can be used."""
+    return _cuda.is_available()
+
+
+def enable_flash_sdp(enabled: bool) -> None:
+    """Permit PyTorch's flash attention; changes nothing here, where there is one attention."""
+    _attention["flash"] = bool(enabled)
+
+
+def enable_mem_efficient_sdp(enabled: bool) -> None:
+    """Permit PyTorch's memory-efficient attention; changes nothing here."""
+    _attention["mem_efficient"] = bool(enabled)
+
+
+def enable_math_sdp(enabled: bool) -> None:
+    """Permit PyTorch's attention of single operations; changes nothing here."""
+    _attention["math"] = bool(enabled)
+
+
+def enable_cudnn_sdp(enabled: bool) -> None:
+    """Permit cuDNN's attention; changes nothing here."""
+    _attention["cudnn"] = bool(enabled)
+
+
+def flash_sdp_enabled() -> bool:
+    """What ``enable_flash_sdp`` was last given."""
+    return _attention["flash"]
+
+
+def mem_efficient_sdp_enabled() -> bool:
+    """What ``enable_mem_efficient_sdp`` was last given."""
+    return _attention["mem_efficient"]
+
+
+def math_sdp_enabled() -> bool:
+    """What ``enable_math_sdp`` was last given."""
+    return _attention["math"]
+
+
+def cudnn_sdp_enabled() -> bool:
+    """What ``enable_cudnn_sdp`` was last given."""
+    return _attention["cudnn"]

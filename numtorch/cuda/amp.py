@@ -1,0 +1,17 @@
+"""``torch.cuda.amp``: the names of ``numtorch.amp`` where older programs look for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import amp as _amp
+
+GradScaler = _amp.GradScaler
+__all__ = ["GradScaler", "autocast"]
+
+
+class autocast(_amp.autocast):
+    """``numtorch.amp.autocast("cuda", ...)``."""
+
+    def __init__(self, enabled: bool = True, dtype: Any = None, cache_enabled: bool = True):
+        super().__init__("cuda", dtype, enabled, cache_enabled)
