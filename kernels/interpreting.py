@@ -97,7 +97,7 @@ def _run_user(kernel: UserKernel, operands: Sequence[Memory | None], words: Sequ
             values.append(memory.content[memory.start : memory.start + count].view(dtype).reshape(shape))  # type: ignore[union-attr]
     numbers, arrays_of = iter(sizes), iter(values)
     status.content[status.start : status.start + 16] = 0  # type: ignore[union-attr]
-    function = scalar_function(kernel.function, keep=True)
+    function = scalar_function(kernel.function)
     try:
         function(*[next(arrays_of) if kind == "array" else next(numbers) for kind, _, _ in kernel.parameters])
     except IndexError as error:
@@ -109,12 +109,14 @@ def _run_user(kernel: UserKernel, operands: Sequence[Memory | None], words: Sequ
 
 
 def run_program(
-    program: Any, outputs: Sequence[np.ndarray], inputs: Sequence[np.ndarray], scalars: Sequence[Any], function: Any
-) -> None:
-    """Run a program of one step on arrays of its broadcast shape. `function`: a user's, to be called instead of the text."""
+    program: Any, outputs: Sequence[np.ndarray], inputs: Sequence[np.ndarray], scalars: Sequence[Any], function: Any,
+    op_behind: Callable[[Any], Any],
+) -> None:  # fmt: skip
+    """Run a program of one step on arrays of its broadcast shape. `function`: a user's, to be called instead of the text;
+    `op_behind` finds the op of a public function that it may call (None for other functions)."""
     shape = outputs[0].shape
     if function is not None:
-        _run_function(program, outputs, inputs, scalars, function)
+        _run_function(program, outputs, inputs, scalars, scalar_function(function, op_behind))
         return
     bound = program.kernel()
     made = [np.empty(shape, out.dtype) for out in outputs]
@@ -134,10 +136,10 @@ def _number(dtype: str) -> Callable[[Any], Any]:
     return np.float32 if dtype == "float16" else SCALARS[dtype]
 
 
-def _run_function(program: Any, outputs: Sequence[np.ndarray], inputs: Sequence[np.ndarray], scalars: Sequence[Any], function: Any) -> None:  # fmt: skip
-    """Call a user's scalar function for each element."""
+def _run_function(program: Any, outputs: Sequence[np.ndarray], inputs: Sequence[np.ndarray], scalars: Sequence[Any], call: Callable[..., Any]) -> None:  # fmt: skip
+    """Call a scalar function for each element."""
     (step,) = program.steps
-    number, call = _number(step.compute_dtype), scalar_function(function)
+    number = _number(step.compute_dtype)
     halves = [a.view(np.float16) if d == "float16" else a for a, d in zip(inputs, program.inputs)]
     given = {name: number(v) for (name, _), v in zip(program.scalars, scalars)}
     results: list[Any] = []
@@ -161,54 +163,57 @@ def _stored(value: Any, dtype: str) -> Any:
 _copies: dict[Any, Any] = {}
 
 
-def scalar_function(function: Any, keep: bool = False) -> Callable[..., Any]:
-    """A copy of a scalar function (or `njit` function) that runs as plain Python on numbers, as its kernel would.
+def scalar_function(function: Any, op_behind: Callable[[Any], Any] | None = None) -> Callable[..., Any]:
+    """A copy of a function (or `njit` function) that runs as plain Python, as its kernel would.
 
-    What it calls is replaced likewise: compiled functions by their source, numtorch's ops by their bodies, `math` by functions
-    that give NaN and infinities instead of raising. `keep`: only compiled functions are replaced.
+    Compiled functions that it calls are replaced by their source; with `op_behind` it is a scalar function, and ops are
+    replaced by their bodies, `math` by functions that give NaN and infinities instead of raising.
     """
-    found = _copies.get((function, keep))
+    key = (function, op_behind)
+    found = _copies.get(key)
     if found is None:
         source = function
         while not isinstance(source, types.FunctionType):
             source = next(getattr(source, n) for n in ("py_func", "function", "body", "py") if hasattr(source, n))
-        forward = _copies[function, keep] = lambda *args: _copies[function, keep](*args)  # for functions that call themselves
-        found = rebind(source, {}, functools.partial(_replaced, keep=keep))
-        if not keep:
+        _copies[key] = forward = lambda *args: _copies[key](*args)  # for functions that call themselves
+        found = rebind(source, {}, functools.partial(_replaced, op_behind=op_behind))
+        if op_behind is not None:
             for name in set(BUILTINS) & set(source.__code__.co_names) - set(source.__globals__):
                 found.__globals__[name] = _builtin(name)
         found.__globals__.setdefault(source.__name__, forward)
-        _copies[function, keep] = found
+        _copies[key] = found
     return found
 
 
-def _replaced(value: Any, keep: bool) -> Any:
-    """What stands for a global of a scalar function."""
+def _replaced(value: Any, op_behind: Callable[[Any], Any] | None) -> Any:
+    """What stands for a global of a function."""
     if is_compiled(value):
-        return scalar_function(value, keep)
-    if keep:
+        return scalar_function(value, op_behind)
+    if op_behind is None:
         return value
-    if isinstance(value, Device):
-        return _named(value.name) if scalar.FUNCTIONS.get(value.name) is value else scalar_function(value)
     if isinstance(value, types.ModuleType):
-        return value if value is np else _Module(value)
+        return value if value is np else _Module(value, op_behind)
+    name = getattr(value, "__name__", "")
+    if isinstance(value, Device):
+        return _named(name) if scalar.FUNCTIONS.get(name) is value else scalar_function(value, op_behind)
     if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "math":
-        return _named(scalar.MATH[value.__name__]) if value.__name__ in scalar.MATH else value
+        return _named(scalar.MATH[name]) if name in scalar.MATH else value
+    value = op_behind(value) or value
     if not isinstance(value, type) and callable(getattr(value, "body", None)):  # an op
         if value.name in BUILTINS and value.name != "pow":
             return _builtin(value.name)
-        return _named(scalar.MATH[value.name]) if value.name in scalar.MATH else scalar_function(value)
-    return scalar_function(value) if isinstance(value, types.FunctionType) else value
+        return _named(scalar.MATH[value.name]) if value.name in scalar.MATH else scalar_function(value, op_behind)
+    return scalar_function(value, op_behind) if isinstance(value, types.FunctionType) else value
 
 
 class _Module:
     """A module whose functions are replaced as they are looked up."""
 
-    def __init__(self, module: types.ModuleType):
-        self._module = module
+    def __init__(self, module: types.ModuleType, op_behind: Callable[[Any], Any]):
+        self._module, self._op_behind = module, op_behind
 
     def __getattr__(self, name: str) -> Any:
-        return _replaced(getattr(self._module, name), False)
+        return _replaced(getattr(self._module, name), self._op_behind)
 
 
 @functools.cache

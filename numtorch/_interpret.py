@@ -51,13 +51,14 @@ class Interpreter:
         if not plan.outputs or not plan.outputs[0].numel:
             return
         from .kernels import interpreting
+        from .library.functions import public_op
 
         shape, strides = plan.sizes
         tensors = [*outputs, *(args[i] for i in plan.tensors)]
         views = [_view(op.name, t, shape, s) for t, s in zip(tensors, strides)]
         count = len(outputs)
         numbers = [args[i] for i in plan.scalars]
-        interpreting.run_program(plan.program, views[:count], views[count:], numbers, _users_function(op))
+        interpreting.run_program(plan.program, views[:count], views[count:], numbers, _users_function(op), public_op)
 
     def poison(self, storage: Storage, dtype: Any) -> None:
         """Make uninitialised memory recognisable."""

@@ -284,7 +284,7 @@ def test_a_view_outside_of_its_memory_raises():
 def bump(x, width):
     if x > 1:
         breakpoint()
-    return math.exp(-1.0 / (1.0 - (x / width) ** 2)) * torch.sigmoid(x) if abs(x) < width else min(x, 0.5)
+    return math.exp(-1.0 / (1.0 - (x / width) ** 2)) * torch.sigmoid(x) if abs(x) < width else torch.where(x > 2, min(x, 0.5), x)
 
 
 @bump.grad
