@@ -28,8 +28,8 @@ def is_acceptable(tensor: Any) -> bool:
 def flags(enabled: bool = False, benchmark: bool = False, benchmark_limit: int = 10, deterministic: bool = False,
           allow_tf32: bool = True) -> Iterator[None]:  # fmt: skip
     """A context in which the switches are set so."""
-    given = dict(enabled=enabled, benchmark=benchmark, benchmark_limit=benchmark_limit, deterministic=deterministic,
-                 allow_tf32=allow_tf32)  # fmt: skip
+    given = {"enabled": enabled, "benchmark": benchmark, "benchmark_limit": benchmark_limit, "deterministic": deterministic,
+                 "allow_tf32": allow_tf32}  # fmt: skip
     before = {name: globals()[name] for name in given}
     globals().update(given)
     try:

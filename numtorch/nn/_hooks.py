@@ -11,6 +11,7 @@ from .._tensor import Tensor, replaced
 from ..autograd.hooks import RemovableHandle
 from ..autograd.mode import state
 
+
 class _Global:
     """Hooks of every module of the process; ``any`` spares the common call five look-ups."""
 
