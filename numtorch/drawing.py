@@ -6,6 +6,7 @@ IEEE Trans. SMC 11 (1981): layers by longest path, long edges through place hold
 
 from __future__ import annotations
 
+import base64
 import bisect
 import itertools
 from collections.abc import Sequence
@@ -260,3 +261,9 @@ def _box(b: Box) -> str:
     if b.note:
         rows.append(f"<title>{escape(b.note)}</title>")
     return "".join([*rows, "</g>"])
+
+
+def embedded(svg: str) -> str:
+    """HTML that shows a picture in a notebook: as an image, because notebooks that were not run here drop bare SVG as unsafe."""
+    data = base64.b64encode(svg.encode()).decode()
+    return f'<div style="overflow:auto;max-height:44em;border:1px solid #ddd"><img src="data:image/svg+xml;base64,{data}" style="max-width:none"></div>'

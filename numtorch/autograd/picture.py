@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from ..drawing import Box, Drawing
+from ..drawing import Box, Drawing, embedded
 from .blame import _saved
 from .engine import Node
 
@@ -108,8 +108,8 @@ class AutogradGraph:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         svg, text = self.drawing().svg(), str(self)
         page = (
-            f'<div style="overflow:auto;max-height:44em;border:1px solid #ddd">{svg}</div>'
-            f'<details><summary>{escape(text.splitlines()[0])}</summary><pre style="font-size:11px">{escape(text)}</pre></details>'
+            embedded(svg)
+            + f'<details><summary>{escape(text.splitlines()[0])}</summary><pre style="font-size:11px">{escape(text)}</pre></details>'
         )
         return {"text/plain": text, "image/svg+xml": svg, "text/html": page}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from ..drawing import Box, Drawing
+from ..drawing import Box, Drawing, embedded
 from .listing import Graph, Group, short
 from .names import described
 from .record import Ref, ref
@@ -23,8 +23,8 @@ def bundle(graph: Graph) -> dict[str, str]:
     """What a notebook shows: text, an SVG picture, and HTML with both."""
     svg, text = drawing(graph).svg(), str(graph)
     page = (
-        f'<div style="overflow:auto;max-height:44em;border:1px solid #ddd">{svg}</div>'
-        f"<details><summary>{escape(graph.name)}: {escape(graph.summary)}</summary>"
+        embedded(svg)
+        + f"<details><summary>{escape(graph.name)}: {escape(graph.summary)}</summary>"
         f'<pre style="font-size:11px">{escape(text)}</pre></details>'
     )
     return {"text/plain": text, "image/svg+xml": svg, "text/html": page}
