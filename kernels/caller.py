@@ -211,7 +211,8 @@ class Caller:
 
     def publish(self, tables: list[np.ndarray]) -> None:
         """Try these tables, in this order; the caller keeps them alive."""
-        for table, following in itertools.pairwise([*tables, None]):
+        chain: list[Any] = [*tables, None]
+        for table, following in itertools.pairwise(chain):
             table[NEXT] = 0 if following is None else following.ctypes.data
         self.root[FIRST] = tables[0].ctypes.data if tables else 0
         if _METHOD.code == c_api("PyObject_Vectorcall"):

@@ -121,8 +121,8 @@ class Writer(Lines):
         from .helpers import write_helper
 
         body = scope.body
-        # A condition stays one among integers; in floating arithmetic it is 0.0 or 1.0, which `if` takes as well.
-        stays = scope.dtype not in FLOATS
+        # In arithmetic a condition is 0 or 1, which `if` takes as well.
+        stays = scope.dtype == "bool"
         kinds = ["bool" if stays and scope.names[p].dtype == "bool" else scope.dtype for p in body.params]
         name = write_helper(self, body, scope.dtype)
         args = [

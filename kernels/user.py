@@ -93,7 +93,8 @@ class UserKernel:
 
         from .compile_cpu import callback
 
-        space: dict[str, Any] = {"carray": numba.carray, "pointer": _pointer(), "function": self.function}
+        carray: Any = numba.carray  # type: ignore[attr-defined]
+        space: dict[str, Any] = {"carray": carray, "pointer": _pointer(), "function": self.function}
         space |= {n: getattr(np, n) for n in ("float32", "float64", "int64", "int32", "int16", "int8", "uint8")}
         space["bool"] = np.bool_
         exec(compile(self.source(), f"<entry of {self.name}>", "exec"), space)

@@ -283,7 +283,7 @@ greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh, arctan2 = asin, acos, atan, asinh, acosh, atanh, atan2
 sgn = sign
 clip, fix, concat, concatenate, row_stack = clamp, trunc, cat, cat, vstack
-swapaxes, swapdims, moveaxis, ger = transpose, transpose, movedim, outer
+
 
 
 class layout:
@@ -306,6 +306,7 @@ contiguous_format, preserve_format = memory_format("contiguous_format"), memory_
 
 for _name in "as_strided flatten movedim narrow permute ravel reshape select squeeze t transpose unflatten unsqueeze diagonal".split():
     globals()[_name] = _tensors_only(globals()[_name], "numtorch")
+swapaxes, swapdims, moveaxis, ger = transpose, transpose, movedim, outer
 
 
 def is_tensor(obj: _typing.Any) -> _typing.Any:
@@ -318,16 +319,18 @@ def resize_as_(input: Tensor, the_template: Tensor) -> Tensor:
     return input.resize_as_(the_template)
 
 
-def is_inference(input: Tensor) -> bool:
+def is_inference(input: Tensor) -> _typing.Any:
     """Whether a tensor was made in inference mode."""
     return input.is_inference()
 
 
+@_tensors_only
 def is_floating_point(input: Tensor) -> _typing.Any:
     """Whether a tensor's dtype is a floating one."""
     return input.dtype.is_floating_point
 
 
+@_tensors_only
 def numel(input: Tensor) -> _typing.Any:
     """The number of elements."""
     return input.numel()

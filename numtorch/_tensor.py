@@ -6,6 +6,7 @@ Operators and most methods are ops from ``ops/`` and are bound in ``methods.py``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -560,7 +561,7 @@ class Tensor(TensorMethods):
     def as_subclass(self, cls: type) -> Any:
         """This tensor as an instance of a subclass, sharing memory and history."""
         t = _new(cls)
-        for name in TensorMethods.__slots__:
+        for name in TensorMethods.__slots__:  # type: ignore[attr-defined]
             setattr(t, name, getattr(self, name))
         t.__dict__.update(self.__dict__)
         return t
@@ -593,7 +594,7 @@ def make_view_as(x: Tensor, la: Layout, offset: int) -> Tensor:
     """The same, for a layout in ``x``'s dtype and on its device."""
     t = _new(Tensor)
     t._storage = x._storage
-    t._offset = offset
+    t._offset = offset if type(offset) is int else index(offset)  # kernels take its bits
     t._layout = la
     t._rg = False
     t._node = t._grad = None

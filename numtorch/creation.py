@@ -368,7 +368,8 @@ def result_type(a: Any, b: Any) -> dtype:
     for x in (a, b):
         place = 2 if not isinstance(x, Tensor) else 0 if x.ndim else 1
         d = x.dtype if isinstance(x, Tensor) else of_number(x)
-        assert d is not None
+        if d is None:
+            raise TypeError(f"result_type(): argument must be Tensor or Number, not {type(x).__name__}; pass a tensor or a number")
         held = found[place]
         found[place] = d if held is None else promote_types(held, d)
     return result_of(*found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any
 
 from .dtype import dtype
@@ -84,7 +85,8 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], dtype: dtype, devic
         if len(_layouts) > _MOST:
             _layouts.clear()
             _contiguous.clear()
-        found = _layouts[key] = Layout(shape, strides, dtype, device)
+        whole = tuple(map(index, shape)), tuple(map(index, strides))  # a size of 2.0 would reach kernels as other bits
+        found = _layouts[key] = Layout(*whole, dtype, device)
     return found
 
 

@@ -38,7 +38,7 @@ def calls(package, seed, examples, names):
 
 
 def test_the_names():
-    assert len(NAMES) > 500 and {"add", "nn.functional.conv2d", "Tensor.add_", "index_select", "matmul"} <= set(NAMES)
+    assert len(NAMES) > 450 and {"add", "nn.functional.linear", "Tensor.add_", "index_select", "matmul"} <= set(NAMES)
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def public(package: str) -> list[str]:
     names += [f"nn.functional.{n}" for n in dir(functional) if not n.startswith("_") and n not in LEFT_OUT
               and _is_op(getattr(functional, n)) and n not in names]  # fmt: skip
     return names + [f"Tensor.{n}" for n in dir(module.Tensor) if not n.startswith("_") and n not in LEFT_OUT
-                    and callable(getattr(module.Tensor, n)) and not hasattr(module, n)]  # fmt: skip
+                    and callable(getattr(module.Tensor, n)) and n not in names]  # fmt: skip
 
 
 def _is_op(f: Any) -> bool:

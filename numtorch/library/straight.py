@@ -182,7 +182,7 @@ class _Maker:
         if len(targets) != 1 or len(names) != len(given) or not all(isinstance(n, ast.Name) for n in names):
             raise body.error(stmt, f"`{ast.unparse(stmt)}` is not a plain assignment", "assign to names, one at a time")
         for n, v in zip(names, given):
-            env[n.id] = v
+            env[n.id] = v  # type: ignore[attr-defined]
 
     # -- expressions
 

@@ -218,6 +218,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: _Out 
     return E.where(condition, input, other, out=out)
 
 
+@tensors_only
 def bitwise_not(input: Tensor, *, out: _Out = None) -> Tensor:
     """Bits inverted; of bool the opposite."""
     if input.dtype.category == FLOATING:

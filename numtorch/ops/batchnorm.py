@@ -7,6 +7,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state
+from ..errors import tensors_only
 from ..shape import Layout, contiguous
 from . import view
 from .declare import Context, kernel_op
@@ -149,6 +150,7 @@ def _(
     ]
 
 
+@tensors_only
 def batch_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
     training: bool, momentum: float, eps: float, cudnn_enabled: bool = False,

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..creation import sequence_of_tensors
-from ..errors import require_tensor
+from ..errors import require_tensor, tensors_only
 from . import joining, parts, view
 from .constant import table
 from .copying import clone
@@ -47,6 +47,7 @@ split_with_sizes_copy = _copied(parts.split)
 split_with_sizes_copy.__name__ = "split_with_sizes_copy"
 
 
+@tensors_only
 def detach_copy(input: Tensor) -> Tensor:
     """A copy without history."""
     return clone(input.detach())
@@ -105,18 +106,21 @@ def _evenly(op: str, x: Tensor, given: Any, dim: int, least: int) -> tuple[Tenso
     return parts.tensor_split(x, given, dim)
 
 
+@tensors_only
 def hsplit(input: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Split into columns: a number of equal parts, or cut at indices (a vector: its elements)."""
     given = indices_or_sections[0] if len(indices_or_sections) == 1 else indices_or_sections
     return _evenly("hsplit", input, given, 0 if input.ndim == 1 else 1, 1)
 
 
+@tensors_only
 def vsplit(input: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Split into rows: a number of equal parts, or cut at indices."""
     given = indices_or_sections[0] if len(indices_or_sections) == 1 else indices_or_sections
     return _evenly("vsplit", input, given, 0, 2)
 
 
+@tensors_only
 def dsplit(input: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
     """Split along the third dimension: a number of equal parts, or cut at indices."""
     given = indices_or_sections[0] if len(indices_or_sections) == 1 else indices_or_sections

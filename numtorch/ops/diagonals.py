@@ -63,18 +63,21 @@ def trace(input: Tensor) -> Tensor:
     return total(view.diagonal(input))
 
 
+@tensors_only
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy of ``input`` with ``src`` on a diagonal."""
     result = clone(input)
     return _put(result, view.diagonal(result, offset, dim1, dim2), src, "diagonal_scatter")
 
 
+@tensors_only
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of ``input`` with ``src`` at one index of a dimension."""
     result = clone(input)
     return _put(result, view.select(result, dim, index), src, "select_scatter")
 
 
+@tensors_only
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Tensor:
@@ -82,6 +85,8 @@ def slice_scatter(
     if step <= 0:
         raise RuntimeError(f"slice step must be positive, got step={step}")
     result = clone(input)
+    if not input.ndim:
+        raise IndexError(f"slice_scatter: dimension {dim} of a 0-d tensor; give it one with unsqueeze(0)")
     d = wrap_dim(dim, input.ndim, "slice_scatter")
     first, last, step = slice(start, end, step).indices(input._layout.shape[d])
     return _put(result, view.slice_dim(result, d, first, max(first, last), step), src, "slice_scatter")

@@ -221,6 +221,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple(grids)
 
 
+@tensors_only
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """Repeated, with missing leading counts taken as 1."""
     reps = tuple(dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims)

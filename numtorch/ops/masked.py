@@ -6,7 +6,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import bool_, int32, int64
-from ..errors import require_same_device, require_tensor
+from ..errors import require_same_device, require_tensor, tensors_only
 from ..shape import Layout, broadcast, contiguous, wrap_dim
 from . import elementwise as E
 from . import view
@@ -145,6 +145,7 @@ def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "take")
 
 
+@tensors_only
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with the elements at positions of the flattened tensor replaced by (or increased by) ``source``."""
     places = _positions("put_", input, index)

@@ -65,6 +65,7 @@ def isneginf(input: Tensor, *, out: Any = None) -> Tensor:
     return _done("isneginf", E.eq(input, -math.inf), out)
 
 
+@tensors_only
 def isreal(input: Tensor) -> Tensor:
     """True everywhere."""
     from ..creation import ones

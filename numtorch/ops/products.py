@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._tensor import Tensor
-from ..creation import ones, sequence_of_tensors
+from ..creation import ones, sequence_of_tensors, zeros
 from ..dtype import bool_, int64, promote_types
 from ..errors import require_tensor, tensors_only
 from ..shape import as_shape, broadcast, wrap_dim
@@ -58,6 +58,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "tensordot")
 
 
+@tensors_only
 def inner(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """Summed over the last dimension of both; numbers multiply."""
     if input.ndim == 0 or other.ndim == 0:
@@ -70,6 +71,7 @@ def inner(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "inner")
 
 
+@tensors_only
 def kron(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """The Kronecker product: every element of ``input`` times all of ``other``."""
     n = max(input.ndim, other.ndim)
@@ -81,6 +83,7 @@ def kron(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "kron")
 
 
+@tensors_only
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Any = None) -> Tensor:
     """The cross products of vectors of 3 along ``dim`` (default: the first dimension of size 3)."""
     require_tensor("cross", "input", input)
@@ -261,6 +264,8 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     for d, space in zip(dims, spaces):
         if isinstance(space, Tensor):
             space = sub(*reversed(_heights(space, 0))).to(x.dtype)
+        elif space == 0:
+            space = zeros((), dtype=x.dtype)  # a difference over no distance is infinite, as in PyTorch
         found.append(_edge(x, d, space, edge_order))
     return tuple(found)
 

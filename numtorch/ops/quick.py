@@ -151,7 +151,7 @@ def record(way: Way, args: Sequence[Any], out: Any) -> None:
     spec = way.saves.get(mask)
     if spec is None:
         spec = way.saves[mask] = Saves(way, mask)
-    node = _new(QuickNode)
+    node: Any = _new(QuickNode)
     node.edges, node.metas, node.out_metas = edges, way.metas, way.out_metas
     node.seq = next_seq()
     node.spec = spec
@@ -180,7 +180,7 @@ def record_two(way: Way, a: Any, b: Any, out: Any) -> None:
     if spec is None:
         spec = way.saves[mask] = Saves(way, mask)
     keep_a, keep_b = spec.which
-    node = _new(QuickNode)
+    node: Any = _new(QuickNode)
     node.edges, node.metas, node.out_metas = (first, second), way.metas, way.out_metas
     node.seq = next_seq()
     node.spec = spec
@@ -201,7 +201,7 @@ def record_one(way: Way, a: Any, out: Any) -> None:
     spec = way.saves.get(mask)
     if spec is None:
         spec = way.saves[mask] = Saves(way, mask)
-    node = _new(QuickNode)
+    node: Any = _new(QuickNode)
     node.edges, node.metas, node.out_metas = (edge,), way.metas, way.out_metas
     node.seq = next_seq()
     node.spec = spec

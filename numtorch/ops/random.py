@@ -9,7 +9,7 @@ from .._tensor import Tensor
 from ..creation import _like, _options
 from ..device import canonical
 from ..dtype import bool_, dtype, get_default_dtype, int64
-from ..errors import not_implemented, require_floating
+from ..errors import not_implemented, require_floating, tensors_only
 from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
 from . import elementwise as E
 from .declare import Context, KernelOp, kernel_op
@@ -110,6 +110,7 @@ def _(ctx: Context, g: Tensor, g_mask: Any = None) -> Any:
     return E.where(ctx.out1, g * (1.0 / (1.0 - ctx.attrs["p"])), 0.0), None
 
 
+@tensors_only
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """The input with each element zeroed with probability ``p`` and the others scaled by ``1 / (1 - p)``, if training."""
     if not 0.0 <= p <= 1.0:
@@ -268,6 +269,7 @@ def normal(
     return result.detach()
 
 
+@tensors_only
 def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Any = None) -> Tensor:
     """1 with the probability that the input (or ``p``) gives, else 0; RuntimeError unless probabilities are in [0, 1]."""
     if p is not None:

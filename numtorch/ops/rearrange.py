@@ -8,7 +8,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import int64
-from ..errors import require_same_device, require_tensor
+from ..errors import require_same_device, require_tensor, tensors_only
 from ..shape import Layout, as_index, as_shape, contiguous, wrap_dim
 from . import view
 from .copying import clone
@@ -121,6 +121,7 @@ def flip(input: Tensor, *places: Any, dims: Any = None) -> Tensor:
     return clone(input) if result is input else result
 
 
+@tensors_only
 def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order; RuntimeError below 2 dimensions."""
     if input.ndim < 2:
@@ -128,6 +129,7 @@ def fliplr(input: Tensor) -> Tensor:
     return flip(input, (1,))
 
 
+@tensors_only
 def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order; RuntimeError for a 0-d tensor."""
     if input.ndim < 1:

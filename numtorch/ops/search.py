@@ -7,7 +7,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import int32, int64, promote_types
-from ..errors import require_same_device, require_tensor
+from ..errors import require_same_device, require_tensor, tensors_only
 from ..shape import Layout, contiguous, wrap_dim
 from . import elementwise as E
 from . import view
@@ -70,6 +70,7 @@ def _in_order(edges: Tensor, sorter: Tensor | None) -> Tensor:
     return gather_checked(edges, edges.ndim - 1, sorter)
 
 
+@tensors_only
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
     sorter: Tensor | None = None, out: Any = None,
@@ -110,6 +111,7 @@ def searchsorted(
     return result if out is None else write_out(result, out, "searchsorted")
 
 
+@tensors_only
 def bucketize(
     input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False, out: Any = None
 ) -> Tensor:

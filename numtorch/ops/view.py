@@ -437,6 +437,7 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand(input, other._layout.shape)
 
 
+@tensors_only
 def broadcast_to(input: Tensor, size: Any) -> Tensor:
     """``expand`` to a shape."""
     return expand(input, as_shape(size, "broadcast_to"))

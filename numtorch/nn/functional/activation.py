@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from ...ops import activation as ops_activation
 from ...ops import elementwise
 from ...ops import softmax as ops_softmax
@@ -287,6 +287,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return ops_softmax.log_softmax(input if dtype is None else input.to(dtype), dim)
 
 
+@tensors_only
 def gumbel_softmax(
     logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:

@@ -212,6 +212,7 @@ def _merge_masks(
     return spread if mask is None else mask + spread
 
 
+@tensors_only
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,

@@ -206,6 +206,7 @@ def multi_margin_loss(
     )
 
 
+@tensors_only
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -66,6 +66,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return (input.index_select(0, first) - input.index_select(0, second)).norm(p, 1)
 
 
+@tensors_only
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,

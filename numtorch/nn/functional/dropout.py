@@ -7,7 +7,7 @@ import math
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from ...ops import random as ops_random
 
 
@@ -16,6 +16,7 @@ def _check_rate(p: float) -> None:
         raise ValueError(f"dropout: argument 'p': dropout probability has to be between 0 and 1, but got {p}")
 
 
+@tensors_only
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by 1 / (1 - p); ValueError unless 0 <=
     p <= 1.
@@ -56,6 +57,7 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
     return input.mul_(noise) if inplace else input * noise
 
 
+@tensors_only
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """``dropout`` of whole channels of (N, C, L) or (C, L). RuntimeError for other inputs."""
     _check_rate(p)
@@ -72,12 +74,14 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return input if inplace else result
 
 
+@tensors_only
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """``dropout`` of whole channels of (N, C, H, W). Tompson et al., arXiv:1411.4280."""
     _check_rate(p)
     return _feature_dropout(input, p, training, inplace)
 
 
+@tensors_only
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """``dropout`` of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
     _check_rate(p)
@@ -107,11 +111,13 @@ def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, shape
     return input.mul_(kept).add_(shift) if inplace else input * kept + shift
 
 
+@tensors_only
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout that keeps the mean and variance of SELU networks."""
     return _alpha_dropout(input, p, training, inplace, tuple(input.shape))
 
 
+@tensors_only
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:

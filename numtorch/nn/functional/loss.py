@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numtorch
 
 from ..._tensor import Tensor
 from ...autograd.mode import state
-from ...errors import require_floating, require_same_dtype, require_tensor
+from ...errors import require_floating, require_same_dtype, require_tensor, tensors_only
 from ...ops import loss_terms
 from ._reduction import legacy, reduced
 
@@ -215,7 +216,7 @@ def poisson_nll_loss(
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
-    var: Tensor | float,
+    var: Any,
     full: bool = False,
     eps: float = 1e-6,
     reduction: str = "mean",
@@ -271,6 +272,7 @@ def hinge_embedding_loss(
     return reduced(loss_terms.hinge_embedding_term(input, target, float(margin)), reduction)
 
 
+@tensors_only
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,

@@ -9,7 +9,7 @@ import numtorch
 
 from ... import ops
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from .padding import constant_pad_nd
 
 
@@ -111,6 +111,7 @@ def _check_enough_values(size: list[int]) -> None:
         )
 
 
+@tensors_only
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,

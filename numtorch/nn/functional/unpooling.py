@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import require_tensor, tensors_only
 from .._check import sizes
 from .pooling import avg_pool1d, avg_pool2d, avg_pool3d
 
@@ -117,6 +117,7 @@ def _lp_pool(
     return (mean.sign() * mean.abs().relu()).mul(area).pow(1.0 / norm_type)
 
 
+@tensors_only
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
@@ -124,6 +125,7 @@ def lp_pool1d(
     return _lp_pool(avg_pool1d, 1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@tensors_only
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
@@ -131,6 +133,7 @@ def lp_pool2d(
     return _lp_pool(avg_pool2d, 2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@tensors_only
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
