@@ -8,6 +8,9 @@
     layout, words = program.words(shape, strides)               # strides: outputs, then inputs
     launch(program.kernel(layout).address(), nchunks, *output_pointers, *input_pointers, *words, *scalars)
 
+Layouts are "contiguous", "strided" (any strides, through the walker of cpu/elementwise.py), and "once 4 5": all
+is contiguous but inputs 4 and 5, single elements that are read before the loop (an optimizer's step size).
+
 Inputs are called x0, x1, ..., outputs y0, y1, ...; a step reads inputs, scalars, outputs of earlier steps,
 numbers, and `index` (the element's number in the broadcast shape). Steps are rounded one by one: no operation
 of one step is contracted with one of another, so a fused program gives the same bits as its steps alone.
@@ -19,9 +22,10 @@ import ast
 import builtins
 import keyword
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from . import jit, scalar
@@ -33,6 +37,7 @@ from .values import FLOATS, HALF, Value, name_of
 
 __all__ = ["Body", "BodyError", "Bound", "Program", "Step", "Walk", "body_of", "walk_of"]
 
+LEAST_OPERANDS = 4  # of a program for which single elements get a kernel of their own
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 ITEMSIZES = dict(zip(DTYPES, (4, 8, 2, 8, 4, 2, 1, 1, 1)))
 _POINTERS = {
@@ -130,17 +135,18 @@ class Program:
         return (self.inputs, self.scalars, self.outputs, self.steps)
 
     def kernel(self, layout: str = "contiguous") -> Bound:
-        """The kernel for a layout, "contiguous" or "strided", as `words` names it. Memoised."""
+        """The kernel for a layout, as `words` names it. Memoised."""
         found = self._kernels.get(layout)
         if found is None:
-            if layout not in ("contiguous", "strided"):
+            if layout not in ("contiguous", "strided") and not layout.startswith("once "):
                 raise ValueError(f"Program.kernel: layout must be 'contiguous' or 'strided', got {layout!r}.")
             found = _KERNELS.get((self.key, layout))
             if found is None:
                 written = self.written
                 operands = len(self.outputs) + len(self.inputs) if layout == "strided" else 0
-                made = jit.from_source(written.text, written.title)
-                found = _KERNELS[self.key, layout] = Bound(made, written.env, written.text, operands)
+                text = written.text_of(tuple(map(int, layout.split()[1:])))
+                made = jit.from_source(text, written.title)
+                found = _KERNELS[self.key, layout] = Bound(made, written.env, text, operands)
             self._kernels[layout] = found
         return found
 
@@ -159,8 +165,21 @@ class Program:
         if found is None:
             if len(self._words) >= 16384:
                 self._words.clear()
-            found = self._words[key] = self._lay_out(walk_of(shape, strides, self.uses_index, self.is_copy))
+            once = self._single(shape, strides)
+            kept = tuple(s for k, s in enumerate(strides) if k - len(self.outputs) not in once)
+            if once and walk_of(shape, kept).layout == "contiguous":
+                found = (f"once {' '.join(map(str, once))}", (prod(shape),))
+            else:
+                found = self._lay_out(walk_of(shape, strides, self.uses_index, self.is_copy))
+            self._words[key] = found
         return found
+
+    def _single(self, shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+        """Numbers of the inputs that are one element for all of the shape; none where they may stay as they are."""
+        if self.uses_index or len(strides) < LEAST_OPERANDS or prod(shape) < 2:
+            return ()
+        inputs = strides[len(self.outputs) :]
+        return tuple(k for k, s in enumerate(inputs) if not any(step for n, step in zip(shape, s) if n > 1))
 
     def _lay_out(self, walk: Walk) -> tuple[str, tuple[int, ...]]:
         if walk.layout == "contiguous":
@@ -274,7 +293,11 @@ class _Written:
     @cached_property
     def text(self) -> str:
         """Source of the whole module."""
-        body = "\n".join(self._kernel())
+        return self.text_of(())
+
+    def text_of(self, once: tuple[int, ...]) -> str:
+        """The same for a kernel that reads the inputs of these numbers once."""
+        body = "\n".join(self._kernel(once))
         helpers = "".join(f"\n\n@device\n{text}\n" for _, text in self.writer.helpers.values())
         return f"{self._imports(body + helpers)}\n{helpers}\n\n{body}\n"
 
@@ -307,10 +330,13 @@ class _Written:
             params.append(f"{self.scalars[name]}: {note}")
         return f"@kernel(fastmath=())\ndef {self.title}({', '.join(params)}, chunk: i64, nchunks: i64):"
 
-    def element(self, load: str, store: str) -> list[str]:
-        """Loads, statements and stores of one element. `load`, `store`: how, as "in{k}[i]", "out{k}[i]"."""
+    def _loads(self, numbers: Iterable[int], load: str) -> list[str]:
         form = {"bool": "{} != 0", HALF: "from_half({})"}
-        rows = [f"x{k} = {form.get(self.program.inputs[k], '{}').format(load.format(k=k))}" for k in self.used]
+        return [f"x{k} = {form.get(self.program.inputs[k], '{}').format(load.format(k=k))}" for k in numbers]
+
+    def element(self, load: str, store: str, once: tuple[int, ...] = ()) -> list[str]:
+        """Loads (but those of `once`), statements and stores of one element. `load`, `store`: as "in{k}[i]", "out{k}[i]"."""
+        rows = self._loads([k for k in self.used if k not in once], load)
         step = None
         for line in self.lines:
             if line.step != step:
@@ -319,15 +345,16 @@ class _Written:
             rows.append(str(line))
         return rows + [f"{store.format(k=k)} = {ast.unparse(s)}" for k, s in enumerate(self.stores)]
 
-    def _kernel(self) -> list[str]:
+    def _kernel(self, once: tuple[int, ...]) -> list[str]:
         rows = [
             self._signature(),
+            *("    " + row for row in self._loads([k for k in self.used if k in once], "in{k}[0]")),
             "    for i in range(start(n, chunk, nchunks), start(n, chunk + 1, nchunks)):",
         ]
         rows += ["        index = first + i * step"] if self.program.uses_index else []
         return [
             *rows,
-            *("        " + row for row in self.element("in{k}[i]", "out{k}[i]")),
+            *("        " + row for row in self.element("in{k}[i]", "out{k}[i]", once)),
             "    independent()",
         ]
 

@@ -176,3 +176,21 @@ def test_too_many_operands():
     with pytest.raises(ValueError, match="at most 32"):
         program.kernel("strided").address()
     assert result(program, [x] * 40).shape == (2, 2)
+
+
+@pytest.mark.parametrize("nchunks", [1, 2, 8])
+def test_single_elements_are_read_once(nchunks):
+    program = Program(
+        ["float32", "float64", "float32"], [], ["float32"],
+        [Step(add, ("x0", "x1"), ("t",), "float32"), Step(scaled, ("t", "x2"), ("y0",), "float32")],
+    )  # fmt: skip
+    x, b, s = RNG.normal(size=(40, 65)).astype("f4"), np.array(0.25), np.array([[3.0]], np.float32)
+    layout, _ = program.words((40, 65), ((65, 1), (65, 1), (0, 0), (0, 0)))
+    assert layout == "once 1 2" and "x1 = in1[0]" in program.kernel(layout).text
+    out, operands = np.empty_like(x), [x, np.broadcast_to(b, x.shape), np.broadcast_to(s, x.shape)]
+    apply(program, [out], operands, nchunks=nchunks)
+    assert_array_equal(out, (x + np.float32(0.25)) * np.float32(3))
+    apply(program, [x], operands, nchunks=nchunks)  # in place
+    assert_array_equal(out, x)
+    assert program.words((40, 65), ((1, 40), (65, 1), (0, 0), (0, 0)))[0] == "strided"  # the rest is not contiguous
+    assert program.words((1, 1), ((1, 1), (1, 1), (0, 0), (1, 1)))[0] == "contiguous"
