@@ -9,10 +9,11 @@ from .memory import address_of, call, ldi, stack, sti
 
 # Words of the pool block (threads.py has the others): the C library's clock, and until when the pool rests after a stall.
 CLOCK, CLOCK_ID, RESUME, PATIENCE, OWN_CLOCK_ID = range(7, 12)
+GOOD = 104  # ns of programs without a stall since the last one; written each time, so on the line of the caller's words
 
 STALL = 200_000  # ns of waiting for others after which the machine may count as busy
 SHORT, LONG = 5_000_000, 640_000_000  # ns for which the pool is left alone after a stall: at first, at most
-FORGOTTEN = 100_000
+WORTH = 4  # a stall is forgiven when programs have run for so many times its length since the last one
 
 # Words of a tuner: two estimates (ns), how often each way was timed, when to try the slower way again.
 SERIAL_TIME, PARALLEL_TIME, SERIAL_RUNS, PARALLEL_RUNS, TRIAL = range(5)
@@ -47,22 +48,21 @@ def note_wait(pool, waited, start, own_start):
     """Leave the pool alone for a while if other processes want its cores.
 
     Either this thread waited most of the time since `start` for another one, whose core was taken (uneven chunks make
-    nobody wait three quarters of the time), or it had no core itself: waking a worker may cost the waker its own. The
-    pause doubles each time.
+    nobody wait three quarters of the time), or it had no core itself: waking a worker may cost the waker its own. A
+    single stall, as every machine has them, is followed by a rest of its own length; the rest doubles each time that
+    stalls follow each other, for then somebody else computes.
     """
     taken = now(pool) - start
     lost = taken - (own_time(pool) - own_start)
     if (waited > STALL and 4 * waited > 3 * taken) or (lost > STALL and 4 * lost > taken):
-        patience = min(max(2 * ldi(pool, PATIENCE), SHORT), LONG)
+        patience = min(taken, SHORT)
+        if ldi(pool, GOOD) < WORTH * taken:
+            patience = min(max(2 * ldi(pool, PATIENCE), SHORT), LONG)
+        sti(pool, GOOD, 0)
         sti(pool, PATIENCE, patience)
         sti(pool, RESUME, now(pool) + patience)
-    elif ldi(pool, PATIENCE) != 0:
-        # Slowly, for a busy machine also lets some programs through.
-        patience = ldi(pool, PATIENCE) - (ldi(pool, PATIENCE) >> 5)
-        if patience < FORGOTTEN:
-            patience = 0
-            sti(pool, RESUME, 0)
-        sti(pool, PATIENCE, patience)
+    else:
+        sti(pool, GOOD, ldi(pool, GOOD) + taken)
 
 
 @device
@@ -78,7 +78,11 @@ def choose_way(pool, tuner, at):
 
 @device
 def note_time(tuner, way, at, taken):
-    """Learn from one timed run that started at `at`."""
+    """Learn from one timed run that started at `at`.
+
+    The estimate of the quicker way goes after the median in small steps, so that a run during which another process had
+    the core does not count for more than one.
+    """
     runs = ldi(tuner, SERIAL_RUNS + way)
     known = ldi(tuner, SERIAL_TIME + way)
     other = ldi(tuner, SERIAL_TIME + 1 - way)
@@ -86,8 +90,10 @@ def note_time(tuner, way, at, taken):
         sti(tuner, SERIAL_RUNS + way, runs + 1)
         known = taken if runs == 0 else min(known, taken)
     elif known <= other:
-        known += (taken - known) >> 3
+        step = (known >> 4) + 1
+        known += max(-step, min(step, taken - known))
     else:
+        taken = min(taken, 2 * known)
         known = (known + taken) >> 1
         sti(tuner, TRIAL, at + taken + TRIAL_SHARE * max(taken - other, other))
     sti(tuner, SERIAL_TIME + way, known)

@@ -75,16 +75,35 @@ def note(pool, waited=0, taken=0, lost=0):
     timing.note_wait(pool.ctypes.data, waited, at - taken, at - taken + lost)
 
 
-def test_rest_after_a_stall_doubles_and_is_forgotten():
+def test_rest_doubles_while_stalls_follow_each_other():
     pool = clocked()
     for expected in (SHORT, 2 * SHORT, 4 * SHORT):
         note(pool, waited=LONG, taken=LONG)
         assert pool[PATIENCE] == expected and pool[RESUME] > time.monotonic_ns()
-    note(pool)
-    assert 3 * SHORT < pool[PATIENCE] < 4 * SHORT and pool[RESUME] > 0
-    for _ in range(300):
+    for _ in range(1000):
         note(pool)
-    assert pool[PATIENCE] == pool[RESUME] == 0
+    note(pool, waited=LONG, taken=LONG)
+    assert pool[PATIENCE] == 8 * SHORT
+
+
+def test_a_single_stall_is_followed_by_a_rest_of_its_length():
+    pool = clocked()
+    for _ in range(3):
+        for _ in range(6):
+            note(pool, taken=SHORT // 4)
+        note(pool, waited=SHORT // 4, taken=SHORT // 4)
+        assert SHORT // 4 <= pool[PATIENCE] < SHORT // 3
+        assert pool[RESUME] < time.monotonic_ns() + SHORT // 3
+
+
+def test_runs_that_lost_the_core_do_not_change_the_way():
+    machine = Machine(1000, 500)
+    machine.run(100)
+    for _ in range(50):
+        machine.times[1] = 1_000_000
+        machine.run(1)
+        machine.times[1] = 500
+        assert machine.run(10) >= 9
 
 
 def test_who_has_no_core_leaves_the_pool_alone():
