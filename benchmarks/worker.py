@@ -15,6 +15,7 @@ import warnings
 from typing import Any
 
 BURST_SECONDS = 0.002  # long enough for the clock, short enough to fall between interruptions
+WARM_SECONDS = 0.1
 CHECK_STEPS = 3
 
 
@@ -39,17 +40,27 @@ class Worker:
         except Unsupported as reason:
             return {"unsupported": str(reason)}
         seconds = time.perf_counter() - start
-        self.calls = 1
-        while True:
-            start = time.perf_counter()
-            self.burst(self.calls)
-            taken = time.perf_counter() - start
-            if taken >= BURST_SECONDS:
-                break
-            self.calls = max(
-                self.calls + 1, int(self.calls * min(10.0, 1.2 * BURST_SECONDS / max(taken, 1e-7)))
-            )
+        self.calibrate()
         return {"check": check, "seconds": seconds}
+
+    def seconds_of(self, calls: int) -> float:
+        """The shortest of three bursts."""
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            self.burst(calls)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    def calibrate(self) -> None:
+        """How many calls make a burst, found when the first calls are over: they compile, trace and choose."""
+        end = time.perf_counter() + WARM_SECONDS
+        while time.perf_counter() < end:
+            self.burst(1)
+        self.calls = 1
+        while (taken := self.seconds_of(self.calls)) < BURST_SECONDS:
+            growth = min(10.0, 1.2 * BURST_SECONDS / max(taken, 1e-7))
+            self.calls = max(self.calls + 1, int(self.calls * growth))
 
     def measure(self, seconds: float) -> dict[str, list[float]]:
         """Bursts for that long (one warm-up burst, then at least three)."""
