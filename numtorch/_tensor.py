@@ -525,14 +525,15 @@ class Tensor(TensorMethods):
 
         return tensor_repr(self)
 
+    def _repr_html_(self) -> str:
+        from .display import tensor
+
+        return tensor(self)
+
     def __format__(self, spec: str) -> str:
-        return (
-            self.item().__format__(spec)
-            if self._layout.ndim == 0 and spec
-            else object.__format__(self, spec)
-            if not (spec)
-            else format(str(self), spec)
-        )
+        if self._layout.ndim == 0 and type(self) is Tensor:
+            return self.item().__format__(spec)
+        return object.__format__(self, spec)
 
     def __dir__(self) -> list[str]:
         return sorted(n for n in object.__dir__(self) if not n.startswith("_rg"))

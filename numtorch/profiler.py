@@ -48,30 +48,49 @@ class FunctionEvents(list):
 
     def table(self, sort_by: str | None = "self_cpu_time_total", row_limit: int = 100, **ignored: Any) -> str:
         """The rows as text, the largest first; ValueError for a column that is not there."""
+        text = self._text(self._sorted(sort_by)[:row_limit])
+        widths = [max(len(row[k]) for row in text) for k in range(len(text[0]))]
+        lines = ["  ".join(c.rjust(w) if 1 < k < 8 else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths))).rstrip() for row in text]
+        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], self._note()])
+
+    def _total(self) -> float:
+        return sum(r.self_cpu_time_total for r in self) or 1.0
+
+    def _note(self) -> str:
+        return f"in all {self._total():.1f} us"
+
+    def _sorted(self, sort_by: str | None) -> list[Any]:
         columns = ("self_cpu_time_total", "cpu_time_total", "cpu_time", "count", "bytes")
-        rows = list(self)
-        if sort_by is not None:
-            name = {"self_cpu_memory_usage": "bytes", "cpu_memory_usage": "bytes"}.get(sort_by, sort_by)
-            if name not in columns:
-                raise ValueError(f"table: there is no column {sort_by!r}; sort by one of {', '.join(columns)}")
-            rows.sort(key=lambda r: -getattr(r, name))
-        total = sum(r.self_cpu_time_total for r in self) or 1.0
+        if sort_by is None:
+            return list(self)
+        name = {"self_cpu_memory_usage": "bytes", "cpu_memory_usage": "bytes"}.get(sort_by, sort_by)
+        if name not in columns:
+            raise ValueError(f"table: there is no column {sort_by!r}; sort by one of {', '.join(columns)}")
+        return sorted(self, key=lambda r: -getattr(r, name))
+
+    def _text(self, rows: Sequence[Any]) -> list[list[str]]:
+        """A head and the rows; the last column, shapes, only where there are any."""
+        total = self._total()
         text = [["name", "kind", "self us", "self %", "total us", "each us", "calls", "bytes", "shapes"]]
         text += [
             [
                 r.key, r.kind, f"{r.self_cpu_time_total:.1f}", f"{100 * r.self_cpu_time_total / total:.1f}",
                 f"{r.cpu_time_total:.1f}", f"{r.cpu_time:.2f}", str(r.count), f"{r.bytes:,}", r.shapes,
             ]
-            for r in rows[:row_limit]
+            for r in rows
         ]  # fmt: skip
-        if not any(row[-1] for row in text[1:]):
-            text = [row[:-1] for row in text]
-        widths = [max(len(row[k]) for row in text) for k in range(len(text[0]))]
-        lines = ["  ".join(c.rjust(w) if 1 < k < 8 else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths))).rstrip() for row in text]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], f"in all {total:.1f} us"])
+        return text if any(row[-1] for row in text[1:]) else [row[:-1] for row in text]
 
     def __str__(self) -> str:
         return self.table()
+
+    def _repr_html_(self) -> str:
+        from .display import table
+
+        rows = self._sorted("self_cpu_time_total")[:100]
+        head, *text = self._text(rows)
+        parts = [r.self_cpu_time_total / self._total() for r in rows]
+        return table(head, text, right=range(2, 8), parts=parts, notes=[self._note()])
 
 
 class Average:
@@ -98,7 +117,7 @@ class Average:
 class Watcher:
     """What ops report to while a profile runs; it hands everything on to anomaly detection if that is on as well."""
 
-    looks_inside = False  # traces are replayed as ever, and timed as one
+    looks_inside, times_traces = False, True  # traces are replayed as ever, and timed as one
 
     def __init__(self, inner: Any, with_shapes: bool, with_lines: bool):
         self.inner, self.with_shapes, self.with_lines = inner, with_shapes, with_lines
@@ -282,9 +301,7 @@ class profile:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        return f"<pre>{escape(str(self))}</pre>"
+        return self.key_averages()._repr_html_()
 
 
 class record_function(contextlib.ContextDecorator):

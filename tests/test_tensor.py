@@ -72,6 +72,14 @@ def test_printing(make, text):
     assert repr(make()) == text
 
 
+def test_a_single_number_formats_as_one_and_a_tensor_as_its_text():
+    loss = torch.tensor(2.5, requires_grad=True) * 1
+    assert f"{loss} {loss:.3f} {torch.tensor(7)} {torch.tensor(7):>3d} {torch.tensor(True)}" == "2.5 2.500 7   7 True"
+    assert f"{torch.ones(2)}" == "tensor([1., 1.])" and f"{torch.nn.Parameter(torch.tensor(1.0))}".startswith("Parameter")
+    with pytest.raises(TypeError, match="unsupported format string passed to Tensor.__format__"):
+        f"{torch.ones(2):.2f}"
+
+
 def test_numpy_shares_memory_both_ways():
     x = torch.zeros(3)
     x.numpy()[1] = 5.0

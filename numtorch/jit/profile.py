@@ -76,13 +76,11 @@ class Profile:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from ..display import table
 
         head, *rows = self.table()
-        cells = "".join(f"<th>{c}</th>" for c in head)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in r) + "</tr>" for r in rows)
-        note = "<br>".join(map(escape, str(self).splitlines()[-2:]))
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table><p>{note}</p>"
+        parts = sorted((r.seconds / (self.kernels or 1) for r in self.rows), reverse=True)
+        return table(head, rows, right=range(1, 6), parts=parts, notes=str(self).splitlines()[-2:])
 
 
 def profile(traced: Any, args: tuple, kwargs: dict, repeat: int = 20) -> Profile:

@@ -318,6 +318,11 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
         body = "\n  ".join(itertools.chain(lines, children))
         return f"{self._get_name()}(\n  {body}\n)"
 
+    def _repr_html_(self) -> str | None:
+        from ..display import module
+
+        return module(self)
+
     def _replicate_for_data_parallel(self) -> Any:
         replica = type(self).__new__(type(self))
         replica.__dict__ = self.__dict__.copy()

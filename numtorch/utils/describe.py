@@ -68,12 +68,10 @@ class Summary:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from ..display import table
 
         head, *rows = self.table()
-        body = "".join("<tr>" + "".join(f"<td><pre style='margin:0'>{escape(c)}</pre></td>" for c in r) + "</tr>" for r in rows)
-        heads = "".join(f"<th>{c}</th>" for c in head)
-        return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table><p>{'<br>'.join(map(escape, self.totals()))}</p>"
+        return table(head, rows, right=(4, 5), notes=self.totals())
 
 
 def _size(nbytes: int) -> str:

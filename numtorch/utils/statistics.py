@@ -125,12 +125,10 @@ class Statistics:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from ..display import table
 
         head, *rows = self.table()
-        heads = "".join(f"<th>{c}</th>" for c in head)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in r) + "</tr>" for r in rows)
-        return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        return table(head, rows, right=(2, 3, 4, 5))
 
 
 def watch(model: Any, activations: bool = True, gradients: bool = True, every: int = 1) -> Statistics:
