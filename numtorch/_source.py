@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -24,3 +25,17 @@ def is_internal(filename: str) -> bool:
     if filename.startswith(_FOLDERS):
         return filename not in _PROGRAMS
     return not _NOTEBOOK.isdisjoint(filename.split(os.sep)[:-1])
+
+
+def shown(filename: str) -> str:
+    """A file's name for a reader: a notebook's cell, which IPython keeps under a made-up file name, as ``In[5]``.
+
+    >>> shown("train.py")
+    'train.py'
+    """
+    if "ipykernel_" not in filename and not filename.startswith("<ipython-input"):
+        return filename
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    name = shell.compile.format_code_name(filename) if shell is not None else None
+    return name[1] if name is not None else filename

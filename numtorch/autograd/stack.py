@@ -6,7 +6,7 @@ import linecache
 import sys
 from typing import Any
 
-from .._source import is_internal
+from .._source import is_internal, shown
 
 _MOST = 60  # frames
 
@@ -32,12 +32,14 @@ class Stack:
         if not self.frames:
             return ""
         code, number = self.frames[0]
-        return f"{code.co_filename}:{number}"
+        return f"{shown(code.co_filename)}:{number}"
 
     def __str__(self) -> str:
         rows = []
         for code, number in reversed(self.frames):
-            rows.append(f'  File "{code.co_filename}", line {number}, in {code.co_name}\n')
+            name = shown(code.co_filename)
+            where = f'File "{name}"' if name == code.co_filename else f"Cell {name}"
+            rows.append(f"  {where}, line {number}, in {code.co_name}\n")
             text = linecache.getline(code.co_filename, number).strip()
             if text:
                 rows.append(f"    {text}\n")
@@ -45,6 +47,15 @@ class Stack:
 
     def __bool__(self) -> bool:
         return bool(self.frames)
+
+
+def levels_to_user() -> int:
+    """The ``stacklevel`` by which a warning in the calling function points to the user's line."""
+    frame: Any = sys._getframe(1)
+    level = 1
+    while frame is not None and is_internal(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class Origin:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .._source import is_internal
+from .._source import is_internal, shown
 from ..autograd.mode import set_recorder, state
 from ..ops.launch import Launch
 from ..shape import Layout
@@ -274,7 +274,7 @@ def user_line() -> str:
     while frame is not None:
         name = frame.f_code.co_filename
         if not is_internal(name):
-            return f"{name}:{frame.f_lineno}"
+            return f"{shown(name)}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
 
