@@ -20,6 +20,8 @@ from .autograd.stack import Stack, module_path
 
 __all__ = ["Event", "FunctionEvents", "ProfilerActivity", "profile", "record_function"]
 
+_SHOWN = 20  # lines in a notebook
+
 
 class ProfilerActivity(enum.Enum):
     """What is profiled; kernels on the CPU are part of the ops."""
@@ -87,10 +89,11 @@ class FunctionEvents(list):
     def _repr_html_(self) -> str:
         from .display import table
 
-        rows = self._sorted("self_cpu_time_total")[:100]
+        rows = self._sorted("self_cpu_time_total")[:_SHOWN]
         head, *text = self._text(rows)
         parts = [r.self_cpu_time_total / self._total() for r in rows]
-        return table(head, text, right=range(2, 8), parts=parts, notes=[self._note()])
+        more = [f"{len(self) - _SHOWN} more lines; print it to see them all"] if len(self) > _SHOWN else []
+        return table(head, text, right=range(2, 8), parts=parts, notes=[*more, self._note()])
 
 
 class Average:

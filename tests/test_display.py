@@ -95,6 +95,14 @@ def test_profiles_are_tables_with_bars():
         assert len(widths) == len(rows(html)) - 1 and widths == sorted(widths, reverse=True) and 1 <= widths[0] <= 120
 
 
+def test_a_long_profile_shows_where_most_time_goes():
+    with profile() as p:
+        for k in range(25):
+            with record_function(f"part {k}"):
+                pass
+    assert len(rows(p._repr_html_())) == 21 and "5 more lines" in p._repr_html_()
+
+
 @pytest.mark.parametrize("what", ["summary", "statistics"])
 def test_descriptions(what):
     model = nn.Sequential(nn.Linear(3, 2))

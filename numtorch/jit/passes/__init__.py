@@ -14,6 +14,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     fuse        elementwise chains become one kernel
     inplace     results take the memory of operands that nobody reads any more
     spread      expensive elementwise kernels are split among the threads
+    batches     runs of ops that treat each example by itself are done part by part of the batch
 
 A pass can be switched off, for everything (``disable``) or for one trace (``trace(..., passes=[...])``), and every trace
 tells what its passes did: ``print(traced.passes)``.
@@ -21,10 +22,12 @@ tells what its passes did: ``print(traced.passes)``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..record import Entry
+from .batches import batches
 from .chains import fuse
 from .common import common
 from .constants import fold
@@ -42,6 +45,7 @@ from .work import Work, storages
 PASSES = {
     "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize, "epilogues": epilogues,
     "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
+    "batches": batches,
 }  # fmt: skip
 _disabled: set[str] = set()
 
@@ -66,11 +70,13 @@ class Report(list):
     """
 
     def __str__(self) -> str:
-        rows = []
+        rows, idle = [], {line.name: None for line in self if line.before}
         for line in self:
-            rows.append(f"{line.name:10} {line.before:4} -> {line.after:4} entries")
-            rows += [f"    {note}" for note in line.notes]
-        return "\n".join(rows)
+            if line.notes or line.before != line.after:
+                idle.pop(line.name, None)
+                rows.append(f"{line.name:10} {line.before:4} -> {line.after:4} entries")
+                rows += [f"    {n} x {note}" if n > 1 else f"    {note}" for note, n in Counter(line.notes).items()]
+        return "\n".join([*rows, *([f"nothing to do for {', '.join(idle)}"] if idle else [])])
 
     __repr__ = __str__
 

@@ -85,6 +85,12 @@ def test_report_prints_what_was_done_where():
     traced = jit.trace(lambda x: x * 2 + 1, torch.ones(3))
     text = str(traced.passes)
     assert "fuse" in text and "2 ->    1 entries" in text and "mul+add" in text and "test_passes.py" in text
+    assert "nothing to do for dead, common" in text and "0 entries" not in text  # there is no backward program
+
+
+def test_report_counts_what_was_done_several_times():
+    text = str(jit.passes.Report([jit.passes.Line("copies", 5, 3, ("clone at f.py:2", "clone at f.py:2", "clone at f.py:3"))]))
+    assert text.splitlines() == ["copies        5 ->    3 entries", "    2 x clone at f.py:2", "    clone at f.py:3"]
 
 
 # -- dead
