@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from .jit import T, T_ptr, f64_ptr, i64, kernel
+from .memory import split
 
 
 @kernel(fastmath={"contract", "reassoc"})
@@ -12,3 +15,27 @@ def not_finite(out: f64_ptr, x: T_ptr, n: i64, chunk: i64, nchunks: i64):
     for i in range(n):
         total += x[i] - x[i]
     out[0] = total
+
+
+@kernel(fastmath={"contract", "reassoc"})
+def nan_or_inf(nan: f64_ptr, inf: f64_ptr, x: T_ptr, n: i64, chunk: i64, nchunks: i64):
+    """For each chunk: `nan` becomes above 0 if its part of x[0:n] holds one, `inf` becomes NaN if it is not all finite; else 0."""
+    lo, hi = split(n, chunk, nchunks)
+    nans, total = T(0), T(0)
+    for i in range(lo, hi):
+        v = x[i]
+        nans += T(0) if v == v else T(1)
+        total += v - v
+    nan[chunk] = nans
+    inf[chunk] = total
+
+
+@kernel
+def nan_or_inf_half(nan: f64_ptr, inf: f64_ptr, x: T_ptr, n: i64, chunk: i64, nchunks: i64):
+    """The same for the bits of float16 numbers (T is int16): 0x7c00 is infinity, what is above it NaN."""
+    lo, hi = split(n, chunk, nchunks)
+    largest = T(0)
+    for i in range(lo, hi):
+        largest = max(largest, x[i] & T(0x7FFF))
+    nan[chunk] = 1 if largest > T(0x7C00) else 0
+    inf[chunk] = math.nan if largest >= T(0x7C00) else 0.0

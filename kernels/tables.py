@@ -63,12 +63,13 @@ def is_mode(gate, table):
     if call(ldi(gate, THREAD_DICT)) != ldi(table, THREAD):
         return 0
     modes = ldi(table, MODES)
-    for i in range(3):
-        value = call(ldi(gate, DICT_ITEM), ldi(table, LOCALS), ldi(modes, 3 * i))
+    while ldi(modes, 0) != 0:
+        value = call(ldi(gate, DICT_ITEM), ldi(table, LOCALS), ldi(modes, 0))
         if value == 0:
-            value = ldi(modes, 3 * i + 2)
-        if value != ldi(modes, 3 * i + 1):
+            value = ldi(modes, 2)
+        if value != ldi(modes, 1):
             return 0
+        modes += 24
     return 1
 
 

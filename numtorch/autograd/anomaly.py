@@ -14,7 +14,7 @@ from typing import Any
 
 from .blame import AnomalyError, Report, is_bad, looks_bad
 from .mode import set_anomaly, state
-from .stack import Origin, Stack, module_path
+from .stack import Origin, Stack, levels_to_user, module_path
 
 # Ops that only make or move memory, or whose output may hold anything.
 _MOST_COPIED = 1 << 16  # bytes of what an op overwrites that are kept for the report
@@ -24,7 +24,7 @@ _MAY_HOLD_ANYTHING = {"fill", "uniform", "normal"}
 class Settings:
     """What is looked for, where the program is, and which memory holds what came in."""
 
-    looks_inside = True  # traces run op by op
+    looks_inside = times_traces = False  # traces are replayed, and looked at natively (jit/watching.py)
 
     def __init__(self, check_nan: bool, check_inf: bool, check_forward: bool):
         self.check_nan, self.check_inf, self.check_forward = check_nan, check_inf, check_forward
@@ -38,6 +38,7 @@ class Settings:
         self.brought: dict[int, tuple[Any, str]] = {}  # storages that hold what came in, and where from
         self.infinite: dict[int, tuple[Any, str]] = {}  # storages that became infinite, and where
         self.roots: weakref.WeakSet = weakref.WeakSet()  # outermost modules: they know the parameters' names
+        self.resumed: tuple[int, list] | None = None  # while a forward is taken again: frames of now, and those of then
 
     # -- where we are
 
@@ -72,7 +73,10 @@ class Settings:
 
     def on_create(self, node: Any) -> None:
         """A node was made: keep the stack of the call, the module, and the node in whose backward it was."""
-        node.trace_back = Origin(Stack(3), tuple(self.modules), self.node or self.outer)
+        stack = Stack(3)
+        if self.resumed is not None:
+            stack.frames[len(stack.frames) - self.resumed[0] :] = self.resumed[1]
+        node.trace_back = Origin(stack, tuple(self.modules), self.node or self.outer)
 
     # -- looking at what an op gave
 
@@ -135,6 +139,12 @@ class Settings:
         since = since or f" (infinite since op '{name}', {self.line or Stack(4).line})"
         _put(self.infinite, out._storage, since)
 
+    def note_infinite_results(self, name: str, line: str, outputs: Sequence[Any]) -> None:
+        """A replay whose op ``name`` made an infinity: remember it for those of its results that are."""
+        for t in outputs:
+            if t._layout.dtype.is_floating_point and looks_bad(t):
+                _put(self.infinite, t._storage, f" (infinite since op '{name}', {line})")
+
     def infinite_since(self, t: Any) -> str:
         """Which op made a tensor infinite, in brackets, or nothing."""
         held = self.infinite.get(id(t._storage))
@@ -171,6 +181,12 @@ class Settings:
 
     def run_backward(self, node: Any, grads: Any) -> Any:
         """Run a node's backward and look at what it gives."""
+        if hasattr(node, "bound"):
+            from ..jit.watching import run_backward
+
+            results = run_backward(self, node, grads)
+            self.on_backward(node, results, grads)
+            return results
         outer = self.node, self.outer
         custom = hasattr(node, "cls")
         # Only the results of a built-in backward are looked at: it runs unwatched unless it makes nodes itself.
@@ -186,6 +202,14 @@ class Settings:
                 set_anomaly(self)
         self.on_backward(node, results, grads)
         return results
+
+    def again(self, node: Any) -> _Again:
+        """While the forward of a traced node is taken again, to differentiate it op by op: as if it were then."""
+        return _Again(self, node)
+
+    def is_bad(self, t: Any) -> str:
+        """ "nan", "inf" or nothing, of what is looked for in a tensor."""
+        return is_bad(t, self)
 
     def on_backward(self, node: Any, results: Sequence[Any], grads: Sequence[Any] = ()) -> None:
         """A backward function has run: raise if a result holds a NaN or inf."""
@@ -212,13 +236,32 @@ class Settings:
             warnings.warn(
                 f"Error detected in {node.title}. Traceback of forward call that caused the error:\n{origin.stack}",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=levels_to_user(),
             )
         raise report.of_backward(node, i, grads)
 
     def module_path(self) -> str:
         """The running module's name below the outermost one: ``Net.blocks.1.norm``."""
         return module_path(tuple(self.modules))
+
+
+class _Again:
+    """The block in which a forward is taken again."""
+
+    def __init__(self, settings: Settings, node: Any):
+        self.settings, self.origin = settings, node.trace_back
+
+    def __enter__(self) -> None:
+        s = self.settings
+        self.held = s.node, s.outer, s.modules, s.check_forward, s.resumed
+        s.node = s.outer = None
+        s.check_forward = False
+        if self.origin is not None:
+            s.modules, s.resumed = list(self.origin.modules), (len(Stack(2).frames), self.origin.stack.frames)
+
+    def __exit__(self, *exc: Any) -> None:
+        s = self.settings
+        s.node, s.outer, s.modules, s.check_forward, s.resumed = self.held
 
 
 def _put(notes: dict[int, tuple[Any, str]], storage: Any, text: str) -> None:

@@ -44,11 +44,14 @@ class Slots:
 class Bound:
     """A path that can be replayed."""
 
+    looks: Any = None  # under anomaly detection: numbers that are 0 where all results are finite (watching.py)
+
     def __init__(self, path: Path, passes: Sequence[str] | None = None, frozen: bool = False):
         self.path, self.frozen = path, frozen
         self.passes, self.report = passes, Report()
         self.counter = replaced[0]
         self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
+        self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
         self.hooks = global_hooks()
         self.names: list[Name] = []  # variables around the function; set when it has been recorded and checked
         self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
@@ -67,7 +70,8 @@ class Bound:
         """How memory is made and programs are built: by the CPU's program, or by CUDA graphs (cuda_graph.py)."""
         refs = [*self.path.inputs, *(o.ref for o in self.path.outputs)]
         entries = [*self.path.forward, *self.path.backward]
-        if all(r.layout.device == "cpu" for r in (*refs, *(r for e in entries for r in e.outputs))):
+        self.is_on_cpu = all(r.layout.device == "cpu" for r in (*refs, *(r for e in entries for r in e.outputs)))
+        if self.is_on_cpu:
             self._memory: Any = Storage
             self._lower: Any = lower
             self._program: Any = Compiled
@@ -220,11 +224,7 @@ class Bound:
             pointers[slot] = s.ptr
         for s, content in self.path.constants:
             restore(s, content)
-        undo = (
-            [(s, snapshot(s)) for s in self._undo_storages(storages)]
-            if self.undo
-            else ()
-        )
+        undo = self._undone(storages) if self.undo else ()
         try:
             self.program.run(pointers, self._check if self.checks else None)
         except BaseException:
@@ -237,9 +237,11 @@ class Bound:
         """Whether memory of a call is restored when a guard fails."""
         return any(id(s) in self.slots.index for s in self.undo)
 
-    def _undo_storages(self, storages: Sequence[Any]) -> list[Storage]:
+    def _undone(self, storages: Sequence[Any]) -> list[tuple[Storage, bytes]]:
+        """What is restored when a guard fails."""
         index = self.slots.index
-        return [storages[index[id(s)]] if id(s) in index else s for s in self.undo]
+        found = [storages[index[id(s)]] if id(s) in index else s for s in self.undo]
+        return [(s, snapshot(s)) for s in found]
 
     def _check(self, k: int, pointers: Sequence[int]) -> None:
         for g in self.checks[k]:

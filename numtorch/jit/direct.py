@@ -20,6 +20,7 @@ from .record import RangeCheck
 
 _BYTES_HEAD = bytes.__basicsize__ - 1  # where the content of a bytes object starts
 _MODES = ("grad", "inference", "watched")
+_WATCHED = ("recorder", "interpreter", "anomaly")  # what else must be as it was for tables of watched paths
 
 
 class NotDirect(Exception):
@@ -232,7 +233,12 @@ class Direct:
 
         program = self.bound.program
         self._section(C.RUNS, [0 if p is None else p.address for p in program.programs])
-        checks = []
+        checks: list[list[int]] = []
+        found = self.bound.looks
+        if found is not None:  # anything that is not finite goes to Python, which knows what is looked for
+            self.keep.append(zeros := bytes(found.nbytes))
+            last = len(program.programs) - 1
+            checks = [[last, C.SAME_BYTES, -1, found.ctypes.data, id(zeros) + _BYTES_HEAD, found.nbytes, 0]]
         for k, group in enumerate(self.bound.checks):
             for g in group:
                 slot, address = program.locate(g.source)
@@ -260,8 +266,9 @@ class Direct:
                 self.arguments[C.ARG_WORDS * i + 1] = id(s[1])
         own = state.__dict__
         thread = _thread_dict()
-        modes = [(name, getattr(state, name), getattr(type(state), name)) for name in _MODES]
-        self.modes = np.array([id(x) for row in modes for x in row], np.int64)
+        names = _MODES if self.bound.looks is None else _MODES + _WATCHED
+        modes = [(name, getattr(state, name), getattr(type(state), name)) for name in names]
+        self.modes = np.array([*(id(x) for row in modes for x in row), 0], np.int64)
         self.now: list[Any] = [own, thread, modes, replaced[0], INFERENCE if state.inference else 0, self.repair]
         table = self.table
         table[C.THREAD], table[C.LOCALS], table[C.MODES] = id(thread), id(own), self.modes.ctypes.data

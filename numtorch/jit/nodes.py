@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ class TracedNode(Node):
 
     __slots__ = ("again", "bound", "freed", "saved")
     title = "TracedBackward0"
+    before: Sequence[Any] = ()  # under anomaly detection: (storage, content) of what the forward changed
 
     def __init__(self, bound: Any, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any):
         Node.__init__(self, inputs, outputs)
@@ -22,7 +24,7 @@ class TracedNode(Node):
         self.freed = False
 
     def release(self) -> None:
-        self.saved, self.again = [], None
+        self.saved, self.again, self.before = [], None, ()
         self.freed = True
 
     def run(self, grads: list[Any]) -> Any:
@@ -35,19 +37,26 @@ class TracedNode(Node):
     def _again(self, grads: list[Any]) -> Any:
         """The gradient of the gradient is wanted: run the function itself again, recording everything."""
         from ..autograd import grad
-        from . import tree
 
         assert self.again is not None
-        function, structure, leaves = self.again
-        args, kwargs = tree.unflatten(structure, leaves)
-        outputs: list[Any] = []
-        tree.flatten(function(*args, **kwargs), outputs)
-        chosen = [outputs[i] for i in self.bound.path.differentiable]
-        targets = self.bound.leaf_tensors(leaves)
+        watcher = state.anomaly
+        with contextlib.nullcontext() if watcher is None else watcher.again(self):
+            chosen = self.outputs_again()
+        targets = self.bound.leaf_tensors(self.again[2])
         pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
         return grad(
             [o for o, _ in pairs], targets, [g for _, g in pairs], create_graph=True, allow_unused=True
         )
+
+    def outputs_again(self) -> list[Any]:
+        """The differentiable results of one more call of the function itself."""
+        from . import tree
+
+        function, structure, leaves = self.again
+        args, kwargs = tree.unflatten(structure, leaves)
+        outputs: list[Any] = []
+        tree.flatten(function(*args, **kwargs), outputs)
+        return [outputs[i] for i in self.bound.path.differentiable]
 
 
 class FreedNode(Node):

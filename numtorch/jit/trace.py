@@ -17,13 +17,14 @@ from ..shape import contiguous
 from ..storage import Storage
 from . import tree
 from .bound import Bound, GuardFailed
-from .check import check
+from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
 from .passes import Report, check_names
 from .path import record_path
 from .record import Untraceable
 from .seeing import Visible, told, unwatched
 from .surroundings import surroundings
+from .watching import Flagged, nobody_looking, watched
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
 _MOST_TABLES = 8  # paths that native calls try
@@ -99,9 +100,9 @@ class Traced(Visible):
     def _by_python(self, *args: Any, **kwargs: Any) -> Any:
         """A call that no table answers."""
         watcher = state.anomaly
-        if state.recorder is not None or state.interpreter is not None or (watcher is not None and (watcher.looks_inside or watcher.inner is not None)):
+        if state.recorder is not None or state.interpreter is not None or (watcher is not None and watcher.looks_inside):
             return self.function(*args, **kwargs)
-        if watcher is not None:
+        if watcher is not None and watcher.times_traces:
             with unwatched(f"replay of {self.__name__}"):
                 return self._by_python(*args, **kwargs)
         leaves: list[Any] = []
@@ -127,20 +128,34 @@ class Traced(Visible):
         return kind
 
     def _replay(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Any:
+        settings = state.anomaly
         for bound in list(kind.paths):
             if bound.counter != replaced[0] and bound.stale():
                 kind.paths.remove(bound)
                 bound.is_gone = True
+                if bound.watched is not None:
+                    bound.watched.is_gone = True
                 continue
             if not bound.fits(leaves):
                 continue
             try:
-                outputs = bound.run(leaves, (self.function, structure, leaves))
+                outputs = self._run(bound, structure, leaves)
             except GuardFailed:
                 continue
-            self._publish(bound, structure)
+            except Flagged:
+                break
+            self._publish(bound if settings is None else bound.watched, structure)
             return tree.unflatten(bound.path.result, outputs)
-        return self._record(kind, structure, leaves)
+        else:
+            return self._record(kind, structure, leaves)
+        args, kwargs = tree.unflatten(structure, leaves)
+        return self.function(*args, **kwargs)
+
+    def _run(self, bound: Bound, structure: Any, leaves: list[Any]) -> list[Any]:
+        """Replay a path; while anomalies are looked for, its watched form."""
+        if state.anomaly is not None:
+            bound = watched(bound, state.anomaly)
+        return bound.run(leaves, (self.function, structure, leaves))
 
     def _publish(self, bound: Bound, structure: Any) -> None:
         """Let native calls know a path that was just replayed here."""
@@ -163,26 +178,32 @@ class Traced(Visible):
         if len(kind.paths) >= _MOST_PATHS:
             kind.eager = f"more than {_MOST_PATHS} different ways through the function were taken"
             kind.paths.clear()
-        bound = None if kind.eager else self._bound(kind, structure, leaves)
+        try:
+            bound = None if kind.eager else self._bound(kind, structure, leaves)
+        except Exception as e:
+            if state.anomaly is None or isinstance(e, TracingCheckError):
+                raise
+            bound = None  # a NaN may be why the function fails: then it is found where it was born
         if bound is None:
             return self.function(*args, **kwargs)
         kind.paths.insert(0, bound)
         try:
-            outputs = bound.run(leaves, (self.function, structure, leaves))
-        except GuardFailed:
+            outputs = self._run(bound, structure, leaves)
+        except (GuardFailed, Flagged):
             return self.function(*args, **kwargs)
         return tree.unflatten(bound.path.result, outputs)
 
     def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
         start = time.perf_counter()
-        try:
-            bound = Bound(record_path(self.function, structure, leaves), self._passes, self._frozen)
-        except Untraceable as reason:
-            kind.eager = str(reason)
-            warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)
-            return None
-        if self.check_trace:
-            check(self.function, bound, structure, leaves)
+        with nobody_looking():
+            try:
+                bound = Bound(record_path(self.function, structure, leaves), self._passes, self._frozen)
+            except Untraceable as reason:
+                kind.eager = str(reason)
+                warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)
+                return None
+            if self.check_trace:
+                check(self.function, bound, structure, leaves)
         bound.names = surroundings(self.function)
         told(self, bound, time.perf_counter() - start)
         return bound
