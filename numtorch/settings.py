@@ -1,4 +1,4 @@
-"""PyTorch's switches of the whole process, kept and read back; what they would choose between is one and the same here."""
+"""PyTorch's switches of the whole process, kept and read back; most choose between what is one and the same here."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ _state: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Permit float32 matrix products of less precision ("high", "medium"); numtorch's stay exact. RuntimeError for other words."""
+    """Permit float32 matrix products of less precision: "high" and "medium" let GPUs round the factors to tf32.
+
+    The CPU's stay exact. The same as ``backends.cuda.matmul.allow_tf32``; traces are recorded anew. RuntimeError for other
+    words than these and "highest".
+    """
     if precision not in _PRECISIONS:
         raise RuntimeError(
             f"set_float32_matmul_precision: expected precision to be one of {', '.join(_PRECISIONS)}, got {precision!r}"
         )
+    from ._tensor import replaced
+
     _state["precision"] = precision
+    replaced[0] += 1  # traces look whether they were recorded so
+
+
+def tf32_permitted() -> bool:
+    """Whether a GPU may round the factors of float32 matrix products to tf32."""
+    return _state["precision"] != "highest"
 
 
 def get_float32_matmul_precision() -> str:

@@ -20,7 +20,7 @@ from numba.cuda.np.numpy_support import from_dtype
 
 from .. import binding
 from ..binding import Device, Intrinsic, Placeholder
-from . import intrinsics, intrinsics_math, scalar
+from . import intrinsics, intrinsics_math, intrinsics_tensor, scalar
 from .cubins import Cubin, param_dtype
 from .launch import CudaKernel
 
@@ -73,7 +73,8 @@ class _Specialiser:
         if isinstance(value, Device):
             value = scalar.twin(value)
         if isinstance(value, Intrinsic):
-            found = getattr(intrinsics, value.name, None) or getattr(intrinsics_math, value.name, None)
+            homes = (intrinsics, intrinsics_math, intrinsics_tensor)
+            found = next((getattr(m, value.name) for m in homes if hasattr(m, value.name)), None)
             if found is None:
                 raise TypeError(f"{value.name} has no meaning on CUDA; see gpu.py for what a kernel may use.")
             return found

@@ -20,7 +20,7 @@ from ..jit import Parameter
 from .launch import CudaKernel
 
 _COMPILERS = ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink", "cuda-core")
-_GLUE = ("compile", "intrinsics", "intrinsics_math", "scalar", "gpu", "launch", "trigonometry", "gamma")
+_GLUE = ("compile", "intrinsics", "intrinsics_math", "intrinsics_tensor", "scalar", "gpu", "launch", "trigonometry", "gamma")
 _LOCK = threading.RLock()
 _REGISTERS_OF_A_MULTIPROCESSOR = 65536
 

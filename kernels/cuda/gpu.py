@@ -172,3 +172,46 @@ def take(p: Any, values: tuple, count: int) -> tuple:
 @_gpu
 def fma_outer(acc: tuple, a: tuple, b: tuple) -> tuple:
     """acc with a[i] * b[j] added to element i * len(b) + j: one step of a register tile."""
+
+
+# ---- tensor cores: words of 32 bits that hold one float32, rounded to tf32, or two float16 (bits) ----------
+
+
+@_gpu
+def per_word(dtype: Any) -> int:
+    """How many numbers of a dtype a word holds (int32)."""
+
+
+@_gpu
+def word(first: Any, second: Any) -> int:
+    """The word (uint32) of one float32, or of two float16."""
+
+
+@_gpu
+def words_along(p: Any, i: int) -> tuple:
+    """Four words from p[i] on, in one access of 16 bytes; `p + i` must be aligned to that."""
+
+
+@_gpu
+def words_across(p: Any, i: int, step: int) -> tuple:
+    """The words of p[i] .. p[i + 3], float16 paired with p[i + step] ..; aligned to four elements."""
+
+
+@_gpu
+def as_float(x: Any) -> Any:
+    """The float32 of a stored number: itself, or a float16's value."""
+
+
+@_gpu
+def as_stored(x: Any, dtype: Any) -> Any:
+    """A float32 as `dtype` stores it: itself, or the bits of the nearest float16."""
+
+
+@_gpu
+def mma(acc: tuple, a: tuple, b: tuple, dtype: Any) -> tuple:
+    """acc with the products of fragments added: a warp's A of len(a) / 4 times 16 rows, B of len(b) / 2 times 8 columns.
+
+    Fragment (i, j) has the four sums from (i * len(b) / 2 + j) * 4 on. Lane 4 g + t holds of A words t and t + 4 of rows g
+    and g + 8 in the order (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4), of B words t and t + 4 of column g, and the sums
+    of rows g, g + 8 and columns 2 t, 2 t + 1. All 32 lanes must call.
+    """

@@ -132,6 +132,35 @@ def pick(typingctx, x, narrow, wide):
     return x(x, types.float64, types.float64), gen
 
 
+# ---- float16, stored as its bits --------------------------------------------------------------------------
+
+
+@intrinsic
+def from_half(typingctx, bits):
+    """The float32 of a float16 given as uint16."""
+    if bits != types.uint16:
+        raise TypingError(f"from_half needs a uint16, got {bits}")
+
+    def gen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.FloatType(), [ir.IntType(16)])
+        return builder.asm(kind, "cvt.f32.f16 $0, $1;", "=f,h", args, False)
+
+    return types.float32(bits), gen
+
+
+@intrinsic
+def to_half(typingctx, x):
+    """The bits of the float16 nearest to a float32, ties to even."""
+    if x != types.float32:
+        raise TypingError(f"to_half needs a float32, got {x}")
+
+    def gen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.IntType(16), [ir.FloatType()])
+        return builder.asm(kind, "cvt.rn.f16.f32 $0, $1;", "=h,f", args, False)
+
+    return types.uint16(x), gen
+
+
 # ---- register tiles ---------------------------------------------------------------------------------------
 
 

@@ -1,14 +1,29 @@
-"""Switches for NVIDIA GPUs, kept and read back. Matrix products are exact float32: ``allow_tf32`` permits, and changes nothing."""
+"""Switches for NVIDIA GPUs. ``matmul.allow_tf32`` is one with ``set_float32_matmul_precision``; the others are kept and read back."""
 
 from __future__ import annotations
 
-import types
-
 from .. import cuda as _cuda
+from .. import settings as _settings
 
-matmul = types.SimpleNamespace(
-    allow_tf32=False, allow_fp16_reduced_precision_reduction=True, allow_bf16_reduced_precision_reduction=True, fp32_precision="none"
-)
+
+class _Matmul:
+    """How matrix products may be computed on GPUs. float16 sums are always float32."""
+
+    allow_fp16_reduced_precision_reduction = True
+    allow_bf16_reduced_precision_reduction = True
+    fp32_precision = "none"
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether float32 products may go to tensor cores, which round the factors to 10 binary digits after the point."""
+        return _settings.tf32_permitted()
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        _settings.set_float32_matmul_precision("high" if allowed else "highest")
+
+
+matmul = _Matmul()
 _attention = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import settings
 from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..storage import INFERENCE, Storage, allocate
@@ -53,6 +54,7 @@ class Bound:
         self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
         self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
         self.hooks = global_hooks()
+        self.tf32 = settings.tf32_permitted()
         self.names: list[Name] = []  # variables around the function; set when it has been recorded and checked
         self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, state_of(o)) for o in path.recorder.optimizers.values()]
@@ -176,6 +178,8 @@ class Bound:
         for t, s, offset, la, flags in self.captured:
             if t._storage is not s or t._offset != offset or t._layout is not la or flags_of(t) != flags:
                 return True
+        if settings.tf32_permitted() != self.tf32:
+            return True
         if global_hooks() != self.hooks or any(looks_of(m) != held for m, held in self.modules):
             return True
         if any(state_of(o) != held for o, held in self.optimizers):

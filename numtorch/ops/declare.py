@@ -13,6 +13,7 @@ An op is declared once, in a file of this folder:
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,19 @@ TABLE: dict[str, Any] = {}
 def camel(name: str) -> str:
     """``log_softmax`` -> ``LogSoftmax``."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def declared(module: str, name: str) -> Any:
+    """The op of that name, declared in that module."""
+    importlib.import_module(module)
+    return TABLE[name]
+
+
+def reduce_op(op: Any, rule: Callable) -> tuple:
+    """Ops are pickled, and copied, as their names. TypeError for one that was not declared in a module of numtorch."""
+    if TABLE.get(op.name) is not op:
+        raise TypeError(f"cannot pickle the op {op.name}, which was made by a program and has no name in a module of numtorch")
+    return declared, (rule.__module__, op.name)
 
 
 class Saved:
@@ -143,7 +157,7 @@ class KernelOp:
     """
 
     def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...],
-                 mutates: tuple[str, ...] = (), steady: bool = False):  # fmt: skip
+                 mutates: tuple[str, ...] = (), steady: bool = False, half_on_gpu: bool = False):  # fmt: skip
         self.name = name
         self.meta = meta
         self.inputs = inputs
@@ -151,6 +165,7 @@ class KernelOp:
         self.nograd = nograd  # outputs that never carry a gradient (indices, masks)
         self.mutates = tuple(inputs.index(n) for n in mutates)  # inputs that the kernels write
         self.steady = steady
+        self.half_on_gpu = half_on_gpu  # its kernels for GPUs read float16 themselves
         self._known: dict[tuple, Any] = {}  # of a steady op: Steps by layouts and attributes, or None
         self._kept = tuple([(n, int(n[3:] or 0), -1) if n.startswith("out") else (n, -1, inputs.index(n)) for n in saves])
         self._plan: Callable | None = None
@@ -190,7 +205,7 @@ class KernelOp:
         single = isinstance(layouts, Layout)
         if single:
             layouts = (layouts,)
-        if layouts and layouts[0].dtype is not float32 and _has_half(inputs, attrs):
+        if layouts and layouts[0].dtype is not float32 and self._to_widen(inputs, attrs, layouts[0]):
             return widened(self, inputs, attrs, layouts, single)
         outputs = [empty_like_layout(la) for la in layouts]
         launches = self.run(outputs, inputs, attrs)
@@ -204,6 +219,10 @@ class KernelOp:
                     self._record_node(inputs, outputs, attrs)
                     break
         return outputs[0] if single else tuple(outputs)
+
+    def _to_widen(self, inputs: Sequence[Any], attrs: dict, la: Layout) -> bool:
+        """Whether there are float16 operands that the kernels don't read."""
+        return _has_half(inputs, attrs) and not (self.half_on_gpu and la.device != "cpu")
 
     def _steps(self, inputs: Sequence[Any], attrs: dict) -> tuple[Any, tuple | None]:
         """What is known of inputs of these layouts, and their key (None for inputs that are no tensors)."""
@@ -239,7 +258,8 @@ class KernelOp:
         saved: dict[Any, Any] = {}
         for name, i, k in self._kept:
             if i >= 0:
-                saved[name] = Saved(outputs[i], i)
+                t = outputs[i]  # one that carries no gradient has no history to be tied to
+                saved[name] = Saved(t, i if t._layout.dtype.is_floating_point and i not in self.nograd else -1)
             else:
                 x = inputs[k]
                 saved[name] = None if x is None else Saved(x)
@@ -254,6 +274,12 @@ class KernelOp:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    def __reduce__(self) -> tuple:
+        return reduce_op(self, self.meta)
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return self
 
 
 class Context:
@@ -321,15 +347,17 @@ def kernel_op(
     name: str | None = None,
     mutates: Sequence[str] = (),
     steady: bool = False,
+    half_on_gpu: bool = False,
 ) -> Callable[[Callable], KernelOp]:
     """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``.
 
     ``steady``: rule and plan depend on layouts and (hashable) attributes alone, so that they are asked once for each.
+    ``half_on_gpu``: the plan for GPUs takes float16 as it is (elsewhere such operands are computed with in float32).
     """
 
     def declare(meta: Callable) -> KernelOp:
         return KernelOp(
-            name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd), tuple(mutates), steady
+            name or meta.__name__, meta, tuple(inputs), tuple(saves), tuple(nograd), tuple(mutates), steady, half_on_gpu
         )
 
     return declare

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .. import settings
 from .._tensor import Tensor
-from ..dtype import BOOL, bool_
+from ..dtype import BOOL, bool_, float16, float32
 from ..errors import require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, broadcast, contiguous, expand_strides
 from . import elementwise as E
@@ -43,7 +44,7 @@ def _two_levels(x: Tensor, batch: tuple[int, ...]) -> Tensor:
     return view.expand(x, batch + x._layout.shape[-2:]).contiguous()
 
 
-@kernel_op(["a", "b", "bias"], saves=["a", "b"], name="matmul", steady=True)
+@kernel_op(["a", "b", "bias"], saves=["a", "b"], name="matmul", steady=True, half_on_gpu=True)
 def gemm(a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = False) -> Layout:
     """Batched ``a @ b + bias`` of matrices (..., M, K) and (..., K, N); batches broadcast, the bias is a row of N."""
     la, lb = a._layout, b._layout
@@ -81,6 +82,13 @@ def _(outputs: Any, a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = Fals
     has_bias = (0, bias._layout.strides[-1]) if bias is not None else None
     if bias is not None and has_bias != (0, 1):
         bias, has_bias = bias.contiguous(), (0, 1)
+    if _on_tensor_cores(out._layout):
+        batches = (tuple(sizes), tuple(sa), tuple(sb))
+        found = planner("tensor_plan", "tensor", out._layout.device)(
+            M, N, K, _strides(a), _strides(b), out.dtype.name, *batches, bias is not None, relu
+        )
+        tensors = {"c": out, "a": a, "b": b, "bias": 0 if bias is None else bias, "work": Scratch(found.work_bytes)}
+        return [bind(one, **tensors) for one in found.launches]
     found = planner("matmul_plan", "matmul", out._layout.device)(
         M,
         N,
@@ -103,6 +111,13 @@ def _(outputs: Any, a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = Fals
         return [bind(found, **tensors)]
     tensors["work"] = Scratch(found.work_bytes)  # on a GPU the sums of a small product are split
     return [bind(one, **tensors) for one in found.launches]
+
+
+def _on_tensor_cores(la: Layout) -> bool:
+    """Whether a product of this layout is for tensor cores: float16 always, float32 where tf32 is permitted."""
+    if la.device == "cpu":
+        return False
+    return la.dtype is float16 or (la.dtype is float32 and settings.tf32_permitted())
 
 
 def _strides(x: Tensor) -> tuple[int, int]:

@@ -22,6 +22,7 @@ ONLY_CPU: dict[str, str] = {
     "conv_weight.weight_sum": TILED,
     "matmul.gemm_outer": TILED,
     "matmul.gemm_by_dot": TILED,
+    "recurrent": TILED,
 }
 # CUDA kernels of another name: the tiles behind the planners.
 ONLY_CUDA: dict[str, str] = {
@@ -29,6 +30,7 @@ ONLY_CUDA: dict[str, str] = {
     "matmul.gemm_large": TILED,
     "matmul.gemm_medium": TILED,
     "matmul.gemm_sum": TILED,
+    "tensor": "tensor cores, which a CPU has not",
 }
 PLANNERS = {
     "matmul": ("matmul_plan",),

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensor_cores
 from greenlet import getcurrent, greenlet
 from memory_model import Access, Buffer, DevicePointer
 
@@ -138,7 +139,7 @@ class Simulator:
 
     def _exchange(self, warp: list[_Thread], kind: str) -> None:
         """Give the lanes that met in an operation of the warp its results."""
-        if kind.startswith("shuffle") or kind == "ballot":
+        if kind.startswith("shuffle") or kind in ("ballot", "mma"):
             values = warp[0].given[0]([t.given[1] for t in warp], [t.given[2] for t in warp])
             for t, value in zip(warp, values):
                 t.given = value
@@ -264,6 +265,43 @@ class Simulator:
 
     def fma_outer(self, acc: Values, a: Values, b: Values) -> Values:
         return Values(acc.array + np.multiply.outer(a.array, b.array).ravel())
+
+    # ---- tensor cores
+
+    def per_word(self, dtype: Any) -> Any:
+        return np.int32(4 // np.dtype(dtype).itemsize)
+
+    def word(self, first: Any, second: Any) -> Any:
+        if isinstance(first, np.float32):
+            return tensor_cores.rounded(first)
+        return np.uint32(int(first) | int(second) << 16)
+
+    def words_along(self, p: Any, i: Any) -> tuple:
+        count = 4 * int(self.per_word(p.array.dtype))
+        items = self._vector(p, i, count)
+        return tuple(self.word(items[k], items[min(k + 1, count - 1)]) for k in range(0, count, count // 4))
+
+    def words_across(self, p: Any, i: Any, step: Any) -> tuple:
+        first = self._vector(p, i, 4)
+        second = first if p.array.dtype == np.float32 else self._vector(p, int(i) + int(step), 4)
+        return tuple(self.word(a, b) for a, b in zip(first, second))
+
+    def _vector(self, p: Any, i: Any, count: int) -> list[Any]:
+        at = p.vector(i, count)
+        for k in at:
+            p.buffer.read(k)
+        return [p.array[k] for k in at]
+
+    def as_float(self, x: Any) -> Any:
+        return x if isinstance(x, np.float32) else np.float32(np.uint16(x).view(np.float16))
+
+    def as_stored(self, x: Any, dtype: Any) -> Any:
+        return x if dtype is np.float32 else np.float16(x).view(np.uint16)
+
+    def mma(self, acc: Values, a: tuple, b: tuple, dtype: Any) -> Values:
+        half = dtype is not np.float32
+        made = self._collective("mma", lambda v, _: tensor_cores.products(v, half), (acc.array, a, b))
+        return Values(made)
 
 
 def _word(value: Any) -> Any:

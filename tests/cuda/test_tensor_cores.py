@@ -1,0 +1,55 @@
+"""Which products go to tensor cores on a simulated GPU: float16 always, float32 where tf32 is permitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numtorch as torch
+
+pytestmark = pytest.mark.simulator
+
+
+@pytest.fixture
+def tf32() -> Iterator[Any]:
+    """The switch, put back afterwards."""
+    yield torch.backends.cuda.matmul
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def test_float16_products_and_gradients(gpu: Any) -> None:
+    torch.manual_seed(0)
+    x, w, b = torch.randn(2, 3).half(), torch.randn(4, 3).half(), torch.randn(4).half()
+    grads = []
+    for to in (lambda t: t.clone(), lambda t: t.cuda()):
+        leaves = [to(t).requires_grad_() for t in (x, w, b)]
+        y = torch.nn.functional.linear(*leaves)
+        y.sum().backward()
+        grads.append([y, *(t.grad for t in leaves)])
+    assert "tensor_nt" in gpu.launched and not any(name.startswith("gemm") for name in gpu.launched)
+    for found, wanted in zip(*reversed(grads)):
+        assert found.is_cuda and found.dtype is torch.float16
+        np.testing.assert_allclose(found.detach().float().cpu().numpy(), wanted.detach().float().numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_tf32_is_opt_in(gpu: Any, tf32: Any) -> None:
+    x, y = torch.tensor([[1.0 + 2.0**-12]], device="cuda"), torch.ones(1, 1, device="cuda")
+    assert not tf32.allow_tf32 and (x @ y).item() == 1.0 + 2.0**-12
+    tf32.allow_tf32 = True
+    assert torch.get_float32_matmul_precision() == "high" and (x @ y).item() == 1.0
+    assert (x.double() @ y.double()).item() == 1.0 + 2.0**-12, "float64 is never rounded"
+    torch.set_float32_matmul_precision("highest")
+    assert not tf32.allow_tf32
+
+
+def test_traces_follow_the_switch(gpu: Any, tf32: Any) -> None:
+    x = torch.tensor([[1.0 + 2.0**-12]], device="cuda")
+    traced = torch.jit.trace(lambda t: t @ t, x, check_trace=False)
+    exact = traced(x).item()
+    tf32.allow_tf32 = True
+    assert traced(x).item() == 1.0 != exact
+    tf32.allow_tf32 = False
+    assert traced(x).item() == exact

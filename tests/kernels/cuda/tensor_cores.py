@@ -1,0 +1,46 @@
+"""What a warp's `mma` computes, from the words that its 32 lanes hold (gpu.py says which)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def rounded(x: Any) -> Any:
+    """A float32 as a tf32 number in a word: 10 digits after the point, ties away from zero; inf and NaN stay."""
+    bits = int(np.float32(x).view(np.uint32))
+    if np.isfinite(x):
+        bits = (bits + 0x1000) & 0xFFFFE000
+    return np.uint32(bits & 0xFFFFFFFF)
+
+
+def numbers(words: np.ndarray, half: bool) -> np.ndarray:
+    """The numbers in words [lines, 8]: [lines, 8] of tf32, [lines, 16] of float16."""
+    words = np.ascontiguousarray(words, np.uint32)
+    if half:
+        return words.view(np.float16).astype(np.float32)
+    assert not (words & 0x1FFF)[np.isfinite(words.view(np.float32))].any(), "a word is no tf32 number"
+    return words.view(np.float32)
+
+
+def products(lanes: list[tuple], half: bool) -> list[np.ndarray]:
+    """The accumulators of each lane, given (accumulators, words of A, words of B) of each."""
+    acc = np.stack([lane[0] for lane in lanes])
+    a, b = (np.array([lane[k] for lane in lanes], np.uint32) for k in (1, 2))
+    rows, cols = a.shape[1] // 4, b.shape[1] // 2
+    group, member = np.arange(32) // 4, np.arange(32) % 4
+    made = acc.copy()
+    for i in range(rows):
+        left = np.zeros((16, 8), np.uint32)
+        for e in range(4):
+            left[group + 8 * (e & 1), member + 4 * (e >> 1)] = a[:, 4 * i + e]
+        for j in range(cols):
+            right = np.zeros((8, 8), np.uint32)  # [column, word]
+            for e in range(2):
+                right[group, member + 4 * e] = b[:, 2 * j + e]
+            tile = numbers(left, half).astype(np.float64) @ numbers(right, half).astype(np.float64).T
+            for e in range(4):
+                at = (i * cols + j) * 4 + e
+                made[:, at] += tile[group + 8 * (e >> 1), 2 * member + (e & 1)].astype(np.float32)
+    return list(made)
