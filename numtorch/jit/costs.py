@@ -92,7 +92,12 @@ def _convolution_weight(e: Entry) -> int:
     return 2 * math.prod(given) * math.prod(e.outputs[0].layout.shape[1:])
 
 
+def _recurrent(e: Entry) -> int:
+    (steps, n, _), weight = _shapes(e)[:2]
+    return 2 * steps * n * math.prod(weight)
+
+
 _RULES: dict[str, Callable[[Entry], int]] = {
     "matmul": _matmul, "convolution": _convolution, "convolution_input": _convolution_input,
-    "convolution_weight": _convolution_weight,
+    "convolution_weight": _convolution_weight, "recurrent": _recurrent,
 }  # fmt: skip

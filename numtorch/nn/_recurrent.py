@@ -28,22 +28,34 @@ def _empty(like: Tensor, *shape: int) -> Tensor:
 
 
 class _Sequence:
-    """The buffers of one layer in one direction, each (T, N, *).
+    """The buffers of one layer in one direction, each (T, N, *); ``keeps``: with what the backward needs.
 
     The states have a place more, for the initial one: before the first step, or with ``reverse`` after the
     last.
     """
 
-    def __init__(self, kind: str, reverse: bool, x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, c0: Any):
+    def __init__(
+        self, kind: str, reverse: bool, x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, c0: Any, keeps: bool
+    ):
         self.kind, self.reverse, self.w, self.b = kind, reverse, w.detach(), b
         self.steps, self.n, _ = x.shape
         self.size = w.shape[1]
         self.x = x.contiguous()
+        if R.whole_fits(x, w):
+            self.h, self.kept, self.c = self._whole(h0, c0, keeps)
+            return
         self.h = self._with_initial(h0)
         self.c = self._with_initial(c0) if c0 is not None else None
         # What the backward needs of each step: the gates (LSTM), or the gates and the state's part (GRU).
         kept = {"LSTM": 4, "GRU": 4}.get(kind)
         self.kept = None if kept is None else _empty(x, self.steps, self.n, kept * self.size)
+        self._forward()
+
+    def _whole(self, h0: Tensor, c0: Any, keeps: bool) -> tuple[Any, Any, Any]:
+        """States, what the backward needs, and cells, by one kernel."""
+        given = [None if t is None else t.detach().contiguous() for t in (self.x, self.w, self.b, h0, c0)]
+        found = R.whole(*given, kind=self.kind, reverse=self.reverse, keeps=keeps)
+        return (*found, None, None)[:3]
 
     def _with_initial(self, initial: Tensor) -> Tensor:
         states = _empty(initial, self.steps + 1, self.n, self.size)
@@ -77,7 +89,7 @@ class _Sequence:
         """The state after the last step, (N, H)."""
         return states.select(0, 0 if self.reverse else self.steps)
 
-    def forward(self) -> None:
+    def _forward(self) -> None:
         """All steps, in the order of the direction."""
         gates = GATES[self.kind]
         own = _empty(self.x, 1, self.n, gates * self.size)  # the gates from the state, of one step
@@ -143,8 +155,8 @@ class _Scan(autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, kind: str, reverse: bool, x: Tensor, w: Tensor, b: Any, h0: Tensor, c0: Any) -> Any:
-        run = _Sequence(kind, reverse, x, w, b, h0, c0)
-        run.forward()
+        keeps = any(ctx.needs_input_grad)
+        run = _Sequence(kind, reverse, x, w, b, h0, c0, keeps)
         out, h = run.results(run.h).detach(), run.last(run.h).clone()
         c = None if run.c is None else run.last(run.c).clone()
         ctx.sequence = run

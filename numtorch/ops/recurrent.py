@@ -13,10 +13,12 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state
-from ..shape import layout
+from ..shape import contiguous, layout
 from ..storage import Storage
 from . import launch as launching
+from .declare import kernel_op
 from .elementwise import maximum, sigmoid, tanh, where
+from .launch import Launch, Scratch, twin
 from .matmul import gemm
 from .pointwise import Elementwise, elementwise
 
@@ -91,6 +93,50 @@ def relu_step(x, h):
 def relu_step_back(y, dh, dnext):
     """Gradient of ``x + h`` in ``relu_step``, from its result."""
     return where(y > 0.0, dh + dnext, 0.0)
+
+
+# -- a whole sequence as one kernel
+
+CACHED = 1 << 20  # bytes of a weight up to which each thread can read all of it at every step
+
+
+def whole_fits(x: Tensor, w: Tensor) -> bool:
+    """Whether ``whole`` runs a layer from these gates of the input and this weight, and quickly."""
+    la = w._layout
+    return (
+        la.device == "cpu"
+        and la.dtype.name in ("float32", "float64")
+        and la.dtype is x._layout.dtype
+        and 0 < la.numel * la.itemsize <= CACHED
+        and x._layout.numel > 0
+    )
+
+
+@kernel_op(["x", "w", "b", "h0", "c0"], name="recurrent")
+def whole(x: Tensor, w: Tensor, b: Any, h0: Tensor, c0: Any, kind: str, reverse: bool, keeps: bool) -> Any:
+    """All steps of a layer from its input gates (T, N, gates * H): the states (T + 1, N, H), what the backward
+    needs of each step (of the last one only without ``keeps``), the cells of an LSTM. Contiguous inputs.
+    """
+    steps, n, _ = x._layout.shape
+    size = w._layout.shape[1]
+    states = contiguous((steps + 1, n, size), x._layout.dtype, x._layout.device)
+    kept = contiguous((steps if keeps else 1, n, 4 * size), x._layout.dtype, x._layout.device)
+    return {"LSTM": (states, kept, states), "GRU": (states, kept)}.get(kind, (states,))
+
+
+@whole.plan
+def _(outputs: Any, x: Tensor, w: Tensor, b: Any, h0: Tensor, c0: Any, kind: str, reverse: bool, keeps: bool) -> Any:
+    dtype, (steps, n, _), (cols, size) = x.dtype.kind, x._layout.shape, w._layout.shape
+    panels, pitch, packed = twin("cpu", "recurrent", "geometry")(size, cols // size, dtype)
+    together, itemsize = 8 if n > 8 else 4, x._layout.itemsize
+    units, own = -(-n // together), together * pitch
+    weights, gates = Scratch(packed * itemsize), Scratch(units * own * itemsize, own * itemsize)
+    h, kept, c = [*outputs, 0, 0][:3]
+    packing = ("recurrent", "pack_recurrent"), {"T": dtype}, [weights, w, 0 if b is None else b], (size, cols, int(b is not None))
+    states = [h, c, kept, x, weights, h0, 0 if c0 is None else c0, gates]
+    running = twin("cpu", "recurrent", "scan")(kind, dtype), {"T": dtype}, states
+    words = (steps, n, size, int(reverse), int(keeps), int(c0 is not None), together, own)
+    return [Launch(*packing, panels, 2 * packed), Launch(*running, words, units, steps * n * size * (cols + 40))]
 
 
 # -- a step that is run many times

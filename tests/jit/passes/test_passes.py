@@ -361,14 +361,31 @@ def test_step_on_one_example_updates_with_the_outer_product():
     assert models[0].weight.grad.tolist() == models[1].weight.grad.tolist()
 
 
-def test_weights_of_a_recurrent_network_are_packed_once():
+def test_weight_that_several_products_share_is_packed_once():
+    cell = nn.RNNCell(8, 64)
+    x = torch.randn(6, 3, 8)
+
+    def f(x):
+        h = torch.zeros(3, 64)
+        for part in x:
+            h = cell(part, h)
+        return h
+
+    traced = check_equal(f, x, tolerance=1e-5)
+    assert names(traced).count("pack") == 1 and sum(n.startswith("matmul") and "packed" in n for n in names(traced)) == 6
+    with torch.no_grad():
+        cell.weight_hh.mul_(0.5)
+        np.testing.assert_allclose(traced(x).numpy(), f(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_recurrent_layer_is_one_op_that_sees_changed_weights():
     lstm = nn.LSTM(8, 32)
     x = torch.randn(6, 3, 8)
-    traced = check_equal(lambda x: lstm(x)[0], x, tolerance=1e-5)
-    assert names(traced).count("pack") == 1 and names(traced).count("matmul (packed)") == 6
+    traced = check_equal(lambda x: lstm(x)[0], x, tolerance=0.0)
+    assert names(traced).count("recurrent") == 2  # its weight in panels, and all its steps
     with torch.no_grad():
         lstm.weight_hh_l0.mul_(0.5)
-        np.testing.assert_allclose(traced(x).numpy(), lstm(x)[0].numpy(), rtol=1e-5, atol=1e-6)
+        assert traced(x).tolist() == lstm(x)[0].tolist()
 
 
 def test_matrix_that_changes_between_products_is_packed_anew():
