@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from ..jit import VL, T, device
-from ..memory import offset
+from ..memory import offset, select
 from ..simd import (
     spread,
     tile_fma,
@@ -25,6 +25,7 @@ from ..simd import (
     vsplat,
     vstore,
     vstoren,
+    vzero,
 )  # fmt: skip
 from ..target import target
 
@@ -75,6 +76,22 @@ def finish(c, ldc, m, n, vectors, acc, alpha, beta, bias, brs, bcs, low, flags):
 
 
 @device
+def begin_tile(acc, rows, vectors, m, n, c, ldc, bias, brs, begin):
+    """The values that a tile of m rows and n columns starts at, in `acc`: zero, C, a row or a column of the bias."""
+    for i in range(rows):
+        for j in range(vectors):
+            left, at = n - j * VL, (i * vectors + j) * VL
+            if begin == 0 or i >= m or left <= 0:
+                vstore(acc, at, vzero(T))
+            elif begin == 1:
+                vstore(acc, at, vloadn(c, i * ldc + j * VL, left))
+            elif begin == 2:
+                vstore(acc, at, vloadn(bias, j * VL, left))
+            else:
+                vstore(acc, at, vsplat(bias[i * brs]))
+
+
+@device
 def pack(to, pitch, panel, source, row_step, col_step, rows, cols):
     """to[i * pitch + j] = source[i * row_step + j * col_step] for a rows x cols matrix, fast where one step is 1.
 
@@ -107,8 +124,9 @@ def pack(to, pitch, panel, source, row_step, col_step, rows, cols):
 def panel_product(rows: int, vectors: int) -> Any:
     """Device function: up to `count` rows of A times one panel of B (`vectors` vectors wide), in tiles.
 
-    A whole tile that `plain` allows stays in registers: it starts at zero (`begin` 0), C (1), a row (2) or a column (3) of
-    the bias, and ends as max(acc, low). Every other tile goes through `acc` and `finish`.
+    A tile starts at zero (`begin` 0), C (1), a row (2) or a column (3) of the bias, and ends as max(acc, low); a whole one
+    stays in registers, others begin and end in `acc`, so that the bits of a row do not depend on how many rows there are.
+    Where that is not `plain` (alpha, beta), every tile goes from zero through `acc` and `finish`.
     """
     half = (rows + 1) // 2
 
@@ -122,13 +140,17 @@ def panel_product(rows: int, vectors: int) -> Any:
             m, ct, bt = min(rows, count - i), offset(c, i * ldc), offset(bias, i * brs)
             fast = plain != 0 and m == rows and n == vectors * VL
             ka, kb = 0, 0
+            if not fast:
+                begin_tile(acc, rows, vectors, m, n, ct, ldc, bt, brs, select(plain != 0, begin, 0))
             if m > half or half == rows:
                 xs, tile = spread(offset(a, i * ars), ars, m, rows), tile_zero(T, rows, vectors)
-                if fast and begin == 1:
+                if not fast:
+                    tile = tile_load(sums, vectors * VL, rows)
+                elif begin == 1:
                     tile = tile_load(spread(ct, VL, vectors, vectors), ldc, rows)
-                elif fast and begin == 2:
+                elif begin == 2:
                     tile = tile_load(spread(bt, VL, vectors, vectors), 0, rows)
-                elif fast and begin == 3:
+                elif begin == 3:
                     tile = tile_splat(bt, 1, m, rows, vectors)
                 for _ in range(kc):
                     tile = tile_fma(tile, xs, ka, vs, kb)
@@ -139,13 +161,14 @@ def panel_product(rows: int, vectors: int) -> Any:
                 else:
                     tile_store(sums, vectors * VL, tile)
             else:
-                ys, small = spread(offset(a, i * ars), ars, m, half), tile_zero(T, half, vectors)
+                ys, small = spread(offset(a, i * ars), ars, m, half), tile_load(sums, vectors * VL, half)
                 for _ in range(kc):
                     small = tile_fma(small, ys, ka, vs, kb)
                     ka += aks
                     kb += bks
                 tile_store(sums, vectors * VL, small)
             if not fast:
-                finish(ct, ldc, m, n, vectors, acc, alpha, beta, bt, brs, bcs, low, flags)
+                factor, rest = select(plain != 0, T(1), alpha), select(plain != 0, 0, flags)
+                finish(ct, ldc, m, n, vectors, acc, factor, beta, bt, brs, bcs, low, rest)
 
     return product

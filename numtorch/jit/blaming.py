@@ -35,13 +35,14 @@ def in_backward(node: Any, grads: Sequence[Any], is_bad: Callable[[np.ndarray], 
             target = memory.storages[id(r.storage)].array(la.shape, la.strides, la.dtype.numpy, r.offset)
             target[...] = g._storage.array(g._layout.shape, g._layout.strides, g._layout.dtype.numpy, g._offset)
     ops = bound.backward.ops
+    last = {id(op.entry): k for k, op in enumerate(ops)}
     for k, op in enumerate(ops):
         entry, keep = memory.call(op)
         runner([entry], keep)()
-        if k + 1 < len(ops) and ops[k + 1].entry is op.entry:
+        if k != last[id(op.entry)]:
             continue
         for r in op.entry.outputs:
-            if r.layout.dtype.is_floating_point and is_bad(memory.values(r)):
+            if memory.has(r) and r.layout.dtype.is_floating_point and is_bad(memory.values(r)):
                 return _forward_of(bound.path.forward, op.entry)
     return None
 

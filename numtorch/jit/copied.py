@@ -49,6 +49,10 @@ class Copies:
         """The values that a storage of the program has."""
         self.storages[id(storage)] = self._copy(source)
 
+    def has(self, r: Any) -> bool:
+        """Whether any call has used that memory so far."""
+        return id(r.storage) in self.storages
+
     def values(self, r: Any) -> np.ndarray:
         """A copy of the values at a place that the program has written."""
         la = r.layout

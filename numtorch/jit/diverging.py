@@ -128,15 +128,16 @@ def _in_replay(bound: Any, leaves: Sequence[Any], eager: Watching) -> str:
     numbers = {id(e): k for k, e in enumerate(bound.path.forward)}
     memory = Copies(bound, leaves)
     ops = bound.program.ops
+    last = {id(op.entry): k for k, op in enumerate(ops)}
     for k, op in enumerate(ops):
         entry, keep = memory.call(op)
         runner([entry], keep)()
-        if k + 1 < len(ops) and ops[k + 1].entry is op.entry:
+        if k != last[id(op.entry)]:
             continue
         parts = op.entry.parts or (op.entry,)
         for r in op.entry.outputs:
             e, values = _eager_value(parts, r, numbers, eager, len(op.entry.outputs) == 1)
-            if values is None:
+            if values is None or not memory.has(r):  # that of a part of the batch, overwritten by the next one's
                 continue
             have = memory.values(r)
             difference = difference_of(values, have)

@@ -13,6 +13,7 @@ from .copied import Copies, runner
 from .costs import flops, moved
 from .listing import short
 from .machine import Machine, machine, shortest
+from .program import rows as combined
 
 
 class Row(NamedTuple):
@@ -76,11 +77,13 @@ class Profile:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from ..display import table
+        from ..display import MOST_KERNELS, table
 
         head, *rows = self.table()
         parts = sorted((r.seconds / (self.kernels or 1) for r in self.rows), reverse=True)
-        return table(head, rows, right=range(1, 6), parts=parts, notes=str(self).splitlines()[-2:])
+        hidden = len(rows) - MOST_KERNELS
+        more = [f"{hidden} more lines; print it to see them all"] if hidden > 0 else []
+        return table(head, rows[:MOST_KERNELS], right=range(1, 6), parts=parts, notes=[*more, *str(self).splitlines()[-2:]])
 
 
 def profile(traced: Any, args: tuple, kwargs: dict, repeat: int = 20) -> Profile:
@@ -103,7 +106,8 @@ def profile(traced: Any, args: tuple, kwargs: dict, repeat: int = 20) -> Profile
     for ops, backward in programs:
         calls = [_Call(*memory.call(op)) for op in ops]
         if calls:
-            together = runner([c.entry for c in calls], calls)
+            tables: list[Any] = [calls]
+            together = runner(combined(ops, [c.entry for c in calls], tables), tables)
             whole += shortest(together, repeat)
         rows += _rows(ops, [call.seconds(repeat) for call in calls], backward)
     return Profile(traced.__name__, rows, whole, machine())

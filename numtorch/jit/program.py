@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,12 @@ class Word:
 
 
 class Op:
-    """One kernel call of a program: kernel address, chunks, words, and the storages it reads and writes."""
+    """One kernel call of a program: kernel address, chunks, words, and the storages it reads and writes.
 
-    __slots__ = ("address", "chunks", "entry", "reads", "scratch", "words", "writes")
+    ``part``: for a call in a run that is done part by part, the run and the chunk that the call belongs to.
+    """
+
+    __slots__ = ("address", "chunks", "entry", "part", "reads", "scratch", "words", "writes")
 
     def __init__(
         self, address: int, chunks: int, words: list[Any], reads: set[int], writes: set[int], entry: Entry
@@ -40,19 +43,25 @@ class Op:
         self.address, self.chunks, self.words = address, chunks, words
         self.reads, self.writes, self.entry = reads, writes, entry
         self.scratch: list[Storage] = []
+        self.part: tuple[Any, int] | None = None
 
 
 def lower(entries: Sequence[Entry]) -> list[Op]:
     """The kernel calls of recorded entries."""
     ops: list[Op] = []
     for e in entries:
-        if e.plan is not None:
-            if e.plan.address:
-                ops.append(_lower_elementwise(e))
-        else:
-            scratch: dict[Scratch, Storage] = {}
-            ops.extend(_lower_launch(e, la, scratch) for la in e.launches or ())
+        if e.run is None:
+            ops.extend(_lowered(e))
+        elif e.run[1] == 0:  # the first entry of a run stands for all of them
+            ops.extend(_lower_run(e.run[0]))
     return ops
+
+
+def _lowered(e: Entry) -> list[Op]:
+    if e.plan is not None:
+        return [_lower_elementwise(e)] if e.plan.address else []
+    scratch: dict[Scratch, Storage] = {}
+    return [_lower_launch(e, la, scratch) for la in e.launches or ()]
 
 
 def word_of(r: Ref) -> Word:
@@ -98,23 +107,92 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
     return op
 
 
-def plan_arena(ops: Sequence[Op], temps: dict[int, Storage]) -> tuple[dict[int, int], int]:
-    """Byte offset in one arena of every temporary storage, by lifetime. Returns (offsets, size)."""
+def _lower_run(run: Any) -> list[Op]:
+    """The calls of a run, part after part; values that only the run uses are in memory that each chunk has for itself."""
+    from .path import Virtual
+
+    first = [op for e in run.first for op in _lowered(e)]
+    sizes = {id(s): s.nbytes for op in first for s in op.scratch}
+    for op in first:
+        mine = {id(w.storage): w.storage for w in op.words if type(w) is Word and id(w.storage) in run.private}
+        sizes |= {k: s.nbytes // run.parts for k, s in mine.items()}
+    places, room = fitted([{id(w.storage) for w in op.words if type(w) is Word} & sizes.keys() for op in first], sizes)
+    memory = Virtual(room * run.chunks)
+    ops = []
+    for part in range(run.parts):
+        chunk = part * run.chunks // run.parts
+        for op, e, steps in zip(first, run.entries, run.steps):
+            words = list(op.words)
+            for i, w in enumerate(words):
+                if type(w) is not Word:
+                    continue
+                key = id(w.storage)
+                if key in places:
+                    words[i] = Word(memory, chunk * room + places[key] + w.offset)
+                elif (key, w.offset) in steps:
+                    words[i] = Word(w.storage, w.offset + part * steps[key, w.offset])
+            own = {id(memory)}
+            made = Op(op.address, 1, words, op.reads - places.keys() | own, op.writes - places.keys() | own, e)
+            made.part = (run, chunk)
+            ops.append(made)
+    return ops
+
+
+def stages(ops: Sequence[Op]) -> list[int]:
+    """The number of the stage of each call; all calls of a run are one stage."""
+    found: list[int] = []
+    for i, op in enumerate(ops):
+        same = op.part is not None and i > 0 and ops[i - 1].part is not None and ops[i - 1].part[0] is op.part[0]
+        found.append(found[-1] + (not same) if found else 0)
+    return found
+
+
+def rows(ops: Sequence[Op], calls: Sequence[tuple[int, int, int]], keep: list[Any]) -> list[tuple[int, int, int]]:
+    """The driver's table for calls (kernel, block, chunks) of these ops: a run becomes one call with its chunks."""
+    found: list[tuple[int, int, int]] = []
+    for _, group in itertools.groupby(zip(stages(ops), ops, calls), lambda row: row[0]):
+        members = list(group)
+        part = members[0][1].part
+        if part is None:
+            found.append(members[0][2])
+            continue
+        from ..kernels import sequence
+
+        lists: list[list[tuple[int, int]]] = [[] for _ in range(part[0].chunks)]
+        for _, op, call in members:
+            lists[op.part[1]].append(call[:2])  # type: ignore[index]
+        table = sequence.table(lists)
+        keep.append(table)
+        found.append((sequence.address(), table.ctypes.data, len(lists)))
+    return found
+
+
+def fitted(uses: Sequence[Iterable[int]], sizes: Mapping[int, int]) -> tuple[dict[int, int], int]:
+    """Byte offsets in one block for memory of these sizes, by the steps that use it (``uses``: keys for each); and the bytes."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
-    for i, op in enumerate(ops):
-        for key in op.reads | op.writes:
-            if key in temps:
-                first.setdefault(key, i)
-                last[key] = i
-    keys = sorted(first, key=lambda k: (first[k], -temps[k].nbytes))
-    spans = [(first[k], last[k], (temps[k].nbytes + 63) & ~63 or 64) for k in keys]
+    for i, keys in enumerate(uses):
+        for key in keys:
+            first.setdefault(key, i)
+            last[key] = i
+    keys = sorted(first, key=lambda k: (first[k], -sizes[k]))
+    spans = [(first[k], last[k], (sizes[k] + 63) & ~63 or 64) for k in keys]
     places, size = _first_fit(spans)
     if 1 < len(keys) <= MOST_BY_SIZE:  # the largest first: often less, but the time grows with the square
         other, smaller = _by_size(spans)
         if smaller < size:
             places, size = other, smaller
     return dict(zip(keys, places)), size
+
+
+def plan_arena(ops: Sequence[Op], temps: Mapping[int, Any]) -> tuple[dict[int, int], int]:
+    """Byte offset in one arena of every temporary storage, by lifetime. Returns (offsets, size)."""
+    uses: list[set[int]] = []
+    for stage, op in zip(stages(ops), ops):
+        if stage == len(uses):
+            uses.append(set())
+        uses[stage] |= {key for key in op.reads | op.writes if key in temps}
+    return fitted(uses, {key: s.nbytes for key, s in temps.items()})
 
 
 def _first_fit(spans: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
@@ -186,11 +264,12 @@ class Compiled:
         table = self._write_block()
         cells = np.array(self.cells, np.int64).reshape(-1, 3)
         self._slots, self._shifts, self._places = (np.ascontiguousarray(c) for c in cells.T)
-        self.parallel = any(op.chunks > 1 for op in self.ops)
-        self.programs = [
-            Program(table[a:b], (), self.keep) if b > a else None
-            for a, b in itertools.pairwise([0, *cuts, len(table)])
-        ]
+        self.programs: list[Any] = []
+        self.parallel = False
+        for a, b in itertools.pairwise([0, *cuts, len(table)]):
+            found = rows(self.ops[a:b], table[a:b], self.keep)
+            self.parallel = self.parallel or any(chunks > 1 for _, _, chunks in found)
+            self.programs.append(Program(found, (), self.keep) if found else None)
 
     def _write_block(self) -> list[tuple[int, int, int]]:
         """Fill the argument blocks and note what each call patches; returns the driver's table."""

@@ -58,7 +58,7 @@ class Entry:
     """One recorded op: its launches or its elementwise plan, what it wrote and read, and the user's source line.
 
     ``args`` and ``attrs`` are what the op was called with, tensors as ``Ref``: enough to plan it again elsewhere. ``parts``:
-    the recorded entries that a pass made one entry of.
+    the recorded entries that a pass made one entry of; ``run``: the run that it is done in part by part, and its place there.
     """
 
     __slots__ = (
@@ -75,6 +75,7 @@ class Entry:
         "parts",
         "plan",
         "reads",
+        "run",
         "writes",
     )
 
@@ -86,6 +87,7 @@ class Entry:
         self.args: Sequence[Any] = ()
         self.attrs: dict = {}
         self.parts: Sequence[Entry] = ()
+        self.run: Any = None
         self.reads: Any = None  # what passes found out, with the operands for which it is right
         self.writes: Any = None
         self.backward = False

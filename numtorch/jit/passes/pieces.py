@@ -1,0 +1,164 @@
+"""How single entries are cut along their first dimension: which operands are cut with the results, and the part's own plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...ops.launch import Launch, twin
+from ...ops.matmul import bind
+from ...ops.pointwise import Plan
+from ...shape import expand_strides, layout
+from ..record import Entry, Ref
+from .work import copy_of, has_live, is_virtual, reads, replanned, writes
+
+Cut = tuple[int, list[int]]  # elements of the first dimension, numbers of the operands that are cut too
+
+
+def narrowed(r: Ref, parts: int) -> Ref:
+    """The first part of a tensor."""
+    la = r.layout
+    return Ref(r.storage, r.offset, layout((la.shape[0] // parts, *la.shape[1:]), la.strides, la.dtype, la.device))
+
+
+def step(r: Ref, parts: int) -> int:
+    """Bytes from one part of a tensor to the next."""
+    return r.layout.shape[0] // parts * r.layout.strides[0] * r.layout.itemsize
+
+
+def confined(r: Ref) -> bool:
+    """Whether part number i of a tensor is in part number i of its memory, for any number of parts."""
+    la = r.layout
+    stride = la.strides[0]
+    inner = sum((n - 1) * s for n, s in zip(la.shape[1:], la.strides[1:]))
+    whole = stride * la.shape[0] * la.itemsize == getattr(r.storage, "nbytes", -1)
+    return whole and min(la.strides) >= 0 and r.offset + inner < stride
+
+
+def cut_of(e: Entry) -> Cut | None:
+    """How an entry can be cut; None if its parts are not independent."""
+    if not e.outputs or any(not r.layout.shape or r.layout.device != "cpu" for r in e.outputs):
+        return None
+    n = e.outputs[0].layout.shape[0]
+    if n < 2 or any(r.layout.shape[0] != n for r in e.outputs):
+        return None
+    found = _elementwise(e, n) if e.plan is not None else _kernel(e, n)
+    if found is None:
+        return None
+    tensors = _operands(e)
+    mine, shared = ({id(r.storage) for k, r in enumerate(tensors) if (k in found) == wanted} for wanted in (True, False))
+    return None if mine & shared or writes(e) & shared else (n, found)
+
+
+def _operands(e: Entry) -> list[Ref]:
+    """The tensors among an entry's operands, as they are numbered here."""
+    return [r for r in (e.inputs if e.plan is not None else e.args) if isinstance(r, Ref)]
+
+
+def _elementwise(e: Entry, n: int) -> list[int] | None:
+    program = e.plan.program
+    if not e.plan.address or program.uses_index or has_live(e):
+        return None
+    shape = e.outputs[0].layout.shape
+    found = []
+    for k, r in enumerate(_operands(e)):
+        same = len(r.layout.shape) == len(shape) and r.layout.shape[0] == n
+        if same:
+            found.append(k)
+    return found
+
+
+def _kernel(e: Entry, n: int) -> list[int] | None:
+    name = e.name.removesuffix(" (packed)").removesuffix("+relu")
+    rule = RULES.get(name)
+    known = {id(r.storage) for r in (*e.outputs, *e.inputs) if isinstance(r, Ref)}
+    used = {id(p.storage) for la in e.launches or () for p in la.pointers if isinstance(p, Ref) and is_virtual(p)}
+    if rule is None or len(e.launches or ()) != 1 or not used <= known or not reads(e) <= used | _real(e):
+        return None  # an operand was copied first: the copy is what the kernel reads
+    found = rule(e)
+    tensors = _operands(e)
+    return None if found is None or any(tensors[k].layout.shape[0] != n for k in found) else found
+
+
+def _real(e: Entry) -> set[int]:
+    return {id(p.storage) for la in e.launches or () for p in la.pointers if isinstance(p, Ref)}
+
+
+def _first(e: Entry) -> list[int]:
+    return [0]
+
+
+def _matmul(e: Entry) -> list[int] | None:
+    a, b = e.args[0].layout, e.args[1].layout
+    rank = len(e.outputs[0].layout.shape)
+    if rank == 2:
+        return [0]
+    return [k for k, la in enumerate((a, b)) if len(la.shape) == rank and la.shape[0] == e.outputs[0].layout.shape[0]]
+
+
+def _softmax(e: Entry) -> list[int] | None:
+    return [0] if e.attrs["dim"] not in (0, -len(e.args[0].layout.shape)) else None
+
+
+def _sum(e: Entry) -> list[int] | None:
+    return None if 0 in e.attrs["dims"] else [0]
+
+
+def _layer_norm(e: Entry) -> list[int] | None:
+    return [0] if e.attrs["center"] else None
+
+
+RULES: dict[str, Callable[[Entry], list[int] | None]] = {
+    "matmul": _matmul, "convolution": _first, "max_pool_values": _first, "layer_norm": _layer_norm, "softmax": _softmax,
+    "log_softmax": _softmax, "sum": _sum,
+}  # fmt: skip
+
+
+def part_of(e: Entry, cut: Cut, parts: int) -> Entry | None:
+    """The entry that computes the first of ``parts`` parts; None if another kernel would, whose bits may differ."""
+    chosen = {id(r) for k, r in enumerate(_operands(e)) if k in cut[1]}
+    outputs = [narrowed(r, parts) for r in e.outputs]
+    if e.plan is not None:
+        return _part_of_elementwise(e, outputs, chosen, parts)
+    args = [narrowed(r, parts) if id(r) in chosen else r for r in e.args]
+    if e.name.endswith("(packed)"):
+        made = _packed(e, outputs, args)
+    else:
+        made = replanned(e, e.op, outputs, args, e.attrs or {})
+        made.name = e.name
+    (one,), (whole,) = made.launches or (None,), e.launches or (None,)
+    return made if one is not None and _same_kernel(one, whole) else None
+
+
+def _same_kernel(a: Launch, b: Launch) -> bool:
+    return a.env == b.env and (a.kernel is b.kernel or (type(a.kernel) is tuple and a.kernel == b.kernel))
+
+
+def _packed(e: Entry, outputs: Sequence[Ref], args: Sequence[Any]) -> Entry:
+    a, panels, bias = args[0], e.inputs[1], args[2] if len(args) > 2 else None
+    (m, k), n = a.layout.shape, outputs[0].layout.shape[-1]
+    relu = bool((e.attrs or {}).get("relu"))
+    plan = twin("cpu", "matmul", "packed_plan")(m, n, k, tuple(a.layout.strides), a.layout.dtype.name, bias is not None, relu)
+    made = copy_of(e)
+    made.outputs, made.args, made.inputs = list(outputs), args, [x for x in (a, panels, bias) if x is not None]
+    made.launches = [bind(plan, c=outputs[0], a=a, b=panels, bias=0 if bias is None else bias)]
+    return made
+
+
+def _part_of_elementwise(e: Entry, outputs: list[Ref], chosen: set[int], parts: int) -> Entry:
+    old, plan = e.plan, Plan()
+    for name in Plan.__slots__:
+        if hasattr(old, name):
+            setattr(plan, name, getattr(old, name))
+    made = copy_of(e)
+    made.outputs = outputs
+    made.inputs = [narrowed(r, parts) if id(r) in chosen else r for r in e.inputs]
+    shape = outputs[0].layout.shape
+    strides = [r.layout.strides for r in outputs]
+    tensors = [made.inputs[i].layout for i in plan.tensors]
+    strides += [expand_strides(la.shape, la.strides, shape) for la in tensors]
+    plan.outputs, plan.sizes, plan.alone, plan.chunks = tuple(r.layout for r in outputs), (shape, tuple(strides)), None, 1
+    plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides))
+    plan.address = plan.program.kernel(plan.layout_kind).address()
+    made.plan = plan
+    return made
