@@ -9,7 +9,7 @@ SHARED ?= ../shared
 JOBS ?= auto
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-cuda oracle lint typecheck stubs bench bench-fast bench-cuda conformance dist notebooks warmup clean
+.PHONY: help demo test test-cuda oracle lint typecheck stubs support bench bench-fast bench-cuda conformance dist notebooks warmup clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -42,6 +42,9 @@ typecheck: $(STAMP)/lint  ## Types (basedpyright)
 
 stubs: $(STAMP)/base  ## Rewrite the stub of Tensor's bound methods
 	$(PY) tests/stubs/write.py
+
+support: $(STAMP)/base  ## Rewrite numtorch/SUPPORT.md: functions, their dtypes and derivatives; modules
+	$(PY) tests/support/write.py
 
 bench: $(STAMP)/bench  ## numtorch against PyTorch, JAX and ONNX Runtime
 	$(PY) -m benchmarks

@@ -61,8 +61,36 @@ def _installed() -> Finder | None:
     return next((f for f in sys.meta_path if isinstance(f, Finder)), None)
 
 
+class _InChild:
+    """What a spawned process unpickles first: there, too, numtorch then stands for torch."""
+
+    def __reduce__(self) -> Any:
+        return install, ()
+
+
+def _tell_children() -> None:
+    """Spawned processes import the program anew, so they get numtorch under the same name."""
+    from multiprocessing import spawn
+
+    prepared = spawn.get_preparation_data
+    if hasattr(prepared, "without_numtorch"):
+        return
+
+    def with_numtorch(name: str) -> dict[str, Any]:
+        return {"numtorch": _InChild(), **prepared(name)}
+
+    with_numtorch.without_numtorch = prepared  # type: ignore[attr-defined]
+    spawn.get_preparation_data = with_numtorch
+
+
+def _tell_children_no_more() -> None:
+    from multiprocessing import spawn
+
+    spawn.get_preparation_data = getattr(spawn.get_preparation_data, "without_numtorch", spawn.get_preparation_data)
+
+
 def install(force: bool = False) -> ModuleType:
-    """Register numtorch as ``torch`` in this process; returns numtorch.
+    """Register numtorch as ``torch`` in this process and those that multiprocessing starts from it; returns numtorch.
 
     Raises RuntimeError if PyTorch itself is already imported, unless ``force``: then later imports get numtorch, while modules
     that hold PyTorch keep it.
@@ -79,6 +107,7 @@ def install(force: bool = False) -> ModuleType:
             del sys.modules[name]
     if _installed() is None:
         sys.meta_path.insert(0, Finder())
+        _tell_children()
     sys.modules[_NAME] = package
     return package
 
@@ -88,6 +117,7 @@ def uninstall() -> None:
     found = _installed()
     if found is not None:
         sys.meta_path.remove(found)
+        _tell_children_no_more()
     for name in [n for n in sys.modules if n == _NAME or n.startswith(f"{_NAME}.")]:
         if sys.modules[name].__name__.partition(".")[0] == _OURS:
             del sys.modules[name]
@@ -105,4 +135,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    importlib.import_module(f"{_OURS}.compat").main()  # by its own name, which other processes know, too

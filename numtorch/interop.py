@@ -102,6 +102,22 @@ def record_stream(self: Tensor, stream: Any) -> None:
     streams.record_stream(self, stream)
 
 
+def share_memory_(self: Tensor) -> Tensor:
+    """Move the tensor's memory to where other processes can see it (``numtorch.multiprocessing``), and return the tensor."""
+    from . import multiprocessing
+    from .multiprocessing import shared
+
+    multiprocessing.init_reductions()
+    return shared.share_memory_(self)
+
+
+def is_shared(self: Tensor) -> bool:
+    """Whether other processes can see the tensor's memory: after ``share_memory_()`` or a way through a queue; on a GPU always."""
+    from .multiprocessing import shared
+
+    return self.is_cuda or shared.is_shared(self)
+
+
 class _Memory(np.ndarray):
     """A writable one-dimensional window over an array's memory, which it keeps alive."""
 

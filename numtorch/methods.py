@@ -9,8 +9,8 @@ from . import indexing
 from ._tensor import Tensor, replaced
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
-from .errors import require_tensor, tensors_only
-from .interop import cuda_array_interface, is_pinned, pin_memory, record_stream
+from .errors import TORCH_NAMES, require_tensor, tensors_only
+from .interop import cuda_array_interface, is_pinned, is_shared, pin_memory, record_stream, share_memory_
 from .method_table import (
     ALIASES,
     ARITHMETIC,
@@ -30,7 +30,7 @@ from .ops.pointwise import Elementwise
 from .ops.quick import binary, unary
 
 _NUMBERS = (int, float)
-DEVICE_MEMORY = (pin_memory, is_pinned, record_stream)
+DEVICE_MEMORY = (pin_memory, is_pinned, record_stream, share_memory_, is_shared)
 D = {d.name: d for d in ALL}
 
 
@@ -192,6 +192,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
         ctypes.memmove(grown.ptr, self._storage.ptr, self._storage.nbytes)
         self._storage = grown
     self._layout = la
+    self._storage.version += not self._untracked
     replaced[0] += 1
     return self
 
@@ -217,9 +218,10 @@ def requires_same(self: Tensor, other: Tensor) -> bool:
     return self._storage is other._storage
 
 
-def swap_geometry(self: Tensor, name: str, *args: Any) -> Tensor:
+def swap_geometry(self: Tensor, name: str, *args: Any, **kwargs: Any) -> Tensor:
     """The in-place forms of views: the tensor itself takes the view's shape and strides."""
-    v = getattr(view, name)(self.detach() if not self._rg else self, *args)
+    v = getattr(view, name)(self.detach() if not self._rg else self, *args, **kwargs)
+    self._storage.version += not self._untracked
     if self._rg:
         self._set_history(v._node, v._nr, v._rg)
     self._offset, self._layout = v._offset, v._layout
@@ -249,15 +251,15 @@ def _cast_method(d: DType, name: str) -> Callable:
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The name of the tensor's type, or the tensor in another dtype."""
     if dtype is None:
-        names = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
-                 "uint8": "Byte", "bool": "Bool", "float16": "Half"}  # fmt: skip
-        return f"torch.{'cuda.' if self.is_cuda else ''}{names[self.dtype.name]}Tensor"
+        return f"torch.{'cuda.' if self.is_cuda else ''}{TORCH_NAMES[self.dtype.name]}Tensor"
     if isinstance(dtype, str):
-        by_name = {"Float": D["float32"], "Double": D["float64"], "Long": D["int64"], "Int": D["int32"], "Short": D["int16"], "Char": D["int8"],
-                   "Byte": D["uint8"], "Bool": D["bool"], "Half": D["float16"]}  # fmt: skip
-        dtype = by_name.get(dtype.rsplit(".", 1)[-1].removesuffix("Tensor"))
+        from .legacy import DTYPES
+
+        dtype = DTYPES.get(dtype.rsplit(".", 1)[-1])
         if dtype is None:
             raise ValueError("invalid type: use a dtype such as numtorch.float32")
+    elif isinstance(dtype, type):
+        dtype = getattr(dtype, "dtype", dtype)
     return copying.to(self, dtype)
 
 
@@ -303,6 +305,36 @@ def _transposed(name: str) -> property:
     return property(get, doc="Transposed.")
 
 
+def new(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """A tensor of this one's dtype: uninitialised of a shape (``new(2, 3)``), or of values (``new([1, 2])``)."""
+    from .legacy import new
+
+    return new(self, *args, **kwargs)
+
+
+def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """This tensor where ``condition`` holds, else ``other``."""
+    return A.where(condition, self, other)
+
+
+def polygamma(self: Tensor, n: int) -> Tensor:
+    """The n-th derivative of ``digamma``."""
+    from .ops.mathematics import polygamma
+
+    return polygamma(n, self)
+
+
+def _functional(name: str) -> Callable:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        from .nn import functional
+
+        return getattr(functional, name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"``numtorch.nn.functional.{name}`` of this tensor."
+    return method
+
+
 def bind() -> None:
     """Put all of it on the class; called once by the package."""
     for name, method in _operators().items():
@@ -321,12 +353,15 @@ def bind() -> None:
             bind_method(name, getattr(module, name))
     _bind_arithmetic()
     _bind_conversions()
+    bind_method("polygamma", polygamma)
     for name in ("T", "mT", "H", "mH"):
         setattr(Tensor, name, _transposed(name))
-    for function in (fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
+    for name in ("hardshrink", "prelu"):
+        setattr(Tensor, name, _functional(name))
+    for function in (new, where, fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
         setattr(Tensor, function.__name__, function)
     Tensor.__cuda_array_interface__ = property(cuda_array_interface)  # type: ignore[attr-defined]
-    for name in ("squeeze", "unsqueeze", "transpose", "t"):
+    for name in ("squeeze", "unsqueeze", "transpose", "t", "as_strided"):
         setattr(Tensor, name + "_", _geometry_method(name))
     for name, target in ALIASES.items():
         setattr(Tensor, name, getattr(Tensor, target))
@@ -336,7 +371,7 @@ def bind() -> None:
 
 def _bind_arithmetic() -> None:
     for name in ARITHMETIC:
-        bind_method(name, getattr(A, name), inplace_form=name not in ("where", "positive", "float_power"))
+        bind_method(name, getattr(A, name), inplace_form=name not in ("positive", "float_power"))
     fast = {"add": E.add, "sub": E.sub, "mul": E.mul, "div": E.true_divide}
     for name, op in fast.items():
         setattr(Tensor, name + "_", _arith_inplace(op, getattr(A, name), name))
@@ -353,8 +388,8 @@ def _bind_conversions() -> None:
 
 
 def _geometry_method(name: str) -> Callable:
-    def method(self: Tensor, *args: Any) -> Tensor:
-        return swap_geometry(self, name, *args)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return swap_geometry(self, name, *args, **kwargs)
 
     method.__name__ = name + "_"
     return method

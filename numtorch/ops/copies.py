@@ -29,7 +29,7 @@ def _copied(function: Callable) -> Callable:
             made = clone(result)
         return made if out is None else write_out(made, out, name)
 
-    op.__name__ = name
+    op.__name__ = op.__qualname__ = name
     op.__doc__ = f"``{function.__name__}`` as a copy."
     return op
 
@@ -44,7 +44,7 @@ select_copy, squeeze_copy, t_copy = _copied(view.select), _copied(view.squeeze),
 transpose_copy, unbind_copy, unfold_copy = _copied(view.transpose), _copied(parts.unbind), _copied(view.unfold)
 unsqueeze_copy, view_copy, split_copy = _copied(view.unsqueeze), _copied(view.view), _copied(parts.split)
 split_with_sizes_copy = _copied(parts.split)
-split_with_sizes_copy.__name__ = "split_with_sizes_copy"
+split_with_sizes_copy.__name__ = split_with_sizes_copy.__qualname__ = "split_with_sizes_copy"
 
 
 @tensors_only

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.mode import state
-from .declare import OpNode, Saved, attach, camel
+from .declare import OpNode, Saved, attach, camel, reduce_op
 
 _ONE = [None]
 
@@ -42,6 +42,7 @@ class Differentiable:
     """What an elementwise op does for autograd."""
 
     name: str
+    body: Callable
     params: tuple[str, ...]
     count: int
     grad_body: Callable | None
@@ -55,6 +56,12 @@ class Differentiable:
     def derived(self, body: Any, name: str, component: int | None, uses: tuple[str, ...]) -> Any:
         """The elementwise op of a component of a gradient's body."""
         raise TypeError(f"{self.name} is a declaration")
+
+    def __reduce__(self) -> tuple:
+        return reduce_op(self, self.body)
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return self
 
     def _record_node(self, args: Sequence[Any], outputs: Sequence[Any]) -> None:
         node = self._make_node(args)

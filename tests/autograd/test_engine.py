@@ -35,6 +35,14 @@ def test_gradients_of_one_node_are_not_shared_memory():
     assert b.grad.tolist() == [1, 1]
 
 
+def test_second_derivatives_through_a_saved_mask():
+    x = leaf(1.0, 2.0, 3.0)
+    y = torch.nn.functional.dropout(x * x, 0.5)
+    (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(g.sum(), x)
+    assert second.tolist() == [2.0 * s for s in (y / (x * x)).tolist()]  # each kept element was doubled
+
+
 def test_a_chain_of_100_000_ops():
     x = leaf(1.0)
     y = x
