@@ -52,8 +52,9 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
     at = 0
     for plane in range(channels * depth):
         iz = zfirst + plane % depth * zstep
+        top = (plane // depth * ID + iz) * IH
         for f in range(fy * fx):
-            first = xfirst + f % fx
+            first, above = xfirst + f % fx, yfirst + f // fx  # no division in the loop over rows
             # x[lo:hi] of the lines are inside; whole vectors are written from left to right, so that spoilt ones are
             # overwritten
             lo = max(0, (xstep - 1 - first) // xstep)
@@ -61,8 +62,8 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
             if iz < 0 or iz >= ID:
                 hi = 0
             for r in range(height):
-                iy = yfirst + f // fx + r * ystep
-                row = offset(x, ((plane // depth * ID + iz) * IH + iy) * IW + first)
+                iy = above + r * ystep
+                row = offset(x, (top + iy) * IW + first)
                 line = offset(to, at)
                 at += pitch
                 end = 0
@@ -71,12 +72,13 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
                         vstore(line, p * VL, vzero(T))
                     end = lo
                     if xstep == 1:
-                        for _ in range((hi - lo) // VL):
-                            vstore(line, end, vload(row, end))
-                            end += VL
-                        if end < hi:
-                            vstore(line, end, vloadn(row, end, hi - end))
-                            end += VL
+                        for p in range((hi - lo) // VL):
+                            vstore(line, lo + p * VL, vload(row, lo + p * VL))
+                        if hi - lo < VL:
+                            vstore(line, lo, vloadn(row, lo, hi - lo))
+                        else:
+                            vstore(line, hi - VL, vload(row, hi - VL))
+                        end = hi
                     elif xstep == 2:
                         for _ in range((hi - lo + VL - 1) // VL):
                             vstore(line, end, vevens(row, 2 * end, hi - end))
@@ -171,12 +173,14 @@ def taps_kernel(rows: int, vectors: int) -> Any:
     @kernel
     def conv_taps(
         out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, table: i64_ptr, scratch: T_ptr,
-        units: i64, IB: i64, G: i64, M: i64, Q: i64, wm: i64, wt: i64, wg: i64, ID: i64, IH: i64, IW: i64, OD: i64, OH: i64,
-        OW: i64, zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64, xstep: i64, xshift: i64, fy: i64, fx: i64,
-        sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64, height: i64, pitch: i64, inner: i64,
+        units: i64, IB: i64, G: i64, M: i64, MB: i64, mblocks: i64, Q: i64, wm: i64, wt: i64, wg: i64, ID: i64,
+        IH: i64, IW: i64, OD: i64, OH: i64, OW: i64, zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64,
+        xstep: i64, xshift: i64, fy: i64, fx: i64, sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64,
+        height: i64, pitch: i64, inner: i64,
         flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); a unit is a band of one depth of IB images.
+        """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); a unit is a band of one depth of IB images,
+        and MB of the output channels.
 
         `table` is described at conv_tables.correlation_table. The weight has strides wm between rows, wt between tiles of
         rows and wg between groups. `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a
@@ -185,21 +189,23 @@ def taps_kernel(rows: int, vectors: int) -> Any:
         acc, planes = stack(acc_room, T), offset(scratch, chunk * chunk_words)
         lo, hi = split(units, chunk, nchunks)
         for unit in range(lo, hi):
-            xb, yb = unit % xblocks, unit // xblocks % ybands
-            oz, ng = unit // (xblocks * ybands) % OD, unit // (xblocks * ybands * OD)
+            band, q = unit // mblocks, unit % mblocks * MB
+            xb, yb = band % xblocks, band // xblocks % ybands
+            oz, ng = band // (xblocks * ybands) % OD, band // (xblocks * ybands * OD)
             g, n, head = ng % G, ng // G * IB, offset(table, oz % zphases * 2)
-            for i in range(IB):
+            for i in range(IB if q == 0 or unit == lo else 0):  # the blocks of channels of a band share its planes
                 copy_planes(
                     offset(planes, i * Q * head[1] * fy * fx * height * pitch), offset(x, ((n + i) * G + g) * Q * ID * IH * IW),
                     Q, head[1], oz // zphases * zscale + head[0], zstep, ID, IH, IW, fy, fx, height, ystep,
                     ystep * yb * YB - yshift, pitch, xstep, xstep * xb * XB - xshift,
                 )  # fmt: skip
-            first = ((n * G + g) * M * OD + oz) * OH * OW + yb * YB * sy * OW + xb * XB * sx
+            first = (((n * G + g) * M + q) * OD + oz) * OH * OW + yb * YB * sy * OW + xb * XB * sx
             for phase in range(sy * sx):
                 case = ((oz % zphases * sy * sx + phase) * ybands + yb) * xblocks + xb
                 correlate(
-                    offset(out, first + phase // sx * OW + phase % sx), OD * OH * OW, M, sx, offset(weight, g * wg), wm, wt,
-                    offset(bias, g * M), planes, table, offset(table, zphases * 2 + case * 5), inner, flags, low, acc,
+                    offset(out, first + phase // sx * OW + phase % sx), OD * OH * OW, min(MB, M - q), sx,
+                    offset(weight, g * wg + q // rows * wt), wm, wt, offset(bias, g * M + q), planes, table,
+                    offset(table, zphases * 2 + case * 5), inner, flags, low, acc,
                 )  # fmt: skip
 
     return conv_taps

@@ -26,6 +26,10 @@ from .matmul import matmul_plan
 from .plan import LOWEST, Launch, slots
 
 
+FEW = 8  # units that a convolution of few images is split into
+LEAST = 1 << 18  # multiply-adds of such a unit
+
+
 class Plan(NamedTuple):
     """Launches in order. "work" is a buffer of `work_bytes` shared by them; each launch's "scratch" is its own."""
 
@@ -64,6 +68,16 @@ def _blocks(lay: Layout, K: Triple, npy: int, npx: int, lanes: int, itemsize: in
     return -(-npy // -(-npy // yb)), xb
 
 
+def _parts(npy: int, npx: int, M: int, rows: int, group: int, wanted: int) -> tuple[int, int]:
+    """(bands, blocks of output channels) for about `wanted` units where few images alone would make too few.
+
+    Blocks come first, of two tiles at least, as those that a thread does one after the other share the planes; then
+    bands of rows, as long as each has several groups of vectors to compute.
+    """
+    blocks = max(1, min(wanted, M // (2 * rows)))
+    return max(1, min(wanted // blocks, npy * npx // (8 * group), npy)), blocks
+
+
 def _images(N: int, plane_bytes: int, weight_bytes: int) -> int:
     """How many images a unit takes, a divisor of N: more for a weight that has to come from beyond L2 for each unit."""
     units = 2 if weight_bytes > 1 << 19 else 8
@@ -80,19 +94,25 @@ def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan
     rows, vectors = _tile(lay.M)
     _, npy, npx = lay.positions
     yb, xb = _blocks(lay, K, npy, npx, lanes, itemsize)
+    tiles, units, mb = -(-lay.M // rows), max(1, N * G * lay.result[0] * -(-npy // yb) * -(-npx // xb)), lay.M
+    wanted = min(FEW // units, conv.multiply_adds // (units * LEAST))
+    if wanted > 1:  # as many units on every machine, so that results are the same
+        bands, blocks = _parts(-(-npy // -(-npy // yb)), xb, lay.M, rows, vectors * lanes, wanted)
+        yb, mb = -(-yb // bands), -(-tiles // blocks) * rows
     ybands, xblocks, height, pitch = -(-npy // yb), -(-npx // xb), yb + lay.reach[1], xb + lay.reach[2]
+    mblocks = -(-lay.M // mb)
     image = lay.Q * K[0] * lay.planes[1] * lay.planes[2] * height * pitch
-    ib = _images(N, image * itemsize, lay.M * lay.Q * taps * itemsize) if ybands * xblocks == 1 else 1
-    K_all, tiles = lay.Q * taps, -(-lay.M // rows)
+    ib = _images(N, image * itemsize, lay.M * lay.Q * taps * itemsize) if ybands * xblocks * mblocks == 1 else 1
+    K_all = lay.Q * taps
     pack = max(lay.phases) == 1 and lay.M * K_all * itemsize >= (1 << 14 if grad else 1 << 18) and N * npy * npx >= 64
     table = correlation_table(conv, lay, lanes, vectors, yb, xb, ib, rows if pack else 0)
     chunk_words = _round(ib * image + 2 * lanes, 16)
-    units = N // ib * G * lay.result[0] * ybands * xblocks
+    units = N // ib * G * lay.result[0] * ybands * xblocks * mblocks
     zscale, zstep = (1, -(L[0] // gcd(S[0], L[0]))) if grad else (S[0], L[0])
     steps = (1, 1) if grad else S[1:]
     weight = (1, K_all * rows, tiles * K_all * rows) if pack else (lay.wm, rows * lay.wm, lay.M * K_all)
     words = (
-        units, ib, G, lay.M, lay.Q, *weight, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
+        units, ib, G, lay.M, mb, mblocks, lay.Q, *weight, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
         steps[0], lay.before[1], steps[1], lay.before[2], *lay.planes[1:], *lay.phases[1:], yb, ybands, xb, xblocks, height,
         pitch, int(K_all <= 400), flags, 0.0 if relu else LOWEST, chunk_words,
     )  # fmt: skip

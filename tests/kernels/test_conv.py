@@ -107,7 +107,11 @@ CASES = [
     Conv(24, 6, 5, (1, 7, 7), (1, 3, 3), padding=(0, 1, 1)),
     Conv(16, 3, 70, (1, 4, 5), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
     Conv(1, 1, 1, (1, 1, 1), (1, 1, 1), (1, 2, 2)),
+    Conv(1, 16, 16, (1, 32, 32), (1, 3, 3), padding=(0, 1, 1)),
+    Conv(1, 64, 61, (1, 8, 8), (1, 3, 3), padding=(0, 1, 1)),
+    Conv(1, 32, 75, (1, 16, 17), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
 ]
+SPLIT = CASES[-3:]  # one image, in bands of rows or blocks of channels
 
 
 WHOLE = Conv(2, 4, 8, (1, 16, 64), (1, 3, 3), padding=(0, 1, 1))  # all vectors full on every target
@@ -139,12 +143,18 @@ def test_any_convolution(conv, T, nchunks):
     assert_right(conv, T, nchunks)
 
 
-@pytest.mark.parametrize("conv", CASES[:6] + CASES[10:13], ids=str)
+@pytest.mark.parametrize("conv", CASES[:6] + CASES[10:13] + SPLIT, ids=str)
 def test_bits_do_not_depend_on_the_number_of_chunks(conv):
     one = compute(conv)
     for nchunks in (2, 5, 8):
         for got, want in zip(compute(conv, nchunks=nchunks), one):
             np.testing.assert_array_equal(got, want)
+
+
+def test_one_image_makes_several_units():
+    for conv in SPLIT:
+        for plan in (forward_plan(conv, "float32"), input_grad_plan(conv, "float32")):
+            assert plan.launches[-1].units > 3
 
 
 @pytest.mark.parametrize(
@@ -160,7 +170,7 @@ def test_interpreted_source_stays_inside_its_buffers(conv):
     assert_right(conv, nchunks=2, interpreted=True)
 
 
-@pytest.mark.parametrize("conv", [CASES[0], CASES[2], CASES[8], CASES[14], WHOLE], ids=str)
+@pytest.mark.parametrize("conv", [CASES[0], CASES[2], CASES[8], CASES[14], WHOLE, *SPLIT], ids=str)
 def test_bias_relu_and_accumulation(conv):
     x, w, dy = arrays(conv, "float32")
     y, dx, dw = reference(conv, x, w, dy)
