@@ -25,7 +25,6 @@ from .conv_weight import bias_grad, dots_kernel, partials_kernel, weight_sum
 from .matmul import matmul_plan
 from .plan import LOWEST, Launch, slots
 
-
 FEW = 8  # units that a convolution of few images is split into
 LEAST = 1 << 18  # multiply-adds of such a unit
 

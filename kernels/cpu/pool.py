@@ -143,6 +143,23 @@ def max_pool_2x2(y: T_ptr, index: i64_ptr, x: T_ptr, planes: i64, xh: i64, xw: i
 
 
 @kernel
+def max_pool_2x2_values(y: T_ptr, x: T_ptr, planes: i64, xh: i64, xw: i64, chunk: i64, nchunks: i64):
+    """max_pool_2x2 without the places."""
+    yh = xh // 2
+    yw = xw // 2
+    lo, hi = split(planes * yh, chunk, nchunks)
+    for row in range(lo, hi):
+        plane = row // yh
+        a = offset(x, plane * xh * xw + 2 * (row - plane * yh) * xw)
+        b, values = offset(a, xw), offset(y, row * yw)
+        for o in range(yw):
+            p, q, r, s = a[2 * o], a[2 * o + 1], b[2 * o], b[2 * o + 1]
+            top, bottom = select((q > p) | (q != q), q, p), select((s > r) | (s != s), s, r)
+            values[o] = select((bottom > top) | (bottom != bottom), bottom, top)
+        independent()
+
+
+@kernel
 def max_pool_backward(
     dx: T_ptr, g: T_ptr, index: i64_ptr, planes: i64, inputs: i64, outputs: i64, chunk: i64, nchunks: i64
 ):

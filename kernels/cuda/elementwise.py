@@ -119,7 +119,7 @@ def divisor(d: int) -> tuple[int, int]:
 
 
 @cache
-def _contiguous(key: tuple, program: _Same) -> CudaKernel:
+def _contiguous(key: tuple, program: Same) -> CudaKernel:
     program = program.program
     # As many groups of four as keep eight loads in flight, unless there is enough to do meanwhile.
     unroll = max(1, min(4 // max(1, len(program.written.used)), ENOUGH // work(program.written)))
@@ -139,7 +139,7 @@ def _contiguous(key: tuple, program: _Same) -> CudaKernel:
         for e in range(4):
             results = ", ".join(f"b{k}_{e}" for k in range(len(program.outputs)))
             body.append(
-                f"    {results} = {_call(program, f'a{{k}}_{u}[{e}]', f'first + ({at} + int64({e})) * step')}"
+                f"    {results} = {call_of(program, f'a{{k}}_{u}[{e}]', f'first + ({at} + int64({e})) * step')}"
             )
         for k in range(len(program.outputs)):
             body.append(f"    store4(out{k}, {at}, {', '.join(f'b{k}_{e}' for e in range(4))})")
@@ -151,14 +151,14 @@ def _contiguous(key: tuple, program: _Same) -> CudaKernel:
         "    while i < end:",
     ]
     body += [
-        f"        {results} = {_call(program, 'in{k}[i]', 'first + i * step')}",
+        f"        {results} = {call_of(program, 'in{k}[i]', 'first + i * step')}",
         f"        i += int64({THREADS})",
     ]
     return _module(program, "_run", ["n: i64", *index], per_block, body)
 
 
 @cache
-def _strided(key: tuple, program: _Same, rank: int) -> CudaKernel:
+def _strided(key: tuple, program: Same, rank: int) -> CudaKernel:
     program = program.program
     operands = [
         *(f"out{k}" for k in range(len(program.outputs))),
@@ -180,7 +180,7 @@ def _strided(key: tuple, program: _Same, rank: int) -> CudaKernel:
             f"        {'at_' if p in operands else ''}{p} = {'first + ' if p == 'index' else ''}{terms}"
         )
     results = ", ".join(f"out{k}[at_out{k}]" for k in range(len(program.outputs)))
-    body.append(f"        {results} = {_call(program, 'in{k}[at_in{k}]', 'index')}")
+    body.append(f"        {results} = {call_of(program, 'in{k}[at_in{k}]', 'index')}")
     body.append(f"    i = uint32(i + uint32({THREADS}))")
     return _module(program, f"_rank{rank}", words, STRIDED * THREADS, body)
 
@@ -194,14 +194,14 @@ def work(written: Any) -> int:
     return 1 + sum(isinstance(n, (ast.BinOp, ast.Compare)) for n in nodes) + calls + loops
 
 
-class _Same:
+class Same:
     """A program in the arguments of a memoised function, where its key stands for it."""
 
     def __init__(self, program: Any):
         self.program = program
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same)
+        return isinstance(other, Same)
 
     def __hash__(self) -> int:
         return 0
@@ -212,7 +212,7 @@ def contiguous(program: Any) -> CudaKernel:
 
     Words: n (and first, step of the index).
     """
-    return _contiguous(program.key, _Same(program))
+    return _contiguous(program.key, Same(program))
 
 
 def strided(program: Any, rank: int) -> CudaKernel:
@@ -220,10 +220,10 @@ def strided(program: Any, rank: int) -> CudaKernel:
 
     Words as _strided_words gives them.
     """
-    return _strided(program.key, _Same(program), rank)
+    return _strided(program.key, Same(program), rank)
 
 
-def _call(program: Any, load: str, index: str) -> str:
+def call_of(program: Any, load: str, index: str) -> str:
     """The call that computes one element from `load` (such as "in{k}[i]")."""
     args = [load.format(k=k) for k in program.written.used]
     args += [program.written.scalars[name] for name, _ in program.scalars]
@@ -243,12 +243,17 @@ def _element(program: Any) -> str:
 
 def _module(program: Any, suffix: str, words: list[str], per_block: int, body: list[str]) -> CudaKernel:
     """The kernel whose body is `body`, in a module with the program's element function."""
+    operands = [(f"out{k}", d) for k, d in enumerate(program.outputs)]
+    operands += [(f"in{k}", d) for k, d in enumerate(program.inputs)]
+    params = [*(f"{name}: {d}_ptr" for name, d in operands), *words]
+    return module(program, suffix, params, f"lambda n: ceil_div(n, {per_block})", body)
+
+
+def module(program: Any, suffix: str, params: list[str], grid: str, body: list[str]) -> CudaKernel:
+    """The kernel with these parameters (the program's numbers follow), launch rule and body, beside the element function."""
     written = program.written
-    dtypes = [("out", k, d) for k, d in enumerate(program.outputs)] + [
-        ("in", k, d) for k, d in enumerate(program.inputs)
-    ]
-    params = [f"{p}{k}: {d}_ptr" for p, k, d in dtypes] + words
-    pointers = "".join(f'{d}_ptr = pointer("{d}")\n' for d in sorted({d for _, _, d in dtypes}))
+    pointers = "".join(f'{d}_ptr = pointer("{d}")\n' for d in sorted({*program.outputs, *program.inputs}))
+    params = [*params]
     for name, _ in program.scalars:
         dtype = written.writer.values[name].dtype
         note = "i64" if dtype == "int64" else "real" if dtype == written.env["T"] else "f64"
@@ -256,7 +261,7 @@ def _module(program: Any, suffix: str, words: list[str], per_block: int, body: l
     functions = sorted(written.writer.functions - {"inf", "nan", "select"})
     imports = f"from numtorch.kernels.scalar import {', '.join(functions)}\n" if functions else ""
     helpers = "".join(f"\n\n@device\n{text}\n" for _, text in written.writer.helpers.values())
-    decorator = f"@kernel(grid=lambda n: ceil_div(n, {per_block}), threads={THREADS}, contract=False)"
+    decorator = f"@kernel(grid={grid}, threads={THREADS}, contract=False)"
     rows = "\n".join(f"    {row}" for row in body)
     title = written.title + suffix
     text = f"{_HEADER}{imports}\n{pointers}{_DIVIDE}{helpers}{_element(program)}"
