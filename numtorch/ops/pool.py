@@ -76,18 +76,23 @@ def max_pool_values(
     return contiguous(shape, la.dtype, la.device), contiguous(shape, int64, la.device)
 
 
+def has_quick_kernel(size: Sizes, out: Sizes, attrs: dict) -> bool:
+    """Whether a pooling of planes of ``size`` to ``out`` is by whole windows of 2 x 2."""
+    plain = attrs["kernel"] == attrs["stride"] == (2, 2) and attrs["padding"] == (0, 0) and attrs["dilation"] == (1, 1)
+    return plain and out == (size[0] // 2, size[1] // 2)
+
+
 @max_pool_values.plan
-def _(
-    outputs: Any, x: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool
-) -> list[Launch]:
+def _(outputs: Any, x: Tensor, places: bool = True, **attrs: Any) -> list[Launch]:
+    """``places`` False: only the values are wanted (there is a quick kernel for that)."""
     la, out = x._layout, outputs[0]._layout
-    pointers = [outputs[0], outputs[1], x.detach().contiguous()]
+    kernel, stride, padding, dilation = (attrs[k] for k in ("kernel", "stride", "padding", "dilation"))
+    pointers = [*outputs, x.detach().contiguous()]
     cost = out.numel * math.prod(kernel)
-    if kernel == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1) and out.shape[2:] == (
-        la.shape[2] // 2, la.shape[3] // 2
-    ):  # fmt: skip
+    if has_quick_kernel(la.shape[2:], out.shape[2:], attrs):
         words: Any = (_planes(la), *la.shape[2:])
-        return [Launch(("pool", "max_pool_2x2"), {"T": x.dtype.kind}, pointers, words, _rows(out), cost)]
+        name = "max_pool_2x2" if places else "max_pool_2x2_values"
+        return [Launch(("pool", name), {"T": x.dtype.kind}, pointers, words, _rows(out), cost)]
     words = (_planes(la), *_words(la.shape[2:], out.shape[2:], kernel, stride, padding, dilation))
     return [Launch(("pool", "max_pool"), {"T": x.dtype.kind}, pointers, words, _rows(out), cost)]
 

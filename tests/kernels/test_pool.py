@@ -101,6 +101,9 @@ def test_max(sizes, dtype):
         fast, position = np.empty_like(y), np.empty_like(index)
         chunked(K.max_pool_2x2, [fast, position], x, PLANES, *shape)
         np.testing.assert_array_equal(fast, y)
+        alone = np.empty_like(y)
+        chunked(K.max_pool_2x2_values, [alone], x, PLANES, *shape)
+        np.testing.assert_array_equal(alone, y)
         np.testing.assert_array_equal(position, index)
 
 

@@ -16,6 +16,7 @@ TILED = "register tiles are dealt to a GPU in another way: the twins are the pla
 
 # CPU modules and kernels without a CUDA kernel of their name.
 ONLY_CPU: dict[str, str] = {
+    "pool.max_pool_2x2_values": "the pass that asks for it rewrites programs of the CPU",
     "conv.conv_taps": TILED,
     "conv.pack_weight": TILED,
     "conv_weight.weight_partials": TILED,

@@ -7,6 +7,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     copies      a copy that nothing tells from its source is not made
     slices      sums of tensors that are zero but for a slice are written slice by slice
     normalize   batch norm of a frozen network goes into the convolution before it
+    pooling     max pooling clamps before it compares, and finds no places that nobody reads
     epilogues   products and convolutions clamp their results themselves
     prepack     a matrix that several products share is put into their kernel's order once
     fold        what depends on nothing that changes is computed once
@@ -37,13 +38,15 @@ from .epilogues import epilogues
 from .inplace import inplace
 from .normalize import normalize
 from .outer import outer
+from .pooling import pooling
 from .prepack import prepack
 from .slices import slices
 from .spread import spread
 from .work import Work, storages
 
 PASSES = {
-    "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize, "epilogues": epilogues,
+    "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
+    "pooling": pooling, "epilogues": epilogues,
     "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
     "batches": batches,
 }  # fmt: skip
