@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._tensor import Tensor
+from .autograd.mode import state
 from .creation import from_numpy, new_tensor
 from .device import canonical, device
 from .dtype import int64, uint8
@@ -42,8 +43,8 @@ class Generator:
 
     def _words(self) -> np.ndarray:
         """Seed and offset; of a generator on a GPU a copy, for which the work launched there is waited for."""
-        state = self._state if self._device == "cpu" else self._state.cpu()
-        return state._storage.array((2,), (1,), np.dtype(np.int64), 0)
+        words = self._state if self._device == "cpu" else self._state.cpu()
+        return words._storage.array((2,), (1,), np.dtype(np.int64), 0)
 
     def _set_words(self, words: Any) -> None:
         if self._device == "cpu":
@@ -71,6 +72,8 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """The state as a uint8 tensor."""
+        if self._is_recorded():
+            return self._state.clone().view(uint8)  # of the time of each replay
         return from_numpy(self._words().copy().view(np.uint8))
 
     def set_state(self, new_state: Tensor) -> Generator:
@@ -81,8 +84,15 @@ class Generator:
             )
         if new_state.numel() != 16:
             raise RuntimeError(f"RNG state is wrong size: expected 16 bytes, got {new_state.numel()}")
+        if self._is_recorded():
+            self._state.copy_(new_state.clone().view(int64))
+            return self
         self._set_words(new_state.contiguous().numpy().view(np.int64))
         return self
+
+    def _is_recorded(self) -> bool:
+        """Whether a trace is being recorded, which must do again what is done to the state."""
+        return self._device == "cpu" and state.recorder is not None
 
     def clone_state(self) -> Generator:
         """A new generator that goes on from the same state."""
@@ -146,5 +156,5 @@ def fork_rng(devices: Any = None, enabled: bool = True, **ignored: Any) -> Itera
     try:
         yield
     finally:
-        for generator, state in states:
-            generator.set_state(state)
+        for generator, before in states:
+            generator.set_state(before)

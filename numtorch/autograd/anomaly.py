@@ -14,6 +14,7 @@ from typing import Any
 
 from .blame import AnomalyError, Report, is_bad, looks_bad
 from .mode import set_anomaly, state
+from .remedies import public_name
 from .stack import Origin, Stack, levels_to_user, module_path
 
 # Ops that only make or move memory, or whose output may hold anything.
@@ -118,7 +119,8 @@ class Settings:
         for k, x in enumerate(inputs):
             if not hasattr(x, "_layout"):
                 if isinstance(x, float) and (x != x if what == "nan" else x - x != 0):
-                    return  # the number itself was one
+                    guilty = (k, x)  # the number itself was one
+                    break
                 continue
             held = self.before.get(id(x._storage))
             if (held[0] if held is not None else is_bad(x, self)) == what:
@@ -128,7 +130,7 @@ class Settings:
             report = Report(self, "forward", name, out, what, inputs, self.before)
             raise report.of_optimizer(out) if self.optimizer is not None else report.of_forward()
         if guilty is not None:
-            note = self._note(guilty[1]) or self._where_from(name, *guilty)
+            note = ("" if isinstance(guilty[1], float) else self._note(guilty[1])) or self._where_from(name, *guilty)
             _put(self.brought, out._storage, note)
             if self.optimizer is not None and self.before.get(id(out._storage), ("",))[0] == "":
                 raise Report(self, "forward", name, out, what, inputs, self.before).of_optimizer(out)
@@ -136,14 +138,14 @@ class Settings:
     def _note_infinite(self, name: str, out: Any, inputs: Sequence[Any]) -> None:
         """Remember which op made the first infinity of a chain."""
         since = next((s for x in inputs if hasattr(x, "_layout") and (s := self.infinite_since(x))), "")
-        since = since or f" (infinite since op '{name}', {self.line or Stack(4).line})"
+        since = since or f" (infinite since op '{public_name(name)}', {self.line or Stack(4).line})"
         _put(self.infinite, out._storage, since)
 
     def note_infinite_results(self, name: str, line: str, outputs: Sequence[Any]) -> None:
         """A replay whose op ``name`` made an infinity: remember it for those of its results that are."""
         for t in outputs:
             if t._layout.dtype.is_floating_point and looks_bad(t):
-                _put(self.infinite, t._storage, f" (infinite since op '{name}', {line})")
+                _put(self.infinite, t._storage, f" (infinite since op '{public_name(name)}', {line})")
 
     def infinite_since(self, t: Any) -> str:
         """Which op made a tensor infinite, in brackets, or nothing."""
@@ -156,13 +158,22 @@ class Settings:
         return held[1] if held is not None and held[0]() is t._storage else ""
 
     def _where_from(self, name: str, k: int, x: Any) -> str:
-        owner = self.name_of(x)
+        line = self.line or Stack(4).line
+        if isinstance(x, float):
+            return f"the number {x} was given to op '{public_name(name)}' ({line})"
+        owner = self.owner_of(x)
         if owner:
-            return f"parameter '{owner}' held it"
-        stack = Stack(4)
-        line = self.line or stack.line
+            return f"{owner} held it"
         la = x._layout
-        return f"input {k} of op '{name}' ({line}), numtorch.{la.dtype.name}{list(la.shape)}, brought it in with the data"
+        return f"input {k} of op '{public_name(name)}' ({line}), numtorch.{la.dtype.name}{list(la.shape)}, brought it in with the data"
+
+    def owner_of(self, x: Any) -> str:
+        """What memory is, of the modules that ran or of the optimizer: "parameter 'Net.0.weight'", or nothing."""
+        for root in self.roots:
+            if any(p._storage is x._storage for p in root.buffers()):
+                return f"buffer '{self.name_of(x)}'"
+        name = self.name_of(x)
+        return f"parameter '{name}'" if name else ""
 
     def name_of(self, x: Any) -> str:
         """A parameter's or buffer's name in the modules that ran, or its place in the optimizer."""
@@ -332,16 +343,16 @@ class set_detect_anomaly(detect_anomaly):
 
 def is_anomaly_enabled() -> bool:
     """Whether anomalies are looked for."""
-    return _settings() is not None
+    return in_force() is not None
 
 
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether NaN counts as an anomaly."""
-    found = _settings()
+    found = in_force()
     return found is not None and found.check_nan
 
 
-def _settings() -> Settings | None:
+def in_force() -> Settings | None:
     """Those of this thread; a profile that runs stands before them."""
     found = state.anomaly
     return found if found is None or isinstance(found, Settings) else found.inner

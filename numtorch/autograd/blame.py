@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._source import is_internal
-from .remedies import remedy
+from .remedies import public_name, remedy
 from .stack import Stack, module_path
 
 
@@ -96,7 +96,8 @@ class Report:
     """Everything known about one anomaly; its methods give the error to raise."""
 
     def __init__(self, settings: Any, phase: str, op: str, t: Any, what: str, inputs: Sequence[Any] = (), before: Any = None):
-        self.settings, self.phase, self.op, self.tensor, self.what = settings, phase, op, t, what
+        self.settings, self.phase, self.op, self.tensor, self.what = settings, phase, public_name(op), t, what
+        self.kernel = op
         self.inputs, self.before = inputs, before or {}
         self.stack = Stack(4)
         values = array_of(t)
@@ -127,6 +128,7 @@ class Report:
         module, phase, where = settings.module_path(), "forward", "in forward"
         if outer is not None:
             phase, where = "backward", f"in the backward of '{outer.title}'"
+            module = module or (outer.trace_back.module if outer.trace_back is not None else "")
         else:
             caller = pass_running()
             if caller:
@@ -137,7 +139,7 @@ class Report:
             f" {self.found}."
         ]
         lines += self._inputs_there()
-        lines.append(_hint(self.op, phase == "backward" and outer is None))
+        lines.append(_hint(self.kernel, phase == "backward" and outer is None))
         line = settings.line or self.stack.line
         lines.append(f"Recorded at {settings.line}" if settings.line else "")
         lines.append(f"The call:\n{self.stack}".rstrip())
@@ -154,9 +156,14 @@ class Report:
         ]
         lines += self._inputs_there()
         bad = [x for x in self.inputs if hasattr(x, "_layout") and id(x._storage) not in self.before and is_bad(x, self.settings)]
-        hint = "its gradient held them already; run backward() under detect_anomaly too" if bad else (
-            "the step is too long or the moments overflowed; lower the learning rate or clip the gradients"
-        )  # fmt: skip
+        if bad:
+            hint = "its gradient held them already; run backward() under detect_anomaly too"
+        elif any(n == "eps" and x == 0 for n, x in zip(_operands(self.kernel), self.inputs)):
+            hint = "eps is 0: the step divides by the root of squared gradients that were all 0; give it a small number"
+        elif any(isinstance(x, float) and x - x != 0 for x in self.inputs):
+            hint = "a number of the step is not finite itself; look at the learning rate, and at what its scheduler makes of it"
+        else:
+            hint = "the step is too long or the moments overflowed; lower the learning rate or clip the gradients"
         lines += [f"Hint: {hint}", f"The call:\n{self.stack}".rstrip()]
         return self.error(lines, "optimizer", self.settings.line or self.stack.line, name)
 
@@ -215,8 +222,8 @@ class Report:
         for _, t in _saved(node):
             note = self.settings._note(t)
             if not note and is_bad(t, self.settings) == self.what:
-                owner = self.settings.name_of(t)
-                note = f"parameter '{owner}' held it" if owner else "a tensor saved for backward held it, as it came with the data"
+                owner = self.settings.owner_of(t)
+                note = f"{owner} held it" if owner else "a tensor saved for backward held it, as it came with the data"
             if note:
                 return note
         return ""
@@ -225,6 +232,7 @@ class Report:
 
     def _inputs_there(self) -> list[str]:
         rows = []
+        names = _operands(self.kernel)
         for k, x in enumerate(self.inputs):
             if hasattr(x, "_layout"):
                 held = self.before.get(id(x._storage))
@@ -233,7 +241,7 @@ class Report:
                     continue
                 rows.append(self._there(f"input {k}", x, held[1] if held is not None else None))
             elif isinstance(x, (int, float)):
-                rows.append(f"  input {k}: {x}")
+                rows.append(f"  input {k}{_called(names, k)}: {x}")
         return rows
 
     def _saved_there(self, node: Any, grads: Sequence[Any]) -> list[str]:
@@ -258,10 +266,12 @@ class Report:
 
 def _identity(node: Any) -> tuple[str, str, str]:
     """(op, line, module) of a node: of the forward call that it goes back to."""
-    op = getattr(getattr(node, "op", None), "name", "") or node.title
+    op = public_name(getattr(getattr(node, "op", None), "name", "") or node.title)
     origin = node.trace_back
     module = origin.module if origin is not None else ""
     while origin is not None and origin.parent is not None and origin.parent.trace_back is not None:
+        if hasattr(origin.parent, "cls") and origin.stack.line:
+            break  # made by the user's own backward function: the line is in there
         origin = origin.parent.trace_back
     return op, origin.stack.line if origin is not None else "", module
 
@@ -277,6 +287,19 @@ def _saved(node: Any) -> list[tuple[str, Any]]:
         pairs = []
     found = [(str(name), getattr(s, "tensor", None)) for name, s in pairs]
     return [(name, t) for name, t in found if t is not None and hasattr(t, "_layout")]
+
+
+def _operands(op: str) -> Sequence[str]:
+    """The names of an op's operands, where it is one of numtorch's."""
+    from ..ops.declare import TABLE
+    from ..ops.updates import _rules
+
+    found = TABLE.get(op) or next((rule for rule in _rules.values() if rule.name == op), None)
+    return getattr(found, "params", None) or getattr(found, "inputs", None) or ()
+
+
+def _called(names: Sequence[str], k: int) -> str:
+    return f" ({names[k]})" if k < len(names) else ""
 
 
 def _input_label(node: Any, i: int) -> str:

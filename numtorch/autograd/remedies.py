@@ -67,6 +67,24 @@ BACKWARD = {
     "where": "the branch that was not taken is differentiated too; make its argument harmless inside",
     "prod": "the product overflowed; sum logarithms instead",
 }
+_PUBLIC = {
+    "absolute_error": "l1_loss", "squared_error": "mse_loss", "huber_error": "huber_loss", "smooth_l1_error": "smooth_l1_loss",
+    "logits_cross_entropy_term": "binary_cross_entropy_with_logits", "poisson_term": "poisson_nll_loss", "poisson_log_term": "poisson_nll_loss",
+    "weighted_logits_cross_entropy_term": "binary_cross_entropy_with_logits", "gaussian_term": "gaussian_nll_loss", "kl_div_log_term": "kl_div",
+    "batch_norm_evaluation": "batch_norm", "gelu_tanh": "gelu", "clamp_both": "clamp", "add_scaled": "add", "recurrent": "rnn",
+    "soft_margin_term": "soft_margin_loss", "margin_ranking_term": "margin_ranking_loss", "hinge_embedding_term": "hinge_embedding_loss",
+    "adaptive_avg_pool": "adaptive_avg_pool2d", "avg_pool": "avg_pool2d", "div_trunc": "div", "lstm_step": "lstm", "gru_step": "gru",
+    "tanh_step": "rnn_tanh", "relu_step": "rnn_relu",
+}  # fmt: skip
+
+
+def public_name(op: str) -> str:
+    """The name by which users know an op.
+
+    >>> public_name("scatter_add_values"), public_name("batch_norm_evaluation"), public_name("exp")
+    ('scatter_add', 'batch_norm', 'exp')
+    """
+    return _PUBLIC.get(op) or op.removesuffix("_values").removesuffix("_term")
 
 
 def remedy(op: str, backward: bool) -> str:

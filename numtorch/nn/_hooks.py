@@ -72,7 +72,7 @@ def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     return _add_global(_global.backward, hook)
 
 
-class _Boundary(autograd.Function):
+class BackwardHookFunction(autograd.Function):
     """The identity on tensors, whose backward hands the gradients to a callback and goes on with its
     answer.
     """
@@ -105,7 +105,7 @@ class _BackwardHooks:
         if not any(values[i].requires_grad for i in positions) or not autograd.is_grad_enabled():
             return values, []
         new = list(values)
-        for i, tensor in zip(positions, _Boundary.apply(callback, *(values[i] for i in positions))):
+        for i, tensor in zip(positions, BackwardHookFunction.apply(callback, *(values[i] for i in positions))):
             new[i] = tensor
         return tuple(new), positions
 

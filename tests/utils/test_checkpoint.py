@@ -87,3 +87,33 @@ def test_arguments():
         checkpoint_sequential(network(), 9, torch.ones(2, 6))
     with pytest.raises(ValueError, match="determinism_check"):
         checkpoint(lambda x: x, torch.ones(1), determinism_check="maybe")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["step", "forward"])
+def test_a_trace_draws_the_same_numbers_in_the_second_run(whole):
+    def network():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+
+    def losses(trace):
+        net, x = network(), torch.ones(2, 4)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+        def forward(x):
+            return checkpoint(net, x, use_reentrant=False).square().sum()
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (forward if whole else first)(x)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        first = torch.jit.trace(forward, (x,)) if trace else forward
+        function = torch.jit.trace(step, (x,)) if trace and whole else step
+        torch.manual_seed(2)
+        found = [float(function(x).detach()) for _ in range(5)]
+        assert not trace or all(not p.path.guards for p in (function if whole else first).paths())
+        return found
+
+    assert losses(True) == losses(False)

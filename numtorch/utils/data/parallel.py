@@ -25,7 +25,7 @@ from typing import Any
 
 from . import channel
 from .dataloader import DataLoader, LoaderIterator
-from .worker import STOP, EndOfStream, Failure, Settings, main
+from .worker import STOP, EndOfStream, Failure, Settings, main, watched
 
 CHECK_SECONDS = 5.0  # how often a silent worker is asked whether it lives
 _ends: weakref.WeakSet[Connection] = weakref.WeakSet()  # ends of pipes that this process alone must hold
@@ -109,7 +109,7 @@ class ParallelIterator(LoaderIterator):
             for i in range(loader.num_workers):
                 settings = Settings(
                     loader.dataset, loader.batch_sampler is not None, loader.collate_fn, loader.drop_last,
-                    loader.worker_init_fn, i, loader.num_workers, self._base_seed,
+                    loader.worker_init_fn, i, loader.num_workers, self._base_seed, watched(),
                 )  # fmt: skip
                 with _starting:
                     self._workers.append(_Worker(context, settings))
@@ -129,7 +129,7 @@ class ParallelIterator(LoaderIterator):
         self._epoch += 1
         for worker in self._workers:
             worker.active, worker.load = True, 0
-            worker.send(("epoch", self._epoch))
+            worker.send(("epoch", self._epoch, watched()))
         self._begin()
 
     def _begin(self) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 import numtorch
 
+from ...autograd.anomaly import AnomalyError, in_force, set_detect_anomaly
 from . import channel
 from .collate import default_collate
 from .dataset import IterableDataset, tensor_rows
@@ -105,6 +106,9 @@ class Failure:
         self.kind: type[BaseException] = kind
         self.name = kind.__name__
         self.where = where
+        self.facts: dict[str, Any] = {}  # of an anomaly: op, line and so on
+        if isinstance(value, AnomalyError):
+            self.facts = {k: v for k, v in vars(value).items() if isinstance(v, (str, int, tuple))}
         self.text = "".join(traceback.format_exception(kind, value, tb))
 
     def reraise(self) -> None:
@@ -116,6 +120,7 @@ class Failure:
             error = self.kind(message)
         except Exception:  # a class whose constructor wants something else
             raise RuntimeError(message) from None
+        error.__dict__.update(self.facts)
         raise error
 
 
@@ -136,10 +141,11 @@ class Settings:
     id: int
     num_workers: int
     base_seed: int
+    anomaly: tuple[bool, bool, bool] | None  # what the main process looks for: check_nan, check_inf, check_forward
 
 
 _GRACE_SECONDS = 1.0
-STOP = ("stop",)  # tasks are ("task", epoch, number, index); a new epoch is ("epoch", epoch)
+STOP = ("stop",)  # tasks are ("task", epoch, number, index); a new epoch is ("epoch", epoch, anomaly)
 
 
 def numpy_seed(base_seed: int, worker_id: int) -> np.ndarray:
@@ -158,6 +164,17 @@ def main(settings: Settings, tasks: Connection, results: Connection, inherited: 
         os._exit(0)
 
 
+def watched() -> tuple[bool, bool, bool] | None:
+    """What this thread's anomaly detection looks for, for a worker to do the same."""
+    found = in_force()
+    return None if found is None else (found.check_nan, found.check_inf, found.check_forward)
+
+
+def watch(anomaly: tuple[bool, bool, bool] | None) -> None:
+    """Look for anomalies in this worker as the main process does."""
+    set_detect_anomaly(anomaly is not None, *(anomaly or ()))
+
+
 class _Loop:
     def __init__(self, settings: Settings, tasks: Connection, results: Connection):
         self.settings, self.tasks, self.results = settings, tasks, results
@@ -169,6 +186,7 @@ class _Loop:
 
     def run(self) -> None:
         self._seed()
+        watch(self.settings.anomaly)
         threading.Thread(target=self._listen, daemon=True).start()
         self._start(self.settings.init_fn)
         while True:
@@ -177,6 +195,7 @@ class _Loop:
                 return
             if message[0] == "epoch":
                 self.epoch = message[1]
+                watch(message[2])
                 self._start(None)
             elif message[1] == self.epoch:
                 self._send(message[1], message[2], self._fetch(message[3]))
