@@ -244,8 +244,7 @@ class Bound:
     def _undone(self, storages: Sequence[Any]) -> list[tuple[Storage, bytes]]:
         """What is restored when a guard fails."""
         index = self.slots.index
-        found = [storages[index[id(s)]] if id(s) in index else s for s in self.undo]
-        return [(s, snapshot(s)) for s in found]
+        return [(s, snapshot(s)) for s in (storages[index[id(k)]] if id(k) in index else k for k in self.undo)]
 
     def _check(self, k: int, pointers: Sequence[int]) -> None:
         for g in self.checks[k]:
@@ -363,9 +362,7 @@ class Bound:
         return results
 
     def _backward_arguments(self) -> list[tuple[int, int]]:
-        return [
-            (slot, r.offset * r.layout.itemsize) for slot, r in zip(self.backward_inputs, self.path.inputs)
-        ]
+        return [(slot, r.offset * r.layout.itemsize) for slot, r in zip(self.backward_inputs, self.path.inputs)]
 
 
 def _in_layout(g: Any, la: Any) -> Any:
