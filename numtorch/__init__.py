@@ -65,9 +65,19 @@ from .dtype import (
     set_default_dtype,
     uint8,
 )
+from .errors import require_tensor as _require_tensor
 from .errors import tensors_only as _tensors_only
 from .from_data import as_tensor, asarray, tensor
 from .kernels.threads import get_num_threads, set_num_threads
+from .memory_format import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    memory_format,
+    preserve_format,
+    strided,
+)
+from .memory_format import memory_layout as layout
 from .methods import bind as _bind
 from .ops.arithmetic import (
     add,
@@ -210,6 +220,7 @@ from .ops.sort import argsort, kthvalue, median, mode, msort, nanmedian, sort, t
 from .ops.variance import std, std_mean, var, var_mean
 from .ops.vector_norm import norm
 from .ops.view import (
+    adjoint,
     as_strided,
     as_strided_scatter,
     broadcast_to,
@@ -285,25 +296,6 @@ sgn = sign
 clip, fix, concat, concatenate, row_stack = clamp, trunc, cat, cat, vstack
 
 
-
-class layout:
-    """How a tensor's elements are stored: ``numtorch.strided``, the only one."""
-
-    def __init__(self, name: str):
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"numtorch.{self._name}"
-
-
-class memory_format(layout):
-    """The order of the dimensions in memory: ``contiguous_format`` (row-major) or ``preserve_format``."""
-
-
-strided = layout("strided")
-contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
-
-
 for _name in "as_strided flatten movedim narrow permute ravel reshape select squeeze t transpose unflatten unsqueeze diagonal".split():
     globals()[_name] = _tensors_only(globals()[_name], "numtorch")
 swapaxes, swapdims, moveaxis, ger = transpose, transpose, movedim, outer
@@ -324,6 +316,12 @@ def is_inference(input: Tensor) -> _typing.Any:
     return input.is_inference()
 
 
+def detach(input: Tensor) -> Tensor:
+    """``input.detach()``."""
+    _require_tensor("detach", "input", input)
+    return input.detach()
+
+
 @_tensors_only
 def is_floating_point(input: Tensor) -> _typing.Any:
     """Whether a tensor's dtype is a floating one."""
@@ -338,7 +336,7 @@ def numel(input: Tensor) -> _typing.Any:
 
 # Imported when they are first used, so that `import numtorch` stays quick.
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "masked", "datasets", "serialization", "testing",
-               "library", "accelerator", "amp", "profiler", "debug", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing")  # fmt: skip
+               "library", "accelerator", "amp", "profiler", "debug", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing", "func")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library",
           "reduction": "library", "compile": "jit.compiling", "autocast": "amp", "interpret": "_interpret"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d
@@ -351,14 +349,22 @@ for _name in "bartlett_window blackman_window hamming_window hann_window kaiser_
 for _name in """alpha_dropout bilinear celu channel_shuffle cosine_similarity hardshrink pairwise_distance pdist pixel_shuffle
         pixel_unshuffle prelu rrelu selu threshold""".split():
     _LATER[_name] = "nn.functional"
+for _name in """FloatTensor DoubleTensor HalfTensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor
+        set_default_tensor_type""".split():
+    _LATER[_name] = "legacy"
+for _name in "is_complex is_conj is_neg is_nonzero is_same_size is_signed get_device".split():
+    _LATER[_name] = "ops.questions"
+for _name in "celu_ rrelu_ selu_ threshold_".split():
+    _LATER[_name] = "nn.functional"
 _LATER["constant_pad_nd"] = "nn.functional.padding"
 _LATER["bfloat16"] = "absent"
+_LATER["vmap"] = "func"
 for _name in """set_float32_matmul_precision get_float32_matmul_precision use_deterministic_algorithms set_flush_denormal typename
         are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode
         get_deterministic_debug_mode set_num_interop_threads get_num_interop_threads set_warn_always is_warn_always_enabled""".split():
     _LATER[_name] = "settings"
 for _name in """cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve lu_unpack matrix_exp matrix_power
-        ormqr pca_lowrank pinverse qr slogdet svd svd_lowrank triangular_solve""".split():
+        orgqr ormqr pca_lowrank pinverse qr slogdet svd svd_lowrank triangular_solve""".split():
     _LATER[_name] = "ops.factor_names"
 
 

@@ -15,7 +15,7 @@ _SCRIPT = "numtorch has no TorchScript; numtorch.jit.trace records and replays a
 
 # Areas of PyTorch that numtorch leaves out; the sentence that a program hears that asks for one of their names.
 AREAS = (
-    ("complex complex32 complex64 complex128 chalf cfloat cdouble is_complex view_as_complex view_as_real polar imag eig", _COMPLEX),
+    ("complex complex32 complex64 complex128 chalf cfloat cdouble view_as_complex view_as_real polar imag eig", _COMPLEX),
     ("stft istft", _COMPLEX),
     ("sparse sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc sparse_coo_tensor sparse_csr_tensor sparse_csc_tensor smm spmm sspaddmm", _SPARSE),
     ("quantization ao quint8 qint8 qint32 quantize_per_tensor quantize_per_channel dequantize", _QUANTIZED),
@@ -24,7 +24,7 @@ AREAS = (
     ("export fx", "numtorch.jit.trace records a program: its .graph shows it, its .code is Python, its .save(path) keeps it"),
     ("_dynamo _inductor compiler", "numtorch.compile and numtorch.jit.trace compile; they have no settings of their own"),
     ("distributed", "numtorch computes in one process on one machine; numtorch.set_num_threads says on how many threads"),
-    ("func vmap functorch", "numtorch differentiates through backward(), autograd.grad and autograd.functional; write the batch as a dimension"),
+    ("functorch functionalize", "numtorch.func has grad, vjp, jvp, jacrev, hessian, vmap and functional_call"),
     ("nested jagged", "numtorch has no nested tensors; nn.utils.rnn.pad_sequence and pack_padded_sequence hold sequences of several lengths"),
     ("mps xpu mtia", "numtorch computes on 'cpu' and 'cuda'; numtorch.accelerator says what this machine has"),
     ("hub package", "numtorch loads no code or weights from the network; numtorch.load reads a state_dict file of PyTorch"),
@@ -69,12 +69,19 @@ def error(module: str, name: str, names: Any) -> AttributeError:
     return AttributeError(said)
 
 
+# The in-place methods that PyTorch has as functions, too.
+IN_PLACE = frozenset("""abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ as_strided_ asin_ asinh_ atan_
+    atanh_ ceil_ clamp_ clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ detach_ erf_ erfc_ exp2_ exp_ expm1_ fill_ fix_
+    floor_ frac_ gcd_ i0_ index_put_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ relu_
+    resize_as_ round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_ zero_""".split())
+
+
 def in_place(name: str) -> Callable | None:
     """The function ``torch.relu_`` and its like: the method of that name, if the function ``torch.relu`` exists, too."""
     import numtorch
 
     method = getattr(Tensor, name, None)
-    if not name.endswith("_") or name.endswith("__") or method is None or not hasattr(numtorch, name[:-1]):
+    if name not in IN_PLACE or method is None or not hasattr(numtorch, name[:-1]):
         return None
 
     def function(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -36,7 +36,7 @@ def test_switches_are_read_back():
 
 
 @pytest.mark.parametrize(("name", "reason"), [
-    ("softmaxx", "it has softmax"), ("onnx", "writes no ONNX"), ("complex64", "no complex numbers"), ("vmap", "autograd.functional"),
+    ("softmaxx", "it has softmax"), ("onnx", "writes no ONNX"), ("complex64", "no complex numbers"), ("functorch", "numtorch.func has"),
     ("expand", r"write tensor.expand\("), ("sparse_coo_tensor", "dense tensors only"), ("qwertyuiop", "has no attribute 'qwertyuiop'$"),
 ])  # fmt: skip
 def test_unknown_names_say_what_there_is(name, reason):

@@ -13,6 +13,7 @@ from numtorch.utils.data import (
     ChainDataset,
     ConcatDataset,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -225,3 +226,23 @@ def test_convert() -> None:
     assert data["a"].dtype is numtorch.float64 and data["b"][0].item() == 2.0 and data["b"][1] == "s"
     assert isinstance(data["c"], Pair) and data["c"].x.tolist() == [0, 1] and data["c"].y == 3
     assert isinstance(data["d"], list) and default_convert(np.array(["s"])).dtype.kind == "U"
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_distributed_sampler(drop_last) -> None:
+    parts = [DistributedSampler(range(10), 4, r, shuffle=False, drop_last=drop_last) for r in range(4)]
+    drawn = [list(p) for p in parts]
+    ends = [[8], [9], [0], [1]] if not drop_last else [[]] * 4
+    assert drawn == [[r, r + 4, *ends[r]] for r in range(4)] and len(parts[0]) == len(drawn[0])
+    mixed = [DistributedSampler(range(10), 2, r, seed=3) for r in range(2)]
+    first = [list(m) for m in mixed]
+    assert sorted(first[0] + first[1]) == list(range(10)) and list(mixed[0]) == first[0]
+    mixed[0].set_epoch(1)
+    assert list(mixed[0]) != first[0]
+
+
+def test_distributed_sampler_needs_its_numbers() -> None:
+    with pytest.raises(RuntimeError, match="give num_replicas and rank"):
+        DistributedSampler(range(3))
+    with pytest.raises(ValueError, match=r"Invalid rank 2, rank should be in the interval \[0, 1\]"):
+        DistributedSampler(range(3), 2, 2)
