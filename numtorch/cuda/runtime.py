@@ -166,6 +166,25 @@ def run_program(plan: Any, outputs: Sequence[Any], args: Sequence[Any]) -> None:
         staging.gpu.launch(call.kernel, program.written.env, [*places, *call.words, *numbers])
 
 
+def run_programs(calls: Sequence[tuple[Any, Sequence[Any], Sequence[Any]]]) -> None:
+    """Run elementwise plans (plan, outputs, operands each) that write different tensors, as few launches."""
+    from . import together
+
+    for group in together.levels(calls):
+        for part in together.parts(group):
+            kernel, sizes = together.kernel_of(part)
+            if kernel is None:
+                for plan, outputs, args in part:
+                    run_program(plan, outputs, args)
+                continue
+            plan, outputs, args = part[0]
+            staging = _Staging(outputs[0]._layout.device)
+            places = [[staging.address(t) for t in (*o, *(a[i] for i in p.tensors))] for p, o, a in part]
+            numbers = [args[i] for i in plan.scalars]
+            words = [*together.words(places, sizes), *numbers]
+            staging.gpu.launch(kernel, plan.program.written.env, words)
+
+
 def twin(kernel: Any) -> Any:
     """The CUDA kernel for a launch's (module, name), CPU kernel or CUDA kernel. Raises NotImplementedError without one."""
     from ..kernels.cuda.launch import CudaKernel, find

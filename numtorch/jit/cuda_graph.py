@@ -103,8 +103,10 @@ class CudaProgram:
         cuts: Sequence[int],
     ):
         from ..cuda import runtime
+        from .cuda_merge import merged
 
-        self.ops, self.slots = list(ops), list(slots)
+        self.slots = list(slots)
+        self.ops, cuts = merged(ops, cuts)
         self.gpu = runtime.gpu(device)
         temporary = {id(s): s for s in temps}
         for op in self.ops:

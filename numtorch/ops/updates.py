@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .._tensor import Tensor
@@ -15,6 +17,27 @@ from .pointwise import Elementwise
 _MOST_RECIPES = 4096
 _recipes: dict[tuple, Any] = {}  # (op, layouts) -> how one thread does the update in one native call, or None
 _rules: dict[tuple[Callable, int], Elementwise] = {}
+_held = threading.local()  # .calls: updates on a GPU that wait to be run together
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Updates on a GPU inside are run at the end, as few launches; nothing else may read what they write before.
+
+    While a trace is recorded, or anything watches, they are run at once.
+    """
+    if watchers or getattr(_held, "calls", None) is not None:
+        yield
+        return
+    calls = _held.calls = []
+    try:
+        yield
+    finally:
+        _held.calls = None
+        if calls:
+            from ..cuda import runtime
+
+            runtime.run_programs(calls)
 
 
 def live(function: Callable[[], Any], source: Callable[[], Any] | None = None) -> Any:
@@ -67,9 +90,15 @@ def update(
                 f" {list(shape)}"
             )
         plan, args = op.plan(key, args, out=[t._layout for t in tensors])
-    op.execute(plan, tensors, args)
+    calls = getattr(_held, "calls", None)
+    if calls is not None and not plan.address and plan.outputs[0].numel and not watchers:
+        calls.append((plan, tuple(tensors), args))
+    else:
+        op.execute(plan, tensors, args)
     for t in tensors:
         t._storage.version += 1
+    if calls is not None and not plan.address:
+        return
     if len(_recipes) > _MOST_RECIPES:
         _recipes.clear()
     _recipes[op, key] = ways.update_recipe(plan, tensors, args)
