@@ -107,7 +107,7 @@ def test_max(sizes, dtype):
         np.testing.assert_array_equal(position, index)
 
 
-@pytest.mark.parametrize("height, width", [(2, 2), (4, 33), (5, 7), (28, 64), (1, 4)])
+@pytest.mark.parametrize("height, width", [(2, 2), (4, 33), (5, 7), (28, 64), (1, 4), (4, 2600)])
 def test_max_2x2(height, width):
     x = RNG.integers(-2, 3, (PLANES, height * width)).astype(np.float32)
     x[0, ::5] = np.nan
@@ -116,6 +116,9 @@ def test_max_2x2(height, width):
     chunked(K.max_pool_2x2, [y, index], x, PLANES, height, width)
     places = windows((height, width), (2, 2), (2, 2), (0, 0), (1, 1), out)
     check_max(y, index, x, [place for place, _ in places])
+    alone = np.empty_like(y)
+    chunked(K.max_pool_2x2_values, [alone], x, PLANES, height, width)
+    np.testing.assert_array_equal(alone, y)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
