@@ -42,7 +42,7 @@ from .memory import (
     pause,
     sti,
 )
-from .timing import CLOCK, CLOCK_ID, OWN_CLOCK_ID, RESUME, note_wait, now, own_time
+from .timing import CLOCK, CLOCK_ID, OWN_CLOCK_ID, RESUME, WATCHED, note_wait, now, own_time
 
 MAX_CHUNKS = 4096
 MAX_THREADS = 512
@@ -158,7 +158,7 @@ def run_pool(pool, table, ops, counters, counter_words):
         run_serial(table, ops)
         return
     start = now(pool)
-    own_start = own_time(pool)
+    own_start = own_time(pool) if ldi(pool, WATCHED) > 0 else 0
     for i in range(counter_words):
         sti(counters, i, 0)
     sti(pool, JOB, table)

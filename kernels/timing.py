@@ -9,11 +9,14 @@ from .memory import address_of, call, ldi, stack, sti
 
 # Words of the pool block (threads.py has the others): the C library's clock, and until when the pool rests after a stall.
 CLOCK, CLOCK_ID, RESUME, PATIENCE, OWN_CLOCK_ID = range(7, 12)
-GOOD = 104  # ns of programs without a stall since the last one; written each time, so on the line of the caller's words
+# Written by each program, so on the line of the caller's words: ns of programs without a stall since the last one, and ns
+# of programs for which the thread's own time is still to be read (a system call, which costs short programs too much).
+GOOD, WATCHED = 104, 105
 
 STALL = 200_000  # ns of waiting for others after which the machine may count as busy
-SHORT, LONG = 5_000_000, 640_000_000  # ns for which the pool is left alone after a stall: at first, at most
-WORTH = 4  # a stall is forgiven when programs have run for so many times its length since the last one
+SHORT, LONG = 5_000_000, 640_000_000  # most ns for which the pool is left alone: after one stall, after many
+WORTH = 2  # a stall is forgiven when programs have run for so many times its length since the last one
+WATCH = 20_000_000  # ns of programs for which own time is read after one that took longer than a stall
 
 # Words of a tuner: two estimates (ns), how often each way was timed, when to try the slower way again.
 SERIAL_TIME, PARALLEL_TIME, SERIAL_RUNS, PARALLEL_RUNS, TRIAL = range(5)
@@ -50,14 +53,19 @@ def note_wait(pool, waited, start, own_start):
     Either this thread waited most of the time since `start` for another one, whose core was taken (uneven chunks make
     nobody wait three quarters of the time), or it had no core itself: waking a worker may cost the waker its own. A
     single stall, as every machine has them, is followed by a rest of its own length; the rest doubles each time that
-    stalls follow each other, for then somebody else computes.
+    stalls follow each other, for then somebody else computes. `own_start` is own_time at the start, 0 if it was not read.
     """
     taken = now(pool) - start
-    lost = taken - (own_time(pool) - own_start)
+    lost = 0
+    if own_start != 0:
+        lost = taken - (own_time(pool) - own_start)
+        sti(pool, WATCHED, ldi(pool, WATCHED) - taken)
+    elif taken > STALL:
+        sti(pool, WATCHED, WATCH)
     if (waited > STALL and 4 * waited > 3 * taken) or (lost > STALL and 4 * lost > taken):
         patience = min(taken, SHORT)
         if ldi(pool, GOOD) < WORTH * taken:
-            patience = min(max(2 * ldi(pool, PATIENCE), SHORT), LONG)
+            patience = min(max(2 * ldi(pool, PATIENCE), patience), LONG)
         sti(pool, GOOD, 0)
         sti(pool, PATIENCE, patience)
         sti(pool, RESUME, now(pool) + patience)

@@ -12,7 +12,7 @@ from numtorch.kernels.timing import FIRST_RUNS, LONG, PATIENCE, RESUME, SHORT, S
 
 def clocked():
     """A pool block with the clock of this machine; a thread's own time is that clock, too, so that a test has a core."""
-    pool = aligned_words(64)
+    pool = aligned_words(128)
     clock, number = (ctypes.c_int64 * 2).from_address(POOL + 8 * timing.CLOCK)
     pool[timing.CLOCK], pool[timing.CLOCK_ID], pool[timing.OWN_CLOCK_ID] = clock, number, number
     return pool
@@ -23,7 +23,7 @@ class Machine:
 
     def __init__(self, serial, parallel):
         self.times, self.at = [serial, parallel], 1
-        self.tuner, self.pool = aligned_words(8), aligned_words(64)
+        self.tuner, self.pool = aligned_words(8), aligned_words(128)
 
     def run(self, times):
         """How often it ran in parallel."""
@@ -69,10 +69,10 @@ def test_while_the_pool_rests_programs_run_serially():
     assert machine.run(50) == 0
 
 
-def note(pool, waited=0, taken=0, lost=0):
-    """A program of so many ns, part of them spent waiting or without a core, ends now."""
+def note(pool, waited=0, taken=0, lost=None):
+    """A program of so many ns, part of them spent waiting or (if own time was read) without a core, ends now."""
     at = time.monotonic_ns()
-    timing.note_wait(pool.ctypes.data, waited, at - taken, at - taken + lost)
+    timing.note_wait(pool.ctypes.data, waited, at - taken, 0 if lost is None else at - taken + lost)
 
 
 def test_rest_doubles_while_stalls_follow_each_other():
@@ -80,10 +80,13 @@ def test_rest_doubles_while_stalls_follow_each_other():
     for expected in (SHORT, 2 * SHORT, 4 * SHORT):
         note(pool, waited=LONG, taken=LONG)
         assert pool[PATIENCE] == expected and pool[RESUME] > time.monotonic_ns()
-    for _ in range(1000):
-        note(pool)
+    for _ in range(100):
+        note(pool)  # too little work to forget it
     note(pool, waited=LONG, taken=LONG)
     assert pool[PATIENCE] == 8 * SHORT
+    for _ in range(10):
+        note(pool, waited=LONG, taken=LONG)
+    assert pool[PATIENCE] == LONG
 
 
 def test_a_single_stall_is_followed_by_a_rest_of_its_length():
@@ -112,6 +115,17 @@ def test_who_has_no_core_leaves_the_pool_alone():
     assert pool[RESUME] == 0
     note(pool, taken=LONG, lost=LONG // 2)
     assert pool[RESUME] > 0
+
+
+def test_own_time_is_read_after_a_long_program_only():
+    pool = clocked()
+    note(pool, taken=-LONG)  # whatever the test itself takes
+    assert pool[timing.WATCHED] == 0
+    note(pool, taken=2 * STALL)
+    assert pool[timing.WATCHED] == timing.WATCH
+    for _ in range(timing.WATCH // STALL):
+        note(pool, taken=STALL, lost=0)
+    assert pool[timing.WATCHED] <= 0 and pool[RESUME] == 0
 
 
 def test_uneven_chunks_are_no_stall():
