@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import threading
 import warnings
 
@@ -238,3 +239,25 @@ def test_a_profile_and_anomaly_detection_at_once():
         with pytest.raises(AnomalyError, match="'log'"):
             traced(torch.tensor([-1.0, 1.0]))
     assert [e.name for e in p.events() if e.kind == "replay"]
+
+
+def test_a_fused_backward_of_a_replay_from_before():
+    """The forward ran unwatched and drew numbers, so it can't be taken again: the fused kernel's parts are run one by one."""
+    drop = nn.Dropout(0.5)
+
+    def f(x):
+        z = drop(x) * 2 - 4
+        z = z * z
+        a = z.sin()
+        b = (a * 0 + z).sqrt()  # the line
+        return (b * 3).tanh() * a
+
+    x = torch.tensor([1.0, 1.0, 1.0, 1.0], requires_grad=True)
+    traced = torch.jit.trace(f, (x,))
+    y = traced(x)
+    kernels = [op.entry.name for op in traced.paths()[0].backward.ops]
+    assert any("tanh_grad+sqrt_grad" in name for name in kernels)
+    with detect_anomaly(), warnings.catch_warnings(), pytest.raises(AnomalyError, match="in the kernel .*tanh_grad") as error:
+        warnings.simplefilter("ignore")
+        (y * 0.0).sum().backward()
+    assert error.value.op == "sqrt" and "# the line" in linecache.getline(__file__, int(error.value.line.rpartition(":")[2]))

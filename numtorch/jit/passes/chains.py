@@ -40,10 +40,10 @@ class _Group:
         self.mixed = self.mixed or e.outputs[0].layout.shape != self.shape
         for i in e.plan.tensors:
             r = e.inputs[i]
-            if _key(r) not in self.writes:
-                self.reads[_key(r)] = r
+            if key_of(r) not in self.writes:
+                self.reads[key_of(r)] = r
         for r in e.outputs:
-            self.writes[_key(r)] = r
+            self.writes[key_of(r)] = r
 
     def takes(self, e: Entry) -> bool:
         """Whether an entry can join: the same elements, and memory shared with the group only element by element."""
@@ -54,12 +54,12 @@ class _Group:
         written = {id(r.storage) for r in self.writes.values()}
         read = {id(r.storage) for r in self.reads.values()}
         for i in e.plan.tensors:
-            if id(e.inputs[i].storage) in written and _key(e.inputs[i]) not in self.writes:
+            if id(e.inputs[i].storage) in written and key_of(e.inputs[i]) not in self.writes:
                 return False
         for r in e.outputs:
-            if id(r.storage) in written and _key(r) not in self.writes:
+            if id(r.storage) in written and key_of(r) not in self.writes:
                 return False
-            if id(r.storage) in read and (_key(r) not in self.reads or _repeats(r)):
+            if id(r.storage) in read and (key_of(r) not in self.reads or _repeats(r)):
                 return False
         return True
 
@@ -86,7 +86,8 @@ def _is_flat(e: Entry) -> bool:
     return all(r.layout.contiguous and r.layout.numel == n for r in tensors) and not e.plan.program.uses_index
 
 
-def _key(r: Ref) -> tuple:
+def key_of(r: Ref) -> tuple:
+    """What two places in memory have in common that hold the same elements."""
     la = r.layout
     return (id(r.storage), r.offset, (la.numel, la.dtype.name) if la.contiguous else id(la))
 
@@ -163,9 +164,9 @@ class _Names:
 
     def tensor(self, r: Ref) -> str:
         """The name of an operand's value."""
-        found = self.values.get(_key(r))
+        found = self.values.get(key_of(r))
         if found is None:
-            found = self.values[_key(r)] = f"x{len(self.inputs)}"
+            found = self.values[key_of(r)] = f"x{len(self.inputs)}"
             self.inputs.append(r)
         return found
 
@@ -184,7 +185,7 @@ def _fused(g: _Group, later: set[int]) -> Entry:
     last: dict[tuple, int] = {}
     for k, e in enumerate(g.entries):
         for r in e.outputs:
-            last[_key(r)] = k
+            last[key_of(r)] = k
     outputs: list[Ref] = []
     for k, e in enumerate(g.entries):
         program = e.plan.program
@@ -194,7 +195,7 @@ def _fused(g: _Group, later: set[int]) -> Entry:
             given[name] = names.number(e.inputs[i], kind)
         outs = []
         for r in e.outputs:
-            kept = last[_key(r)] == k and id(r.storage) in later
+            kept = last[key_of(r)] == k and id(r.storage) in later
             name = f"y{len(outputs)}" if kept else f"t{names.count}"
             names.count += 1
             if kept:
@@ -210,7 +211,7 @@ def _fused(g: _Group, later: set[int]) -> Entry:
             )
         )
         for r, name in zip(e.outputs, outs):
-            names.values[_key(r)] = name
+            names.values[key_of(r)] = name
     scalars = [(f"s{i}", kind) for i, (_, kind) in enumerate(names.scalars)]
     fused = Program(
         inputs=[r.layout.dtype.kind for r in names.inputs], scalars=scalars,
