@@ -9,7 +9,7 @@ SHARED ?= ../shared
 JOBS ?= auto
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-cuda oracle lint typecheck stubs support bench bench-fast bench-cuda conformance dist notebooks warmup clean
+.PHONY: help demo test test-cuda oracle lint typecheck stubs support bench bench-fast bench-cuda conformance dist notebooks scripts warmup clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -56,7 +56,10 @@ bench-cuda: $(STAMP)/bench $(STAMP)/cuda  ## numtorch against PyTorch on an NVID
 	$(PY) -m benchmarks.cuda
 
 notebooks: $(STAMP)/notebooks  ## Run the notebooks from top to bottom and keep their output
-	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+	$(PY) notebooks/run.py
+
+scripts: $(STAMP)/notebooks  ## The notebooks as Python scripts, in build/scripts
+	$(BIN)/jupyter nbconvert --log-level WARN --to script --output-dir build/scripts notebooks/*.ipynb
 
 warmup: $(STAMP)/base  ## Compile the common kernels ahead
 	$(PY) -m numtorch.warmup

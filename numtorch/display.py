@@ -12,10 +12,11 @@ from typing import Any
 
 from .nn.parameter import is_lazy
 
-_FAINT = "opacity:0.7;font-size:90%"
+_FAINT = "opacity:0.7;font-size:90%;padding:0 5px"
 _BAR = "background-color:rgba(100,130,200,0.65);height:0.8em"
 _BAR_WIDTH = 120  # pixels of a whole
 _MOST_ROWS = 200  # of a module's table; the rest is counted
+MOST_KERNELS = 20  # of a profile
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), parts: Sequence[float] = (), notes: Sequence[str] = ()) -> str:
@@ -60,7 +61,7 @@ def tensor(t: Any) -> str:
     """
     shape = "without a shape yet" if is_lazy(t) else f"shape {list(t.shape)}"
     facts = [t.dtype.name, shape, str(t._layout.device), *(["requires grad"] if t._rg else [])]
-    return f'<pre style="margin:0">{escape(repr(t))}</pre>{caption([", ".join(facts)])}'
+    return f'<pre style="margin:0;padding:0 5px">{escape(repr(t))}</pre>{caption([", ".join(facts)])}'
 
 
 def module(m: Any) -> str | None:
@@ -82,7 +83,7 @@ def module(m: Any) -> str | None:
     note += ", some without a shape yet" if any(is_lazy(p) for p, _ in sizes) else ""
     mode = "in training mode" if m.training else "in evaluation mode"
     notes = ([f"and {more:,} more lines"] if more > 0 else []) + [f"{note}; {mode}"]
-    return table(["module", "kind", "parameters and buffers", "numbers of one"], rows[:_MOST_ROWS], right=(3,), notes=notes)
+    return table(["module", "kind", "parameters and buffers", "count"], rows[:_MOST_ROWS], right=(3,), notes=notes)
 
 
 def _rows(name: str, m: Any, depth: int, times: int = 1) -> Iterator[list[str]]:

@@ -20,8 +20,6 @@ from .autograd.stack import Stack, module_path
 
 __all__ = ["Event", "FunctionEvents", "ProfilerActivity", "profile", "record_function"]
 
-_SHOWN = 20  # lines in a notebook
-
 
 class ProfilerActivity(enum.Enum):
     """What is profiled; kernels on the CPU are part of the ops."""
@@ -87,12 +85,12 @@ class FunctionEvents(list):
         return self.table()
 
     def _repr_html_(self) -> str:
-        from .display import table
+        from .display import MOST_KERNELS, table
 
-        rows = self._sorted("self_cpu_time_total")[:_SHOWN]
+        rows = self._sorted("self_cpu_time_total")[:MOST_KERNELS]
         head, *text = self._text(rows)
         parts = [r.self_cpu_time_total / self._total() for r in rows]
-        more = [f"{len(self) - _SHOWN} more lines; print it to see them all"] if len(self) > _SHOWN else []
+        more = [f"{len(self) - MOST_KERNELS} more lines; print it to see them all"] if len(self) > MOST_KERNELS else []
         return table(head, text, right=range(2, 8), parts=parts, notes=[*more, self._note()])
 
 

@@ -57,6 +57,7 @@ def test_the_readme_program_runs() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebooks_run(path: pathlib.Path) -> None:
     pytest.importorskip("matplotlib").use("Agg")
+    pytest.importorskip("tqdm")
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     names = {"__name__": "notebook"}
     for number, cell in enumerate(cells, 1):
