@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 
+_here = threading.local()  # .index: the device that is current to the driver in this thread, as far as numtorch knows
+
+
 class OutOfMemoryError(RuntimeError):
     """The GPU has no room for an allocation; the message says how much was asked for, used and free."""
 
@@ -39,9 +42,12 @@ class Gpu:
     def __init__(self, index: int):
         from cuda.core import Device, DeviceMemoryResource
 
+        from .detect import device_count
+
         self.index = index
         self.device = Device(index)
-        self.device.set_current()
+        self.alone = device_count() == 1
+        self.enter()
         self.first_stream = self.device.create_stream()
         self.memory = DeviceMemoryResource(self.device)
         self.allocated = self.peak = 0
@@ -76,6 +82,15 @@ class Gpu:
             "memory_clock_rate": given.memory_clock_rate, "memory_bus_width": given.global_memory_bus_width,
         }  # fmt: skip
 
+    def enter(self) -> None:
+        """Make the device current to the driver in this thread, which every other call relies on.
+
+        Where there are several GPUs other libraries may have chosen another one, so that it is said each time.
+        """
+        if not self.alone or getattr(_here, "index", -1) != self.index:
+            self.device.set_current()
+            _here.index = self.index
+
     # -- streams
 
     @property
@@ -98,12 +113,14 @@ class Gpu:
         """An event behind the work given to a stream so far."""
         from cuda.core import EventOptions
 
+        self.enter()
         return stream.record(options=EventOptions(timing_enabled=timing, blocking_sync=blocking))
 
     # -- memory
 
     def allocate(self, nbytes: int) -> tuple[int, Block]:
         """(address, owner) of uninitialised memory. Raises OutOfMemoryError."""
+        self.enter()
         try:
             buffer = self.memory.allocate(max(nbytes, 1), stream=self.stream)
         except Exception as error:
@@ -140,6 +157,7 @@ class Gpu:
 
     def pinned(self, nbytes: int) -> tuple[int, Any]:
         """(address, owner) of page-locked host memory."""
+        self.enter()
         if self._pinned is None:
             from cuda.core import LegacyPinnedMemoryResource
 
@@ -178,6 +196,7 @@ class Gpu:
 
     def checked(self, wait: Any) -> None:
         """Call a function that waits; RuntimeError with an earlier launch's error."""
+        self.enter()
         try:
             wait()
         except Exception as error:
@@ -190,6 +209,7 @@ class Gpu:
         grid, threads = kernel.config(words)
         if 0 in grid:
             return
+        self.enter()
         code, converters = self.code(kernel, env)
         args = [convert(word) for convert, word in zip(converters, words)]
         try:
@@ -214,6 +234,7 @@ class Gpu:
         """A CUDA graph of launches."""
         from .graphs import Graph
 
+        self.enter()
         return Graph(self, calls)
 
     def _load(self, kernel: Any, env: dict[str, Any]) -> tuple[Any, list[Any]]:
@@ -230,6 +251,7 @@ class Gpu:
     def _driver(self, name: str, *args: Any) -> Any:
         from cuda.bindings import driver
 
+        self.enter()
         error, *values = getattr(driver, name)(*args)
         if int(error) != 0:
             raise RuntimeError(f"CUDA error: {name} failed with {error}.")

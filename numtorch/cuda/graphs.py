@@ -43,4 +43,5 @@ class Graph:
 
     def launch(self) -> None:
         """Give everything to the current stream."""
+        self.gpu.enter()
         self._executable.launch(self.gpu.stream)

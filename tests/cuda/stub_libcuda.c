@@ -12,7 +12,9 @@ typedef int R; typedef void* P; typedef unsigned long long D;
 static long launches, graphlaunches; static int capturing; static long h=0x10000; static int trace=-1;
 static P newh(void){ h+=64; return (P)h; }
 #define T(n) do{ if(trace<0) trace=getenv("STUB_CUDA_TRACE")!=0; if(trace) fprintf(stderr,"[cu] %s\n",n);}while(0)
-static P cur=(P)0x1111;
+// The current context, of each thread by itself as on a GPU: what works in a context fails where none was made current.
+static __thread P cur;
+#define IN_CONTEXT if(!cur) return 201;
 R cuInit(unsigned f){T(__func__);return 0;}
 R cuDriverGetVersion(int*v){*v=13000;return 0;}
 R cuDeviceGet(int*d,int o){*d=o;return 0;}
@@ -34,23 +36,23 @@ R cuCtxGetDevice(int*d){*d=0;return 0;}
 R cuCtxGetDevice_v2(int*d,P c){*d=0;return 0;}
 R cuCtxGetApiVersion(P c,unsigned*v){*v=13000;return 0;}
 R cuCtxGetId(P c,D*i){*i=1;return 0;}
-R cuMemGetInfo_v2(size_t*f,size_t*t){*f=*t=80ull<<30;return 0;}
+R cuMemGetInfo_v2(size_t*f,size_t*t){IN_CONTEXT *f=*t=80ull<<30;return 0;}
 R cuMemAlloc_v2(D*p,size_t n){const char*most=getenv("STUB_CUDA_MEMORY");if(most&&n>strtoull(most,0,10))return 2;*p=(D)aligned_alloc(256,(n+255)/256*256+256);return 0;}
 R cuMemFree_v2(D p){free((P)p);return 0;}
 R cuMemAllocAsync(D*p,size_t n,P s){return cuMemAlloc_v2(p,n);}
-R cuMemAllocFromPoolAsync(D*p,size_t n,P pool,P s){return cuMemAlloc_v2(p,n);}
+R cuMemAllocFromPoolAsync(D*p,size_t n,P pool,P s){IN_CONTEXT return cuMemAlloc_v2(p,n);}
 R cuMemFreeAsync(D p,P s){return cuMemFree_v2(p);}
-R cuMemAllocHost_v2(P*p,size_t n){*p=malloc(n);return 0;}
+R cuMemAllocHost_v2(P*p,size_t n){IN_CONTEXT *p=malloc(n);return 0;}
 R cuMemHostAlloc(P*p,size_t n,unsigned f){*p=malloc(n);return 0;}
 R cuMemFreeHost(P p){free(p);return 0;}
 R cuMemHostGetDevicePointer_v2(D*d,P p,unsigned f){*d=(D)p;return 0;}
 R cuMemcpyHtoD_v2(D d,const void*s,size_t n){memcpy((P)d,s,n);return 0;}
 R cuMemcpyDtoH_v2(P d,D s,size_t n){memcpy(d,(P)s,n);return 0;}
 R cuMemcpyDtoD_v2(D d,D s,size_t n){memmove((P)d,(P)s,n);return 0;}
-R cuMemcpyHtoDAsync_v2(D d,const void*s,size_t n,P st){memcpy((P)d,s,n);return 0;}
-R cuMemcpyDtoHAsync_v2(P d,D s,size_t n,P st){memcpy(d,(P)s,n);return 0;}
+R cuMemcpyHtoDAsync_v2(D d,const void*s,size_t n,P st){IN_CONTEXT memcpy((P)d,s,n);return 0;}
+R cuMemcpyDtoHAsync_v2(P d,D s,size_t n,P st){IN_CONTEXT memcpy(d,(P)s,n);return 0;}
 R cuMemcpyDtoDAsync_v2(D d,D s,size_t n,P st){T(__func__);if(!capturing) memmove((P)d,(P)s,n);return 0;}
-R cuMemcpyAsync(D d,D s,size_t n,P st){T(__func__);memmove((P)d,(P)s,n);return 0;}
+R cuMemcpyAsync(D d,D s,size_t n,P st){IN_CONTEXT T(__func__);memmove((P)d,(P)s,n);return 0;}
 R cuMemcpy(D d,D s,size_t n){memmove((P)d,(P)s,n);return 0;}
 R cuMemsetD8_v2(D d,unsigned char v,size_t n){memset((P)d,v,n);return 0;}
 R cuMemsetD8Async(D d,unsigned char v,size_t n,P s){memset((P)d,v,n);return 0;}
@@ -60,7 +62,7 @@ R cuPointerGetAttribute(P v,int a,D p){T(__func__); switch(a){case 1:*(P*)v=(P)0
 R cuPointerGetAttributes(unsigned n,int*a,P*v,D p){for(unsigned i=0;i<n;i++)cuPointerGetAttribute(v[i],a[i],p);return 0;}
 R cuMemGetAddressRange_v2(D*b,size_t*s,D p){*b=p;*s=1<<20;return 0;}
 R cuStreamCreate(P*s,unsigned f){*s=newh();return 0;}
-R cuStreamCreateWithPriority(P*s,unsigned f,int p){T(__func__);*s=newh();return 0;}
+R cuStreamCreateWithPriority(P*s,unsigned f,int p){IN_CONTEXT T(__func__);*s=newh();return 0;}
 R cuStreamGetFlags(P s,unsigned*f){*f=1;return 0;}
 R cuStreamGetPriority(P s,int*p){*p=0;return 0;}
 R cuStreamGetCtx(P s,P*c){*c=(P)0x1111;return 0;}
@@ -74,7 +76,7 @@ R cuStreamIsCapturing(P s,int*st){*st=capturing;return 0;}
 R cuStreamGetCaptureInfo_v2(P s,int*st,D*id,P*g,P*deps,size_t*nd){*st=capturing;if(id)*id=1;if(g)*g=(P)0x2222;if(nd)*nd=0;if(deps)*deps=0;return 0;}
 R cuStreamGetCaptureInfo_v3(P s,int*st,D*id,P*g,P*deps,P*e,size_t*nd){if(e)*e=0;return cuStreamGetCaptureInfo_v2(s,st,id,g,deps,nd);}
 R cuCtxGetStreamPriorityRange(int*a,int*b){*a=0;*b=-5;return 0;}
-R cuEventCreate(P*e,unsigned f){*e=newh();return 0;}
+R cuEventCreate(P*e,unsigned f){IN_CONTEXT *e=newh();return 0;}
 R cuEventQuery(P e){return 0;}
 R cuEventElapsedTime(float*ms,P a,P b){*ms=1.0f;return 0;}
 R cuEventElapsedTime_v2(float*ms,P a,P b){*ms=1.0f;return 0;}
@@ -93,14 +95,14 @@ R cuFuncGetAttribute(int*v,int a,P f){*v=32;return 0;}
 R cuFuncGetModule(P*m,P f){*m=newh();return 0;}
 R cuOccupancyMaxActiveBlocksPerMultiprocessor(int*n,P f,int b,size_t s){*n=2;return 0;}
 R cuOccupancyMaxPotentialBlockSize(int*g,int*b,P f,P cb,size_t s,int l){*g=264;*b=256;return 0;}
-R cuLaunchKernel(P f,unsigned a,unsigned b,unsigned c,unsigned d,unsigned e,unsigned g,unsigned s,P st,P*pr,P*ex){T(__func__);launches++;return 0;}
-R cuLaunchKernelEx(P c,P f,P*pr,P*ex){T(__func__);launches++;return 0;}
+R cuLaunchKernel(P f,unsigned a,unsigned b,unsigned c,unsigned d,unsigned e,unsigned g,unsigned s,P st,P*pr,P*ex){IN_CONTEXT T(__func__);launches++;return 0;}
+R cuLaunchKernelEx(P c,P f,P*pr,P*ex){IN_CONTEXT T(__func__);launches++;return 0;}
 R cuLaunchCooperativeKernel(P f){launches++;return 0;}
 R cuGraphCreate(P*g,unsigned f){*g=newh();return 0;}
 R cuGraphInstantiateWithFlags(P*e,P g,D f){T(__func__);*e=newh();return 0;}
 R cuGraphInstantiate_v2(P*e,P g,P n,char*l,size_t s){*e=newh();return 0;}
 R cuGraphInstantiateWithParams(P*e,P g,P p){T(__func__);*e=newh();return 0;}
-R cuGraphLaunch(P e,P s){T(__func__);graphlaunches++;return 0;}
+R cuGraphLaunch(P e,P s){IN_CONTEXT T(__func__);graphlaunches++;return 0;}
 R cuGraphUpload(P e,P s){T(__func__);return 0;}
 R cuGraphAddKernelNode_v2(P*n,P g,P d,size_t nd,P pr){T(__func__);*n=newh();return 0;}
 R cuGraphAddNode_v2(P*n,P g,P d,P dd,size_t nd,P pr){T(__func__);*n=newh();return 0;}
@@ -113,8 +115,8 @@ R cuDeviceGetMemPool(P*p,int d){*p=newh();return 0;}
 R cuMemPoolCreate(P*p,P pr){*p=newh();return 0;}
 R cuMemPoolGetAttribute(P p,int a,P v){*(D*)v=0;return 0;}
 R cuMemPoolSetAttribute(P p,int a,P v){T(__func__);return 0;}
-R cuGetErrorString(int e,const char**s){*s=e==2?"out of memory":"stub error";return 0;}
-R cuGetErrorName(int e,const char**s){*s=e==2?"CUDA_ERROR_OUT_OF_MEMORY":"CUDA_STUB";return 0;}
+R cuGetErrorString(int e,const char**s){*s=e==2?"out of memory":e==201?"no context is current":"stub error";return 0;}
+R cuGetErrorName(int e,const char**s){*s=e==2?"CUDA_ERROR_OUT_OF_MEMORY":e==201?"CUDA_ERROR_INVALID_CONTEXT":"CUDA_STUB";return 0;}
 long stub_launches(void){return launches;} long stub_graph_launches(void){return graphlaunches;}
 R generic(void){T("generic");return 0;}
 R cuGetProcAddress_v2(const char*sym,P*pfn,int ver,D flags,int*st){

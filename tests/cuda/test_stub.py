@@ -82,6 +82,14 @@ before = [graph_launches(), launches()]
 traced(y)
 traced(torch.ones(2, 3).cuda())
 answers["graph"] = [graph_launches() - before[0], launches() - before[1], traced.paths()[0].program.without_graph]
+def elsewhere():
+    part = torch.ones(4, device="cuda") * 2.5
+    answers["thread"] = [part.cpu().tolist() != [], traced(torch.ones(2, 3).cuda()).shape == (2, 3)]
+
+import threading
+other = threading.Thread(target=elsewhere)
+other.start()
+other.join()
 answers["heavy"] = "numba" in sys.modules
 print(json.dumps(answers))
 """
@@ -130,6 +138,7 @@ def test_the_host_path(environment: dict[str, str]) -> None:
     assert cold["streams"] == [1.0, True, True, [[0, 1, 2], [3, 4, 5]], True] and cold["array"]
     assert cold["properties"][0] == 132 and cold["properties"][3] and cold["seed"] == 3
     assert cold["graph"] == [2, 0, ""], "a replay is one launch of a graph"
+    assert cold["thread"] == [True, True], "the device is current in every thread that uses it"
     widths = cold["converters"]
     assert widths["mul_run"] == ["int", "int", "int64", "float32"]
     assert widths["dropout"] == ["int"] * 4 + ["int64"] * 2 + ["float64", "float32"]
