@@ -227,7 +227,7 @@ def _foreign(head: bytes, label: str) -> Exception:
         ),
         (
             head[8:9] == b"{" and head[:8][4:] == b"\0\0\0\0",
-            "a safetensors file; read it with the safetensors library",
+            "a safetensors file; read it with numtorch.safetensors.load_file",
         ),
         (head.startswith(b"\x93NUMPY"), "a NumPy file; read it with numpy.load"),
         (head.startswith(b"\x89HDF"), "an HDF5 file"),

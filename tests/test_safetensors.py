@@ -1,0 +1,100 @@
+"""safetensors files: all dtypes, tied weights, what is refused; to PyTorch and back."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+import numtorch
+from numtorch import nn
+from numtorch import safetensors as st
+
+pytest.importorskip("safetensors")
+DTYPES = "float64 float32 float16 int64 int32 int16 int8 uint8 bool".split()
+
+
+def everything():
+    found = {d: numtorch.arange(6).reshape(2, 3).to(getattr(numtorch, d)) for d in DTYPES}
+    return {**found, "scalar": numtorch.tensor(2.5), "empty": numtorch.empty(0, 3)}
+
+
+def same(ours, theirs):
+    assert set(ours) == set(theirs)
+    for name, t in ours.items():
+        assert str(t.dtype).partition(".")[2] == str(theirs[name].dtype).partition(".")[2]
+        np.testing.assert_array_equal(t.numpy(), theirs[name].numpy())
+
+
+def test_there_and_back(tmp_path):
+    path = tmp_path / "x.safetensors"
+    st.save_file(everything(), path, metadata={"made": "here"})
+    same(st.load_file(path), everything())
+    same(st.load(st.save(everything())), everything())
+    loaded = st.load_file(path)["float32"]
+    loaded += 1  # memory of its own, which may be written
+
+
+def bfloat16_file():
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    return struct.pack("<Q", len(header)) + header + np.array([1.5, -2.0], np.float32).view(np.uint32).__rshift__(16).astype(np.uint16).tobytes()
+
+
+def test_bfloat16_is_read_as_float32():
+    with pytest.warns(UserWarning, match="w is bfloat16 and is read as float32"):
+        assert st.load(bfloat16_file())["w"].tolist() == [1.5, -2.0]
+
+
+def test_a_model_with_tied_weights(tmp_path):
+    net, other = (nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False), nn.BatchNorm1d(3)) for _ in range(2))
+    for model in (net, other):
+        model[1].weight = model[0].weight
+    path = tmp_path / "m.safetensors"
+    st.save_model(net, path)
+    assert "1.weight" not in st.load_file(path)
+    assert st.load_model(other, path) == ([], [])
+    same(other.state_dict(), net.state_dict())
+    with pytest.raises(RuntimeError, match=r"missing keys \['weight'\], unexpected keys \['0.weight'"):
+        st.load_model(nn.Linear(3, 3, bias=False), path)
+    assert st.load_model(nn.Linear(3, 3, bias=False), path, strict=False)[0] == ["weight"]
+
+
+@pytest.mark.parametrize(("tensors", "kind", "message"), [
+    ([1], ValueError, "Expected a dict of"),
+    ({"a": 1}, ValueError, "Key `a` is invalid, expected numtorch.Tensor"),
+    ({"a": numtorch.ones(2, 3).t()}, ValueError, "non contiguous tensor: `a`"),
+    (dict.fromkeys("ab", numtorch.ones(2)), RuntimeError, "share memory.*'a', 'b'.*save_model"),
+])  # fmt: skip
+def test_what_is_refused(tensors, kind, message):
+    with pytest.raises(kind, match=message):
+        st.save(tensors)
+
+
+def test_without_the_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "numtorch\[safetensors\]"'):
+        st.load(b"")
+
+
+def test_load_says_what_reads_it(tmp_path):
+    path = tmp_path / "x.safetensors"
+    st.save_file(everything(), path)
+    with pytest.raises(Exception, match=r"numtorch.safetensors.load_file"):
+        numtorch.load(path)
+
+
+@pytest.mark.oracle
+def test_both_ways_with_pytorch(tmp_path):
+    import torch
+    from safetensors import torch as theirs
+
+    path = tmp_path / "x.safetensors"
+    st.save_file(everything(), path)
+    same(everything(), theirs.load_file(path))
+    theirs.save_file({d: torch.arange(6).reshape(2, 3).to(getattr(torch, d)) for d in DTYPES}, path)
+    same({k: v for k, v in everything().items() if k in DTYPES}, st.load_file(path))
+    theirs.save_model(torch.nn.Linear(3, 2), path)
+    assert st.load_model(nn.Linear(3, 2), path) == ([], [])
