@@ -19,7 +19,6 @@ def parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
         kwargs.pop("non_blocking", False),
     )
     kwargs.pop("copy", None)
-    kwargs.pop("memory_format", None)
     if "tensor" in kwargs:
         args = (kwargs.pop("tensor"), *args)
     if kwargs:
@@ -38,12 +37,20 @@ def parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
     return (None if device is None else numtorch.device(device)), dtype, non_blocking
 
 
+def _convert_lazy(tensor: Any, fn: Callable[[Tensor], Tensor]) -> None:
+    """Give a tensor without a shape the device and the dtype that ``fn`` gives; it stays the same object."""
+    with numtorch.no_grad():
+        tensor.data = fn(numtorch.empty(0, dtype=tensor.dtype, device=tensor.device))
+
+
 class ConvertMixin:
     """The part of ``Module`` that converts its parameters and buffers."""
 
     _parameters: dict
     _buffers: dict
     children: Callable[[], Iterator[Any]]
+    parameters: Callable[[], Iterator[Any]]
+    buffers: Callable[[], Iterator[Any]]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Replace the data of every parameter, gradient and buffer by ``fn`` of it; parameters stay the
@@ -52,14 +59,14 @@ class ConvertMixin:
         if recurse:
             for module in self.children():
                 module._apply(fn)
-        for key, parameter in self._parameters.items():
+        for parameter in self._parameters.values():
             if parameter is None:
+                continue
+            if is_lazy(parameter):
+                _convert_lazy(parameter, fn)
                 continue
             with numtorch.no_grad():
                 new = fn(parameter)
-            if is_lazy(parameter):
-                self._parameters[key] = new
-                continue
             gradient = parameter.grad
             if new is not parameter:
                 parameter.data = new
@@ -68,7 +75,9 @@ class ConvertMixin:
                     new_gradient = fn(gradient)
                 parameter.grad = new_gradient.requires_grad_(gradient.requires_grad)
         for key, buffer in self._buffers.items():
-            if buffer is not None:
+            if buffer is not None and is_lazy(buffer):
+                _convert_lazy(buffer, fn)
+            elif buffer is not None:
                 self._buffers[key] = fn(buffer)
         return self
 
@@ -80,6 +89,7 @@ class ConvertMixin:
             >>> numtorch.nn.Linear(2, 3).to(numtorch.float64).weight.dtype.itemsize
             8
         """
+        order = kwargs.pop("memory_format", None)
         device, dtype, non_blocking = parse_to(*args, **kwargs)
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(
@@ -88,7 +98,8 @@ class ConvertMixin:
 
         def convert(t: Tensor) -> Tensor:
             kind = dtype if dtype is not None and t.is_floating_point() else None
-            return _convert(t, device, kind, non_blocking)
+            moved = _convert(t, device, kind, non_blocking)
+            return moved if order is None or moved.dim() not in (4, 5) else moved.contiguous(memory_format=order)
 
         return self._apply(convert)
 
@@ -129,11 +140,12 @@ class ConvertMixin:
 
     def share_memory(self) -> Any:
         """Move all parameters and buffers to memory that other processes can share."""
+        for t in (*self.parameters(), *self.buffers()):
+            if is_lazy(t):
+                t.share_memory_()  # raises: there is no memory to share yet
         return self._apply(lambda t: t.share_memory_())  # type: ignore[attr-defined]
 
 
 def _convert(t: Tensor, device: Any, dtype: Any, non_blocking: bool) -> Tensor:
-    if is_lazy(t):
-        return type(t)(t.requires_grad, device or t.device, dtype or t.dtype)
     arguments = {} if device is None else {"device": device}
     return t.to(dtype=dtype or t.dtype, non_blocking=non_blocking, **arguments)

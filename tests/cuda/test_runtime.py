@@ -162,3 +162,14 @@ def test_a_kernel_without_twin_says_so(gpu: Any) -> None:
         runtime.twin(("reduce", "nowhere"))
     with pytest.raises(NotImplementedError, match="nothing.at_all has no CUDA kernel"):
         runtime.twin(("nothing", "at_all"))
+
+
+def test_lazy_modules_move_before_their_first_call(gpu: Any) -> None:
+    layer = nn.LazyConv1d(2, 1)
+    weight = layer.weight
+    assert layer.cuda().weight is weight and weight.is_cuda
+    y = layer(torch.ones(1, 3, 4, device="cuda"))
+    assert y.is_cuda and type(weight) is nn.Parameter and weight.shape == (2, 3, 1)
+    assert nn.LazyBatchNorm1d().half().running_mean.dtype is torch.float16
+    with pytest.raises(RuntimeError, match="Can't share memory on an uninitialized"):
+        nn.LazyLinear(3).share_memory()
