@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 from benchmarks import report, startup
@@ -19,6 +20,7 @@ from benchmarks.models import WORKLOADS
 
 NAMES = ["numtorch", "numtorch eager", "torch", "torch.jit.trace", "torch.compile", "jax", "onnxruntime"]
 OPTIONAL = {"torch.compile"}  # slow to prepare: only when named
+PAUSE = 0.25  # seconds before a turn: the threads of the one before spin for up to 0.2 s (OpenMP) and would hold a core
 
 
 class Backend:
@@ -73,6 +75,7 @@ def compare(
     running = [b for b in backends if "check" in row[b.name] and "error" not in row[b.name]]
     for turn in range(rounds):
         for backend in running[turn % len(running) :] + running[: turn % len(running)]:
+            time.sleep(PAUSE)
             answer = backend.ask(do="measure", seconds=seconds)
             row[backend.name].setdefault("us", []).extend(answer.get("us", []))
             if "error" in answer:
