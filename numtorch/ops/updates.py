@@ -97,7 +97,7 @@ def update(
         op.execute(plan, tensors, args)
     for t in tensors:
         t._storage.version += 1
-    if calls is not None and not plan.address:
+    if watchers or (calls is not None and not plan.address):
         return
     if len(_recipes) > _MOST_RECIPES:
         _recipes.clear()
