@@ -60,9 +60,10 @@ class Tensor(TensorMethods):
     _views: Any = None  # weak references of views made while this tensor required no grad
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        from .creation import legacy_tensor
+        from .legacy import constructed
 
-        return legacy_tensor(cls, *args, **kwargs)
+        t = constructed(None, *args, **kwargs)
+        return t if cls is Tensor else t.as_subclass(cls)
 
     @staticmethod
     def _make(storage: Storage, offset: int, la: Layout) -> Tensor:
@@ -395,7 +396,11 @@ class Tensor(TensorMethods):
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether elements lie in row-major order without gaps."""
-        return self._layout.contiguous
+        if memory_format is None:
+            return self._layout.contiguous
+        from .memory_format import is_in
+
+        return is_in("is_contiguous", self._layout, memory_format)
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating one."""

@@ -13,6 +13,7 @@ from .autograd.mode import state
 from .device import canonical
 from .dtype import bool_, dtype, float64, from_numpy_dtype, get_default_dtype, int64, of_number, result_of
 from .errors import tensors_only
+from .memory_format import in_format
 from .ops.declare import empty_like_layout
 from .ops.pointwise import Elementwise
 from .shape import as_index, as_shape, check_sizes, contiguous, layout
@@ -137,22 +138,6 @@ def frombuffer(
     return _finish(from_numpy(array), requires_grad)
 
 
-def legacy_tensor(cls: type, *args: Any, **kwargs: Any) -> Tensor:
-    """``Tensor(2, 3)``: uninitialised of a shape; ``Tensor(data)``: the values in the default dtype."""
-    d = get_default_dtype()
-    if len(args) == 1 and isinstance(args[0], Tensor):
-        t = args[0].detach().to(d) if args[0].dtype is not d else args[0].detach()
-    elif (
-        (len(args) == 1 and not isinstance(args[0], (int, tuple))) or (len(args) == 1 and type(args[0]) is tuple)
-    ):
-        from .from_data import tensor
-
-        t = tensor(args[0], dtype=d) if not hasattr(args[0], "numel") else empty(args[0])
-    else:
-        t = empty(*args) if args else empty(0)
-    return t if cls is Tensor else t.as_subclass(cls)
-
-
 def empty(*size: Any, **kwargs: Any) -> Tensor:
     """Uninitialised memory of a shape."""
     requires_grad = kwargs.pop("requires_grad", False)
@@ -160,6 +145,9 @@ def empty(*size: Any, **kwargs: Any) -> Tensor:
     shape, d, device = _options(size, kwargs, "empty")
     if out is not None:
         return out.resize_(shape)
+    if kwargs.get("memory_format") is not None:
+        found = in_format("empty", contiguous(shape, d, device), kwargs["memory_format"])
+        return _finish(empty_like_layout(found), requires_grad)
     return _finish(new_tensor(shape, d, device), requires_grad)
 
 
@@ -200,8 +188,7 @@ def _like(x: Tensor, kwargs: dict) -> Any:
     la = x._layout
     d = _dtype(kwargs.get("dtype"), "like") or la.dtype
     device = canonical(kwargs["device"]) if kwargs.get("device") is not None else la.device
-    dense = la.dense and not str(kwargs.get("memory_format", "")).endswith("contiguous_format")
-    return layout(la.shape, la.strides, d, device) if dense else contiguous(la.shape, d, device)
+    return in_format("like", layout(la.shape, la.strides, d, device), kwargs.get("memory_format"))
 
 
 def empty_like(input: Tensor, **kwargs: Any) -> Tensor:

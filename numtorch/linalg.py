@@ -16,7 +16,7 @@ import numpy as np
 
 from ._tensor import Tensor
 from .creation import eye, from_array
-from .dtype import finfo, int32
+from .dtype import finfo
 from .errors import require_tensor
 from .ops import elementwise as E
 from .ops import factors, solvers, view
@@ -33,6 +33,7 @@ from .ops.factorizations import lu as lu
 from .ops.factorizations import lu_factor as lu_factor
 from .ops.factorizations import lu_factor_ex as lu_factor_ex
 from .ops.factorizations import lu_solve as lu_solve
+from .ops.factorizations import no_info, or_nan, regular
 from .ops.inplace import write_out
 from .ops.matmul import matmul
 from .ops.solvers import mt, require_matrices
@@ -140,16 +141,11 @@ def inv(A: Tensor, *, out: Any = None) -> Tensor:
     return _result("inv", solvers.inv(A), out)
 
 
-def _info(A: Tensor) -> Tensor:
-    from .creation import zeros
-
-    return zeros(A._layout.shape[:-2], dtype=int32, device=A.device)
-
-
 def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
-    """The inverses with info 0 each; LinAlgError if one is singular."""
+    """The inverses, and where one is singular which pivot is the first 0 (the inverse is NaN then; ``check_errors``: LinAlgError)."""
     _matrix("inv_ex", A, square=True)
-    return _result("inv_ex", InvEx(solvers.inv(A), _info(A)), out)
+    info = no_info(A) if check_errors else lu_factor_ex(A.detach()).info
+    return _result("inv_ex", InvEx(or_nan(solvers.inv(regular(A, info)), info), info), out)
 
 
 def det(A: Tensor, *, out: Any = None) -> Tensor:
@@ -186,8 +182,10 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False, out: Any = None) -> Any:
-    """``solve`` with info 0 each; LinAlgError if a matrix is singular."""
-    return _result("solve_ex", SolveEx(solve(A, B, left=left), _info(A)), out)
+    """``solve``, and where a matrix is singular which pivot is the first 0 (the solution is NaN then; ``check_errors``: LinAlgError)."""
+    _matrix("solve_ex", A, square=True)
+    info = no_info(A) if check_errors else lu_factor_ex(A.detach()).info
+    return _result("solve_ex", SolveEx(or_nan(solve(regular(A, info), B, left=left), info), info), out)
 
 
 def solve_triangular(
@@ -211,11 +209,15 @@ def cholesky(A: Tensor, *, upper: bool = False, out: Any = None) -> Tensor:
 
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
-    """The Cholesky factor with info 0 each; LinAlgError for matrices that are not positive definite."""
-    return _result("cholesky_ex", CholeskyEx(cholesky(A, upper=upper), _info(A)), out)
+    """The Cholesky factors, and the size of the first leading minor that is not positive definite (its matrix's factor is NaN then;
+    ``check_errors``: LinAlgError).
+    """
+    _matrix("cholesky_ex", A, square=True)
+    info = no_info(A) if check_errors else solvers.first_indefinite(A.detach())
+    return _result("cholesky_ex", CholeskyEx(or_nan(cholesky(regular(A, info), upper=upper), info), info), out)
 
 
-def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None, out: Any = None) -> Any:
     """The least squares solution of A @ X = B, by the pseudoinverse."""
     _matrix("lstsq", A)
     require_tensor("linalg.lstsq", "B", B)
@@ -231,9 +233,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     residuals = empty
     if m > n and not pivoting and (driver == "gels" or bool((rank == n).all())):
         residuals = R.sum(E.square(matmul(A, X) - rows), -2)
-    values = empty if pivoting or driver == "gels" else svdvals(A)
+    values = empty.detach() if pivoting or driver == "gels" else svdvals(A.detach())
     values = values if values._layout.numel or not batch else view.reshape(empty, (0,))
-    return Lstsq(view.squeeze(X, -1) if vector else X, residuals, rank, values)
+    return _result("lstsq", Lstsq(view.squeeze(X, -1) if vector else X, residuals, rank, values), out)
 
 
 def _tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[Any, Any]:

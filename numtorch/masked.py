@@ -177,7 +177,7 @@ def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, *, correct
     squares = sum(E.square(x), dim, keepdim=bool(keepdim), dtype=compute, mask=mask)
     count = _count(input, dim, bool(keepdim), mask)
     if isinstance(count, Tensor):
-        divisor: Any = M.fmax(E.sub(count.to(compute), float(correction)), 0.0)
+        divisor: Any = E.clamp_min(E.sub(count.to(compute), float(correction)), 0.0)
     else:
         divisor = max(count - correction, 0.0)
     return E.true_divide(squares, divisor).to(result_dtype)
@@ -226,7 +226,7 @@ def softmin(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None =
 def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: Any = None, mask: Tensor | None = None) -> Tensor:  # fmt: skip
     """The elements divided by the norm of those that are not masked, which counts as at least ``eps``."""
     length = norm(input, ord, dim, keepdim=True, dtype=dtype, mask=mask)
-    return E.true_divide(_without("normalize", input, mask, 0), E.maximum(length, eps))
+    return E.true_divide(_without("normalize", input, mask, 0), E.clamp_min(length, eps))
 
 
 def logaddexp(input: Tensor, other: Tensor, *, dtype: Any = None, input_mask: Tensor | None = None, other_mask: Tensor | None = None) -> Tensor:  # fmt: skip

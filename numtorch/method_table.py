@@ -19,6 +19,7 @@ from .ops import (
     places,
     products,
     quantiles,
+    questions,
     random,
     random_fill,
     rearrange,
@@ -38,8 +39,8 @@ from .ops import matmul as M
 from .ops import reduce as R
 
 VIEWS = """view reshape view_as reshape_as flatten ravel unflatten squeeze unsqueeze permute transpose t movedim expand
-    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter"""
-ARITHMETIC = """add sub mul div floor_divide remainder fmod pow float_power clamp addcmul addcdiv where bitwise_not round positive
+    expand_as broadcast_to narrow select diagonal unfold as_strided as_strided_scatter adjoint"""
+ARITHMETIC = """add sub mul div floor_divide remainder fmod pow float_power clamp addcmul addcdiv bitwise_not round positive
     neg""".split()
 ELEMENTWISE = """eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_xor logical_not abs sign square reciprocal
     maximum minimum lerp exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh asin acos atan asinh acosh
@@ -73,30 +74,30 @@ PLAIN = (
         index_put index_put_"""),
     (masked, """masked_fill masked_fill_ masked_select masked_scatter masked_scatter_ take put put_ take_along_dim"""),
     (rearrange, "flip fliplr flipud roll rot90 repeat_interleave"),
-    (diagonals, "diag diagflat diag_embed trace diagonal_scatter select_scatter slice_scatter"),
-    (mathematics, """bincount conj conj_physical frexp histc isneginf isposinf isreal resolve_conj resolve_neg signbit"""),
-    (gamma, "angle"),
+    (diagonals, "diag diagflat diag_embed fill_diagonal_ trace diagonal_scatter select_scatter slice_scatter"),
+    (mathematics, """bincount conj frexp histc isneginf isposinf isreal resolve_conj resolve_neg signbit"""),
+    (questions, "is_nonzero is_same_size is_set_to is_conj is_neg apply_ map_ map2_"),
     (norms, "dist nansum nanmean cov corrcoef"),
     (products, "inner kron cross diff"),
-    (copies, "split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk hsplit vsplit dsplit"),
+    (copies, "narrow_copy split_with_sizes unsafe_split unsafe_split_with_sizes unsafe_chunk hsplit vsplit dsplit"),
 )  # fmt: skip
 
 # Functions of ops/factor_names.py, which is imported when the first of them is called.
 FACTORS = """cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve matrix_exp matrix_power ormqr pinverse qr
-    slogdet svd triangular_solve"""
+    slogdet svd triangular_solve orgqr"""
 
 # Functions with an in-place form that computes, then copies.
 TRAILING = (
     (rearrange, "tril triu"),
     (norms, "renorm"),
-    (mathematics, "lcm ldexp logit mvlgamma nan_to_num nextafter"),
+    (mathematics, "conj_physical lcm ldexp logit mvlgamma nan_to_num nextafter"),
     (E, "clamp_min clamp_max"),
-    (gamma, "igamma igammac"),
+    (gamma, "angle igamma igammac"),
     (EM, "copysign deg2rad digamma fmax fmin gcd heaviside i0 lgamma logaddexp logaddexp2 rad2deg sinc xlogy"),
 )  # fmt: skip
 
 # Elementwise, but without an in-place form in PyTorch.
-OUT_OF_PLACE = frozenset("isnan isinf isfinite maximum minimum fmax fmin logaddexp logaddexp2".split())
+OUT_OF_PLACE = frozenset("angle isnan isinf isfinite maximum minimum fmax fmin logaddexp logaddexp2".split())
 
 IN_PLACE_OPERATORS = {
     "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ipow__": "pow_",
@@ -111,5 +112,5 @@ ALIASES = {
     "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg", "absolute": "abs",
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "clip": "clamp",
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-    "arctan2": "atan2", "fix": "trunc", "swapaxes": "transpose", "swapdims": "transpose", "moveaxis": "movedim",
+    "arctan2": "atan2", "fix": "trunc", "swapaxes": "transpose", "swapdims": "transpose", "moveaxis": "movedim", "ger": "outer",
 }  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import indexing
+from . import indexing, late_methods
 from ._tensor import Tensor, replaced
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
-from .errors import TORCH_NAMES, require_tensor, tensors_only
+from .errors import require_tensor, tensors_only
 from .interop import cuda_array_interface, is_pinned, is_shared, pin_memory, record_stream, share_memory_
 from .method_table import (
     ALIASES,
@@ -248,21 +248,6 @@ def _cast_method(d: DType, name: str) -> Callable:
     return method
 
 
-def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The name of the tensor's type, or the tensor in another dtype."""
-    if dtype is None:
-        return f"torch.{'cuda.' if self.is_cuda else ''}{TORCH_NAMES[self.dtype.name]}Tensor"
-    if isinstance(dtype, str):
-        from .legacy import DTYPES
-
-        dtype = DTYPES.get(dtype.rsplit(".", 1)[-1])
-        if dtype is None:
-            raise ValueError("invalid type: use a dtype such as numtorch.float32")
-    elif isinstance(dtype, type):
-        dtype = getattr(dtype, "dtype", dtype)
-    return copying.to(self, dtype)
-
-
 def _new(name: str) -> Callable:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         from . import creation, from_data
@@ -273,17 +258,6 @@ def _new(name: str) -> Callable:
 
     method.__name__ = "new_" + name
     method.__doc__ = f"``{name}`` in this tensor's dtype and on its device."
-    return method
-
-
-def _factor(name: str) -> Callable:
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        from .ops import factor_names
-
-        return getattr(factor_names, name)(self, *args, **kwargs)
-
-    method.__name__ = name
-    method.__doc__ = f"``numtorch.{name}`` of this tensor."
     return method
 
 
@@ -305,42 +279,12 @@ def _transposed(name: str) -> property:
     return property(get, doc="Transposed.")
 
 
-def new(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """A tensor of this one's dtype: uninitialised of a shape (``new(2, 3)``), or of values (``new([1, 2])``)."""
-    from .legacy import new
-
-    return new(self, *args, **kwargs)
-
-
-def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
-    """This tensor where ``condition`` holds, else ``other``."""
-    return A.where(condition, self, other)
-
-
-def polygamma(self: Tensor, n: int) -> Tensor:
-    """The n-th derivative of ``digamma``."""
-    from .ops.mathematics import polygamma
-
-    return polygamma(n, self)
-
-
-def _functional(name: str) -> Callable:
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        from .nn import functional
-
-        return getattr(functional, name)(self, *args, **kwargs)
-
-    method.__name__ = name
-    method.__doc__ = f"``numtorch.nn.functional.{name}`` of this tensor."
-    return method
-
-
 def bind() -> None:
     """Put all of it on the class; called once by the package."""
     for name, method in _operators().items():
         setattr(Tensor, name, method)
     for name in FACTORS.split():
-        setattr(Tensor, name, _factor(name))
+        setattr(Tensor, name, late_methods.factor(name))
     for module, names in PLAIN:
         for name in names.split():
             setattr(Tensor, name, getattr(module, name))
@@ -353,12 +297,12 @@ def bind() -> None:
             bind_method(name, getattr(module, name))
     _bind_arithmetic()
     _bind_conversions()
-    bind_method("polygamma", polygamma)
+    bind_method("polygamma", late_methods.polygamma)
     for name in ("T", "mT", "H", "mH"):
         setattr(Tensor, name, _transposed(name))
     for name in ("hardshrink", "prelu"):
-        setattr(Tensor, name, _functional(name))
-    for function in (new, where, fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
+        setattr(Tensor, name, late_methods.functional(name))
+    for function in (late_methods.new, late_methods.where, fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
         setattr(Tensor, function.__name__, function)
     Tensor.__cuda_array_interface__ = property(cuda_array_interface)  # type: ignore[attr-defined]
     for name in ("squeeze", "unsqueeze", "transpose", "t", "as_strided"):
@@ -384,7 +328,7 @@ def _bind_conversions() -> None:
         setattr(Tensor, name, _cast_method(D[d], name))
     for name in ("empty", "empty_strided", "zeros", "ones", "full", "tensor"):
         setattr(Tensor, "new_" + name, _new(name))
-    Tensor.type = type_  # type: ignore[attr-defined]
+    Tensor.type = late_methods.type_  # type: ignore[attr-defined]
 
 
 def _geometry_method(name: str) -> Callable:

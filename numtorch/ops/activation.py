@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 
-from .elementwise import abs, erf, exp, expm1, log1p, maximum, minimum, sigmoid, tanh, where
+from .elementwise import abs, clamp_min, exp, expm1, log1p, maximum, minimum, normal_cdf, sigmoid, tanh, where
 from .pointwise import elementwise
 
-SQRT_HALF = math.sqrt(0.5)
 INVERSE_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 GELU_SCALE = math.sqrt(2.0 / math.pi)
 GELU_CUBE = 0.044715
@@ -104,14 +103,12 @@ def prelu_grad(g, input, weight):
 @elementwise(int_ok=False)
 def gelu(input):
     """``input`` times the normal distribution function of it."""
-    return 0.5 * input * (1.0 + erf(input * SQRT_HALF))
+    return input * normal_cdf(input)
 
 
 @gelu.grad
 def gelu_grad(g, input):
-    return g * (
-        0.5 * (1.0 + erf(input * SQRT_HALF)) + input * (INVERSE_SQRT_TWO_PI * exp(-0.5 * input * input))
-    )
+    return g * (normal_cdf(input) + input * (INVERSE_SQRT_TWO_PI * exp(-0.5 * input * input)))
 
 
 @elementwise(int_ok=False)
@@ -147,7 +144,7 @@ def mish(input):
 
 @mish.grad
 def mish_grad(g, input):
-    t = tanh(maximum(input, 0.0) + log1p(exp(-abs(input))))
+    t = tanh(clamp_min(input, 0.0) + log1p(exp(-abs(input))))
     return g * (t + input * (sigmoid(input) * (1.0 - t * t)))
 
 

@@ -10,7 +10,9 @@ from ..autograd.mode import state
 from ..device import canonical, device
 from ..dtype import dtype
 from ..errors import tensors_only
+from ..memory_format import contiguous_format, in_format, is_in, preserve_format
 from ..shape import broadcast
+from ..shape import contiguous as contiguous_layout
 from .declare import attach, empty_like_layout
 from .elementwise import clone_values
 from .inplace import check_inplace, rebase
@@ -73,21 +75,22 @@ class CopyNode(Node):
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with its own memory."""
-    if memory_format is not None and str(memory_format).endswith("contiguous_format"):
-        return _copied(input)
-    return clone_values(input)
+    if memory_format is None or memory_format is preserve_format:
+        return clone_values(input)
+    return _copied(input, in_format("clone", input._layout, memory_format))
 
 
 def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if it is row-major, else a row-major copy."""
-    return input if input._layout.contiguous else _copied(input)
+    """The tensor itself if it is row-major (or in the format asked for), else such a copy."""
+    la = input._layout
+    if memory_format is None or memory_format is contiguous_format:
+        return input if la.contiguous else _copied(input, contiguous_layout(la.shape, la.dtype, la.device))
+    return input if is_in("contiguous", la, memory_format) else _copied(input, in_format("contiguous", la, memory_format))
 
 
-def _copied(x: Tensor) -> Tensor:
-    from ..shape import contiguous as contiguous_layout
-
-    la = x._layout
-    out = empty_like_layout(contiguous_layout(la.shape, la.dtype, la.device))
+def _copied(x: Tensor, la: Any) -> Tensor:
+    """A copy in another layout of the same shape."""
+    out = empty_like_layout(la)
     write(out, x)
     if state.grad and x._rg:
         attach(CopyNode(x, "Clone"), (out,))
@@ -157,6 +160,10 @@ def _between_devices(target: Tensor, source: Tensor, non_blocking: bool) -> None
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor in another dtype and/or on another device: ``to(dtype)``, ``to(device, dtype)``, ``to(other)``."""
     where_to, d = parse_to(args, kwargs)
+    if kwargs.get("memory_format") not in (None, preserve_format):
+        rest = {k: v for k, v in kwargs.items() if k != "memory_format"}
+        moved = to(self, *args, **rest)
+        return contiguous(moved, kwargs["memory_format"])
     if len(args) > (where_to is not None) + (d is not None) and isinstance(args[-1], bool):
         kwargs.setdefault("copy", len(args) > 2 and args[-1])
     la = self._layout
@@ -176,8 +183,6 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _on(la: Any, where_to: str) -> Any:
-    from ..shape import contiguous as contiguous_layout
-
     return contiguous_layout(la.shape, la.dtype, where_to)
 
 

@@ -78,8 +78,34 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 
 
 @tensors_only
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a number into the main diagonal; ``wrap``: of a tall matrix again below it, a row left out between.
+
+    Example:
+        >>> import numtorch
+        >>> numtorch.zeros(2, 2).fill_diagonal_(3).tolist()
+        [[3.0, 0.0], [0.0, 3.0]]
+    """
+    la = self._layout
+    if la.ndim < 2:
+        raise RuntimeError(f"fill_diagonal_(): dimensions must larger than 1, got {la.ndim}; a vector has no diagonal")
+    if la.ndim > 2 and len(set(la.shape)) > 1:
+        raise RuntimeError(
+            f"fill_diagonal_(): all dimensions of input must be of equal length, got {list(la.shape)}; use diagonal() of two"
+            " dimensions"
+        )
+    step, n = sum(la.strides), min(la.shape)
+    view.as_strided(self, (n,), (step,), self._offset).fill_(fill_value)
+    columns = la.shape[1]
+    if wrap and la.ndim == 2 and la.shape[0] > columns + 1:
+        more = (la.numel + columns) // (columns + 1) - n
+        view.as_strided(self, (more,), (step,), self._offset + la.strides[0] * (columns + 1)).fill_(fill_value)
+    return self
+
+
+@tensors_only
 def slice_scatter(
-    input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+    input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1, *, out: Any = None
 ) -> Tensor:
     """A copy of ``input`` with ``src`` in the slice start:end:step of a dimension."""
     if step <= 0:
@@ -89,7 +115,8 @@ def slice_scatter(
         raise IndexError(f"slice_scatter: dimension {dim} of a 0-d tensor; give it one with unsqueeze(0)")
     d = wrap_dim(dim, input.ndim, "slice_scatter")
     first, last, step = slice(start, end, step).indices(input._layout.shape[d])
-    return _put(result, view.slice_dim(result, d, first, max(first, last), step), src, "slice_scatter")
+    made = _put(result, view.slice_dim(result, d, first, max(first, last), step), src, "slice_scatter")
+    return made if out is None else write_out(made, out, "slice_scatter")
 
 
 def _put(result: Tensor, place: Tensor, src: Tensor, op: str) -> Tensor:

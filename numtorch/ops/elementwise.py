@@ -20,6 +20,7 @@ Scalar = Any
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
 TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+INVERSE_SQRT_TWO_PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 
 def _same(input):
@@ -43,37 +44,37 @@ def where_grad(g, condition):
     return 0.0, where(condition, g, 0.0), where(condition, 0.0, g)
 
 
-@elementwise("bool", ref=np.equal)
+@elementwise("bool", ref=np.equal, tensors=1)
 def eq(input, other):
     """Elementwise ``input == other``."""
     return input == other
 
 
-@elementwise("bool", ref=np.not_equal, aliases=("not_equal",))
+@elementwise("bool", ref=np.not_equal, aliases=("not_equal",), tensors=1)
 def ne(input, other):
     """Elementwise ``input != other``."""
     return input != other
 
 
-@elementwise("bool", ref=np.less, aliases=("less",))
+@elementwise("bool", ref=np.less, aliases=("less",), tensors=1)
 def lt(input, other):
     """Elementwise ``input < other``."""
     return input < other
 
 
-@elementwise("bool", ref=np.less_equal, aliases=("less_equal",))
+@elementwise("bool", ref=np.less_equal, aliases=("less_equal",), tensors=1)
 def le(input, other):
     """Elementwise ``input <= other``."""
     return input <= other
 
 
-@elementwise("bool", ref=np.greater, aliases=("greater",))
+@elementwise("bool", ref=np.greater, aliases=("greater",), tensors=1)
 def gt(input, other):
     """Elementwise ``input > other``."""
     return input > other
 
 
-@elementwise("bool", ref=np.greater_equal, aliases=("greater_equal",))
+@elementwise("bool", ref=np.greater_equal, aliases=("greater_equal",), tensors=1)
 def ge(input, other):
     """Elementwise ``input >= other``."""
     return input >= other
@@ -97,19 +98,19 @@ def isfinite(input):
     return input - input == 0
 
 
-@elementwise("bool", ref=np.logical_and)
+@elementwise("bool", ref=np.logical_and, tensors=2)
 def logical_and(input, other):
     """Whether both are nonzero."""
     return (input != 0) & (other != 0)
 
 
-@elementwise("bool", ref=np.logical_or)
+@elementwise("bool", ref=np.logical_or, tensors=2)
 def logical_or(input, other):
     """Whether one is nonzero."""
     return (input != 0) | (other != 0)
 
 
-@elementwise("bool", ref=np.logical_xor)
+@elementwise("bool", ref=np.logical_xor, tensors=2)
 def logical_xor(input, other):
     """Whether exactly one is nonzero."""
     return (input != 0) != (other != 0)
@@ -262,7 +263,7 @@ def pow_tensor_grad(g, input, exponent, y):
     )
 
 
-@elementwise(ref=np.maximum)
+@elementwise(ref=np.maximum, tensors=2)
 def maximum(input, other):
     """The larger of the two; NaN if one is."""
     return input if (input > other) | (input != input) else other
@@ -276,7 +277,7 @@ def maximum_grad(g, input, other):
     )
 
 
-@elementwise(ref=np.minimum)
+@elementwise(ref=np.minimum, tensors=2)
 def minimum(input, other):
     """The smaller of the two; NaN if one is."""
     return input if (input < other) | (input != input) else other
@@ -597,7 +598,7 @@ def atanh_grad(g, input):
     return g / (1.0 - input * input)
 
 
-@elementwise("float", ref=np.arctan2)
+@elementwise("float", ref=np.arctan2, tensors=2)
 def atan2(input, other):
     """The angle of the point (other, input)."""
     return atan2(input, other)
@@ -608,7 +609,7 @@ def atan2_grad(g, input, other):
     return g * (other / (input * input + other * other)), -g * (input / (input * input + other * other))
 
 
-@elementwise(ref=np.hypot, int_ok=False)
+@elementwise(ref=np.hypot, int_ok=False, tensors=2)
 def hypot(input, other):
     """``sqrt(input**2 + other**2)``."""
     return hypot(input, other)
@@ -631,6 +632,19 @@ def erf(input):
 @erf.grad
 def erf_grad(g, input):
     return g * (TWO_OVER_SQRT_PI * exp(-(input * input)))
+
+
+@elementwise("float")
+def normal_cdf(input):
+    """The area under the standard normal curve up to ``input``, precise next to 1 (``special.ndtr`` also where it
+    is tiny).
+    """
+    return normal_cdf(input)
+
+
+@normal_cdf.grad
+def normal_cdf_grad(g, input):
+    return g * (INVERSE_SQRT_TWO_PI * exp(-0.5 * input * input))
 
 
 @elementwise("float")
@@ -724,7 +738,7 @@ def frac_grad(g):
     return g
 
 
-@elementwise(ref=np.fmod)
+@elementwise(ref=np.fmod, tensors=1)
 def fmod(input, other):
     """The remainder with the sign of ``input``."""
     return fmod(input, other)

@@ -35,7 +35,7 @@ SQRT_HALF = math.sqrt(0.5)
 INVERSE_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 
-@elementwise(ref=np.fmax)
+@elementwise(ref=np.fmax, tensors=2)
 def fmax(input, other):
     """The larger of the two; the other one if one is NaN."""
     return input if (input >= other) | (other != other) else other
@@ -46,7 +46,7 @@ def fmax_grad(g, input, other):
     return where((input >= other) | isnan(other), g, 0.0), where((input >= other) | isnan(other), 0.0, g)
 
 
-@elementwise(ref=np.fmin)
+@elementwise(ref=np.fmin, tensors=2)
 def fmin(input, other):
     """The smaller of the two; the other one if one is NaN."""
     return input if (input <= other) | (other != other) else other
@@ -57,7 +57,7 @@ def fmin_grad(g, input, other):
     return where((input <= other) | isnan(other), g, 0.0), where((input <= other) | isnan(other), 0.0, g)
 
 
-@elementwise("float", ref=np.copysign)
+@elementwise("float", ref=np.copysign, tensors=1)
 def copysign(input, other):
     """The magnitude of ``input`` with the sign of ``other``."""
     return copysign(input, other)
@@ -66,6 +66,12 @@ def copysign(input, other):
 @copysign.grad
 def copysign_grad(g, input, y):
     return where(input == 0.0, 0.0, g * (y / input)), 0.0
+
+
+@elementwise("bool")
+def sign_bit(input):
+    """Whether the sign of a floating number is set."""
+    return copysign(1.0, input) < 0.0
 
 
 @elementwise("float")
@@ -90,7 +96,7 @@ def xlog1py_grad(g, input, other):
     return where((input == 0.0) & (other <= -1.0), 0.0, g * log1p(other)), g * (input / (other + 1.0))
 
 
-@elementwise(ref=np.logaddexp, int_ok=False)
+@elementwise(ref=np.logaddexp, int_ok=False, tensors=2)
 def logaddexp(input, other):
     """``log(exp(input) + exp(other))`` without overflow."""
     return where(
@@ -103,7 +109,7 @@ def logaddexp_grad(g, input, other):
     return g / (1.0 + exp(other - input)), g / (1.0 + exp(input - other))
 
 
-@elementwise(ref=np.logaddexp2, int_ok=False)
+@elementwise(ref=np.logaddexp2, int_ok=False, tensors=2)
 def logaddexp2(input, other):
     """``log2(2**input + 2**other)`` without overflow."""
     return where(input == other, input + 1.0, maximum(input, other) + log1p(exp2(-abs(input - other))) / LN2)
@@ -136,7 +142,7 @@ def sinc_grad(g, input, y):
     return where(input == 0.0, 0.0, g * ((cos(PI * input) - y) / input))
 
 
-@elementwise(ref=np.heaviside)
+@elementwise(ref=np.heaviside, tensors=2)
 def heaviside(input, values):
     """0 below 0, 1 above it, and ``values`` at it."""
     return where(input == 0, values, where(input > 0, 1, 0))
@@ -164,7 +170,7 @@ def rad2deg_grad(g):
     return g / DEGREE
 
 
-@elementwise()
+@elementwise(tensors=2)
 def gcd(input, other):
     """The greatest common divisor of integers."""
     a = abs(input)
@@ -303,7 +309,8 @@ def i1e(input):
 
 @i1e.grad
 def i1e_grad(g, input, y):
-    return g * where(input == 0.0, 0.5, i0e(input) - y * (sign(input) + 1.0 / input))
+    x = where(input == 0.0, 1.0, input)  # no infinity comes of it, whose derivative were NaN
+    return g * where(input == 0.0, 0.5, i0e(input) - y * (sign(input) + 1.0 / x))
 
 
 @elementwise("float")
@@ -325,7 +332,8 @@ def i1(input):
 
 @i1.grad
 def i1_grad(g, input, y):
-    return g * where(input == 0.0, 0.5, i0(input) - y / input)
+    x = where(input == 0.0, 1.0, input)
+    return g * where(input == 0.0, 0.5, i0(input) - y / x)
 
 
 @elementwise("float")

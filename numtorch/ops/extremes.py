@@ -147,7 +147,8 @@ def _max_or_min(input: Tensor, args: tuple, kwargs: dict, pair: Any, whole: Kern
         return result if out is None else write_out(result, out, whole.name)
     d = wrap_dim(dim, input.ndim, whole.name[1:])
     if not input.ndim:
-        return MinMax(input.clone(), arg(input, dims=(), keepdim=False))
+        result = MinMax(input.clone(), arg(input, dims=(), keepdim=False))
+        return result if out is None else MinMax(*write_out(tuple(result), tuple(out), whole.name))
     x = input.to(uint8) if input.dtype.category == BOOL else input
     where_ = arg(x, dims=(d,), keepdim=True)
     from .index import gather

@@ -17,6 +17,7 @@ from .random import randn
 from .solvers import mt, require_matrices
 
 det, slogdet, inverse = linalg.det, linalg.slogdet, linalg.inv
+orgqr = linalg.householder_product
 matrix_exp, matrix_power = linalg.matrix_exp, linalg.matrix_power
 
 Geqrf = namedtuple("Geqrf", ["a", "tau"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from typing import Any
 
 from .._tensor import Tensor
-from ..creation import eye
+from ..creation import eye, zeros
 from ..dtype import int32
 from ..errors import require_tensor
 from . import lu as F
-from . import view
+from . import solvers, view
+from .arithmetic import where
 from .inplace import write_out
 from .solvers import mt, require_matrices
 
@@ -29,6 +31,26 @@ def done(op: str, result: Any, out: Any) -> Any:
 def _first_zero(info: Tensor) -> int:
     """The first information of a batch that is not 0."""
     return int(info.max()) if info.numel() else 0
+
+
+def no_info(A: Tensor) -> Tensor:
+    """The information that nothing went wrong, per matrix."""
+    return zeros(A._layout.shape[:-2], dtype=int32, device=A.device)
+
+
+def regular(A: Tensor, info: Tensor) -> Tensor:
+    """The matrices, with the unit matrix for those whose information is not 0."""
+    if not info.any():
+        return A
+    return where(solvers.scalars(info == 0), A, eye(A._layout.shape[-1], dtype=A.dtype, device=A.device))
+
+
+def or_nan(result: Tensor, info: Tensor) -> Tensor:
+    """The results, NaN where the information is not 0."""
+    if not info.any():
+        return result
+    good = view.reshape(info == 0, info._layout.shape + (1,) * (result.ndim - info.ndim))
+    return where(good, result, math.nan)
 
 
 # -- LU

@@ -91,7 +91,7 @@ def _fraction(a, x, upper):
     return _lower(a, x)
 
 
-@elementwise(int_ok=False)
+@elementwise(int_ok=False, tensors=2)
 def igamma(input, other):
     """The regularised lower incomplete gamma function P(input, other)."""
     return _fraction(input, other, 0.0)
@@ -102,7 +102,7 @@ def igamma_grad(g, input, other):
     return NAN, g * exp((input - 1.0) * log(other) - other - lgamma(input))
 
 
-@elementwise(int_ok=False)
+@elementwise(int_ok=False, tensors=2)
 def igammac(input, other):
     """The regularised upper incomplete gamma function Q(input, other) = 1 - P(input, other)."""
     return _fraction(input, other, 1.0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from ..autograd.engine import Node, edge_of
 from ..autograd.mode import state
 from ..autograd.views import follow, forbidden, inference_write_error
 from ..dtype import can_cast, dtype
-from ..shape import Layout
+from ..shape import Layout, extent
 
 
 def check_inplace(target: Any, op: str, needs_grad: bool) -> None:
@@ -119,29 +120,97 @@ def rebase(target: Any, node: Node | None) -> None:
         follow(base)
 
 
-def write_out(result: Any, out: Any, op: str) -> Any:
-    """Copy a result into the ``out=`` tensor (resized when its shape differs); RuntimeError if the dtype can't hold it."""
+# What PyTorch writes into an ``out=`` of any dtype that the result can be cast to; the others ask for the result's dtype.
+CASTING = frozenset("""add sub mul div pow clamp square float_power floor_divide remainder fmod addcdiv addcmul addr lerp
+    mean logsumexp std var inner kron outer nansum nanmean ldexp logit mvlgamma polygamma nextafter lcm cholesky cholesky_inverse
+    cholesky_solve geqrf cat hstack vstack dstack column_stack stack linalg.cond linalg.householder_product linalg.lstsq linalg.pinv
+    linalg.tensorinv linalg.tensorsolve linalg.matrix_rank log_softmax softmax bernoulli sum prod cumsum cumprod lu""".split())
+# Of elementwise ops it is the other way round: these ask for the result's dtype.
+EXACT = frozenset("abs ceil floor frac heaviside neg round sgn sign trunc bitwise_not isin".split())
+# Whose results are computed in the dtype of ``out=``, whatever it is.
+ANY = frozenset("bernoulli sum prod cumsum cumprod linalg.lu_factor".split())
+
+
+def write_out(result: Any, out: Any, op: str, casts: bool | None = None, differentiable: bool = True) -> Any:
+    """Copy a result into the ``out=`` tensor, resized when its shape differs, and return that.
+
+    RuntimeError if its dtype isn't the result's (``casts``: can't hold it), or one of the tensors requires grad;
+    ``differentiable``: whether the op has a derivative that would be lost.
+    """
+    casts = op in CASTING if casts is None else casts
+    if not isinstance(result, tuple):
+        _check_out(result, out, op, casts, differentiable)
+        return _fill_out(result, out)
+    if not isinstance(out, (tuple, list)) or len(out) != len(result):
+        raise TypeError(f"{op}(): argument 'out' must be tuple of {len(result)} Tensors, not {type(out).__name__}")
+    for r, o in zip(result, out):
+        _check_out(r, o, op, casts, differentiable)
+    filled = [_fill_out(r, o) for r, o in zip(result, out)]
+    return tuple(filled) if type(result) is tuple else type(result)(*filled)
+
+
+def written(result: Any, out: Any, op: str) -> Any:
+    """The result, or ``out`` with the result written into it where there is one."""
+    return result if out is None else write_out(result, out, op)
+
+
+def _check_out(result: Any, out: Any, op: str, casts: bool, differentiable: bool) -> None:
     from .._tensor import Tensor
 
-    if isinstance(result, tuple):
-        return (
-            type(result)(write_out(r, o, op) for r, o in zip(result, out))
-            if type(result) is tuple
-            else type(result)(*[write_out(r, o, op) for r, o in zip(result, out)])
-        )
     if not isinstance(out, Tensor):
-        raise TypeError(f"{op}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if state.grad and (result._rg or out._rg):
+        raise TypeError(f"{op}(): argument 'out' must be Tensor, not {type(out).__name__}; make one with numtorch.empty(0)")
+    if state.grad and differentiable and (result._rg or out._rg):
         raise RuntimeError(
             f"{op}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments"
             " requires grad; use the form without out="
         )
-    if not can_cast(result._layout.dtype, out._layout.dtype):
-        raise RuntimeError(
-            f"{op}(): result type {result.dtype.name} can't be cast to the desired output type {out.dtype.name}; give an"
+    have, want = out._layout.dtype, result._layout.dtype
+    if op in ANY:
+        return
+    if not can_cast(want, have):
+        kind = TypeError if op == "cat" else RuntimeError
+        raise kind(
+            f"{op}(): result type {want.name} can't be cast to the desired output type {have.name}; give an"
             " out= tensor of a fitting dtype"
         )
-    if out._layout.shape != result._layout.shape:
-        out.resize_(result._layout.shape)
+    if not casts and want is not have:
+        raise RuntimeError(
+            f"{op}(): Expected out tensor to have dtype {want.name}, but got {have.name} instead; give an out= tensor of"
+            f" {want!r}, or convert the result with .to()"
+        )
+
+
+def _fill_out(result: Any, out: Any) -> Any:
+    shape = result._layout.shape
+    if out._layout.shape != shape:
+        if out._layout.numel:
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out._layout.shape)}, which does not"
+                f" match the required output shape {list(shape)}. This behavior is deprecated: give an out= tensor of that shape,"
+                " or empty it with out.resize_(0) first",
+                stacklevel=4,
+            )
+        out.resize_(shape)
     out.copy_(result)
     return out
+
+
+def refuse_overlap(op: str, out: Any, *inputs: Any) -> None:
+    """RuntimeError if ``out=`` shares memory with an input, for ops that PyTorch doesn't compute in place."""
+    for o in out if isinstance(out, (tuple, list)) else (out,):
+        for t in inputs:
+            if hasattr(o, "_layout") and hasattr(t, "_layout") and _share(o, t):
+                raise RuntimeError(
+                    f"{op}(): unsupported operation: some elements of the input tensor and the written-to tensor refer to a single"
+                    " memory location. Please clone() the tensor before performing the operation."
+                )
+
+
+def _share(a: Any, b: Any) -> bool:
+    if a._storage is not b._storage or not a._layout.numel or not b._layout.numel:
+        return False
+    spans = []
+    for t in (a, b):
+        low, high = extent(t._layout.shape, t._layout.strides)
+        spans.append(((t._offset + low) * t._layout.itemsize, (t._offset + high + 1) * t._layout.itemsize))
+    return spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1]

@@ -15,7 +15,7 @@ from ..shape import broadcast, wrap_dim
 from . import view
 from .copying import write
 from .declare import attach
-from .inplace import write_out
+from .inplace import refuse_overlap, write_out
 
 
 class CatNode(Node):
@@ -84,6 +84,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
             -1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors
         ]
         attach(CatNode(tensors, axis, sizes), (result,))
+    refuse_overlap("cat", out, *tensors)
     return result if out is None else write_out(result, out, "cat")
 
 

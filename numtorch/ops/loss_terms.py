@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .elementwise import abs, exp, log, log1p, maximum, minimum, sigmoid, sign, where
+from .elementwise import abs, clamp_max, clamp_min, exp, log, log1p, maximum, sigmoid, sign, where
 from .pointwise import elementwise
 
 SMALLEST_LOG = -100.0  # what PyTorch's binary cross entropy takes for log(0)
@@ -56,7 +56,7 @@ def huber_error(input, target, delta):
 
 @huber_error.grad
 def huber_error_grad(g, input, target, delta):
-    slope = minimum(maximum(input - target, -delta), delta)
+    slope = clamp_max(clamp_min(input - target, -delta), delta)
     return g * slope, -g * slope, 0.0
 
 
@@ -69,8 +69,8 @@ def binary_cross_entropy_term(input, target):
 @binary_cross_entropy_term.grad
 def binary_cross_entropy_term_grad(g, input, target):
     return (
-        g * ((input - target) / maximum((1.0 - input) * input, 1e-12)),
-        g * (maximum(log1p(-input), SMALLEST_LOG) - maximum(log(input), SMALLEST_LOG)),
+        g * ((input - target) / clamp_min((1.0 - input) * input, 1e-12)),
+        g * (clamp_min(log1p(-input), SMALLEST_LOG) - clamp_min(log(input), SMALLEST_LOG)),
     )
 
 
@@ -95,7 +95,7 @@ def weighted_logits_cross_entropy_term(input, target, pos_weight):
 
 @weighted_logits_cross_entropy_term.grad
 def weighted_logits_cross_entropy_term_grad(g, input, target, pos_weight):
-    tail = log1p(exp(-abs(input))) + maximum(-input, 0.0)
+    tail = log1p(exp(-abs(input))) + clamp_min(-input, 0.0)
     return (
         g * ((1.0 - target) * sigmoid(input) - target * pos_weight * sigmoid(-input)),
         g * ((pos_weight - 1.0) * tail - input),
@@ -209,12 +209,12 @@ def gaussian_term(input, target, var, eps):
     """``(log(v) + (input - target)**2 / v) / 2`` with ``v = max(var, eps)``, which passes its gradient on
     to ``var``.
     """
-    v = maximum(var, eps)
+    v = clamp_min(var, eps)
     return 0.5 * (log(v) + (input - target) * (input - target) / v)
 
 
 @gaussian_term.grad
 def gaussian_term_grad(g, input, target, var, eps):
-    v = maximum(var, eps)
+    v = clamp_min(var, eps)
     d = input - target
     return g * (d / v), -g * (d / v), g * (0.5 * (1.0 / v - d * d / (v * v))), 0.0

@@ -22,7 +22,7 @@ from .index import (
     index_select_values,
     wrap_negative,
 )
-from .inplace import write_out
+from .inplace import refuse_overlap, write_out
 from .launch import Launch
 from .places import nonzero
 
@@ -81,6 +81,7 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
 def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
     """The elements where ``mask`` is True, as a vector."""
     _mask("masked_select", input, mask)
+    refuse_overlap("masked_select", out, input, mask)
     shape = broadcast(input._layout.shape, mask._layout.shape, op="masked_select")
     x = view.reshape(view.expand(input, shape), (-1,))
     places = view.reshape(nonzero(view.reshape(view.expand(mask, shape), (-1,))), (-1,))
@@ -140,6 +141,7 @@ def _positions(op: str, x: Tensor, index: Tensor) -> Tensor:
 def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
     """The elements at positions of the flattened tensor, in the shape of ``index``."""
     places = _positions("take", input, index)
+    refuse_overlap("take", out, input, index)
     result = index_select_values(view.reshape(input, (input._layout.numel,)), places, dim=0)
     result = view.reshape(result, index._layout.shape)
     return result if out is None else write_out(result, out, "take")

@@ -76,9 +76,7 @@ def isreal(input: Tensor) -> Tensor:
 @tensors_only
 def signbit(input: Tensor, *, out: Any = None) -> Tensor:
     """Whether the sign bit is set (also of -0)."""
-    if not input.dtype.is_floating_point:
-        return _done("signbit", E.lt(input, 0), out)
-    return _done("signbit", E.lt(M.copysign(1.0, input.detach()), 0.0), out)
+    return _done("signbit", M.sign_bit(input) if input.dtype.is_floating_point else E.lt(input, 0), out)
 
 
 def ldexp(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
@@ -266,7 +264,12 @@ def real(input: Tensor) -> Tensor:
     return input
 
 
-conj = conj_physical = resolve_conj = resolve_neg = real
+conj = resolve_conj = resolve_neg = real
+
+
+def conj_physical(input: Tensor, *, out: Any = None) -> Tensor:
+    """The tensor itself: there are no complex numbers."""
+    return _done("conj_physical", input, out)
 
 
 def fill(input: Tensor, value: Any) -> Tensor:

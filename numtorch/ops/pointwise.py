@@ -52,6 +52,7 @@ class Elementwise(Differentiable):
         self.component = component
         self.int_ok = int_ok
         self.bool_ok = True
+        self.tensors = 0  # how many leading operands may not be numbers
         self.bodies: dict[int, Callable] = {}  # for a category of dtypes another body
         self.lift: Any = False  # bool operands are computed as bytes
         self.grad_body: Callable | None = None
@@ -184,13 +185,10 @@ class Elementwise(Differentiable):
         """Find the output layouts and the kernel for operands of these layouts."""
         from .._tensor import Tensor
 
-        args = tuple(self._argument(n, a) for n, a in zip(self.params, args))
+        args = tuple(self._argument(i, a) for i, a in enumerate(args))
         tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         if not tensors and self.name not in _OF_NUMBERS:
-            raise TypeError(
-                f"{self.name}(): argument '{self.params[0]}' (position 1) must be Tensor, not {type(args[0]).__name__}; make one"
-                " with numtorch.tensor(...), or use the math module"
-            )
+            raise self._no_tensor(0, args[0], "Tensor")
         device = launching.common_device(self.name, [args[i] for i in tensors])
         compute = self.compute_dtype(args)
         layouts = [args[i]._layout for i in tensors]
@@ -199,9 +197,7 @@ class Elementwise(Differentiable):
         plan = Plan()
         plan.tensors = tuple(tensors)
         plan.scalars = tuple(i for i in range(len(args)) if i not in tensors)
-        plan.outputs = (
-            tuple(self._output_layouts(shape, layouts, compute, device)) if out is None else tuple(out)
-        )
+        plan.outputs = tuple(self._output_layouts(shape, layouts, compute, device) if out is None else out)
         plan.alone = plan.outputs[0] if self.count == 1 and out is None else None
         try:
             self._bind_kernel(plan, args, layouts, shape, compute, device)
@@ -214,16 +210,23 @@ class Elementwise(Differentiable):
         self._plans[key] = plan
         return plan, args
 
-    def _argument(self, name: str, a: Any) -> Any:
+    def _argument(self, position: int, a: Any) -> Any:
         from .._tensor import Tensor
 
-        if isinstance(a, (Tensor, bool, int, float)):
+        if isinstance(a, Tensor):
             return a
-        if hasattr(a, "dtype") and getattr(a, "ndim", None) == 0 and hasattr(a, "item"):
+        number_ok = position >= self.tensors
+        if number_ok and isinstance(a, (bool, int, float)):
+            return a
+        if number_ok and hasattr(a, "dtype") and getattr(a, "ndim", None) == 0 and hasattr(a, "item"):
             return a.item()
-        raise TypeError(
-            f"{self.name}(): argument '{name}' must be Tensor or Number, not {type(a).__name__}; make a tensor with"
-            " numtorch.tensor(...)"
+        kind = "Tensor or Number" if number_ok else "Tensor"
+        raise self._no_tensor(position, a, kind)
+
+    def _no_tensor(self, position: int, a: Any, kind: str) -> TypeError:
+        return TypeError(
+            f"{self.name}(): argument '{self.params[position]}' (position {position + 1}) must be {kind}, not"
+            f" {type(a).__name__}; make one with numtorch.tensor(...)"
         )
 
     def compute_dtype(self, args: Sequence[Any]) -> dtype:
@@ -334,9 +337,9 @@ class Elementwise(Differentiable):
     # -- other places for the result
 
     def _into(self, args: tuple, out: Any) -> Any:
-        from .inplace import write_out
+        from .inplace import EXACT, write_out
 
-        return write_out(self(*args), out, self.name)
+        return write_out(self(*args), out, self.name, self.name not in EXACT, self.grad_body is not None)
 
     def inplace(self, target: Any, *args: Any) -> Any:
         """Write the result into ``target``, the first operand, recording history as PyTorch does."""
@@ -351,7 +354,7 @@ class Elementwise(Differentiable):
         key = ("in", *[a._layout if hasattr(a, "_layout") else type(a) for a in args])
         plan = self._plans.get(key)
         if plan is None:
-            checked = tuple(self._argument(n, a) for n, a in zip(self.params, args))
+            checked = tuple(self._argument(i, a) for i, a in enumerate(args))
             result = self.result_dtype(self.compute_dtype(checked))
             shapes = [a._layout.shape for a in checked if hasattr(a, "_layout")]
             check_result(self.name, la, broadcast(*shapes, op=self.name), result)
@@ -381,18 +384,20 @@ def elementwise(
     result: str = "same", promote: Sequence[str] | None = None, outputs: int = 1, name: str | None = None,
     ref: Callable | None = None, domain: Any = None, samples: Callable | None = None, int_ok: bool = True,
     aliases: Sequence[str] = (), lift: Any = False, bool_ok: bool = True, bodies: dict[int, Callable] | None = None,
+    tensors: int = 0,
 ) -> Callable[[Callable], Elementwise]:  # fmt: skip
     """Declare an elementwise op from its scalar body.
 
     ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
     parameters that take part in promotion (default all); ``lift``: bool is computed as uint8 (or the dtype given);
-    ``int_ok``, ``bool_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``ref``: a NumPy reference, ``domain``: (low, high) where samples are drawn, or one pair per parameter.
+    ``int_ok``, ``bool_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``tensors``: how many leading
+    operands must be tensors, as PyTorch asks of them; ``ref``: a NumPy reference, ``domain``: (low, high) where samples are drawn, or one pair per parameter.
     """
 
     def declare(body: Callable) -> Elementwise:
         op = Elementwise(body, result, promote, outputs, name, int_ok=int_ok)
         op.ref, op.domain, op.samples, op.aliases = ref, domain, samples, tuple(aliases)
-        op.lift, op.bool_ok, op.bodies = lift, bool_ok, bodies or {}
+        op.lift, op.bool_ok, op.bodies, op.tensors = lift, bool_ok, bodies or {}, tensors
         TABLE[op.name] = op
         return op
 

@@ -252,6 +252,8 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         raise RuntimeError("numtorch.gradient only supports edge_order=1 and edge_order=2.")
     dims = range(input.ndim) if dim is None else as_shape(dim, "gradient")
     dims = [wrap_dim(d, input.ndim, "gradient") for d in dims]
+    if len(set(dims)) != len(dims):
+        raise RuntimeError(f"gradient: dim {dims} names a dimension more than once; name each once")
     spacing = 1 if spacing is None else spacing
     spaces = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(dims)
     if len(spaces) != len(dims):

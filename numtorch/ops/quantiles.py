@@ -80,7 +80,7 @@ def _ranks(ordered: Tensor, q: Tensor, ignore: bool) -> Tensor:
     missing = E.isnan(ordered.detach())
     if ignore:
         count = R.sum(E.logical_not(missing), -1, True).to(ordered.dtype)
-        return E.maximum(E.mul(q, count - 1.0), 0.0)
+        return E.clamp_min(E.mul(q, count - 1.0), 0.0)
     return where(R.any(missing, -1, True), float(last), E.mul(q, float(last)))
 
 
@@ -153,7 +153,7 @@ def _count(op: str, x: Tensor, edges: Sequence[Tensor], weight: Tensor | None, d
         column = view.select(x, 1, k).contiguous()
         bins = searchsorted(e, column, right=True) - 1
         good = E.logical_and(E.ge(column, view.select(e, 0, 0)), E.le(column, view.select(e, 0, n)))
-        bins = E.minimum(bins, n - 1)  # the last bin has both its edges
+        bins = E.clamp_max(bins, n - 1)  # the last bin has both its edges
         inside = good if inside is None else E.logical_and(inside, good)
         place = place * n + where(good, bins, 0)
     assert inside is not None

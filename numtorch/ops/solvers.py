@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._tensor import Tensor
-from ..dtype import float16
+from ..dtype import float16, int32
 from ..errors import require_tensor
 from ..shape import Layout, broadcast, contiguous
 from . import view
@@ -183,6 +183,24 @@ def cholesky(A: Tensor) -> Layout:
 @cholesky.compute
 def _(A: Any) -> Any:
     return np.linalg.cholesky(A)
+
+
+@host_op(["A"])
+def first_indefinite(A: Tensor) -> Layout:
+    """The size of the first leading minor that is not positive definite, 0 if all are: elimination, column by column."""
+    return contiguous(A._layout.shape[:-2], int32, A._layout.device)
+
+
+@first_indefinite.compute
+def _(A: Any) -> Any:
+    rest = np.array(np.tril(A) + np.swapaxes(np.tril(A, -1), -1, -2), dtype=np.float64)
+    found = np.zeros(A.shape[:-2], dtype=np.int32)
+    for k in range(A.shape[-1]):
+        pivot = rest[..., k, k]
+        found = np.where((found == 0) & ~(pivot > 0), k + 1, found)
+        column = rest[..., :, k] / np.where(pivot > 0, pivot, 1.0)[..., None]
+        rest = rest - column[..., :, None] * rest[..., None, k, :]
+    return found
 
 
 @cholesky.backward

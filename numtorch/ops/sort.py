@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .._tensor import Tensor
+from ..autograd.mode import state
 from ..dtype import BOOL, int64
 from ..errors import not_implemented, require_tensor
 from ..shape import contiguous, wrap_dim
@@ -14,7 +15,7 @@ from . import view
 from .declare import Context, KernelOp, kernel_op
 from .extremes import MinMax
 from .index import gather_checked, scatter_add_values
-from .inplace import write_out
+from .inplace import refuse_overlap, write_out
 from .launch import Launch, Scratch
 from .reduce import sum_values
 
@@ -193,6 +194,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
         )
     if input.dtype.category == BOOL:
         raise not_implemented("kthvalue", input.dtype)
+    refuse_overlap("kthvalue", out, input)
     return _written(_along(kth_values, input, d, keepdim, k=int(k), nan_first=False), out, "kthvalue")
 
 
@@ -232,12 +234,24 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
     return _written(_along(kth_values, input, d, keepdim, k=(n + 1) // 2, nan_first=True), out, "median")
 
 
+def _shared_evenly(x: Tensor, value: Tensor) -> Tensor:
+    """``value``, its gradient shared evenly among all elements that are equal to it."""
+    if not (state.grad and x._rg):
+        return value
+    hit = E.eq(x.detach(), value)
+    share = sum_values(E.where(hit, x, 0.0), dims=(0,), keepdim=False) / sum_values(hit, dims=(0,), keepdim=False)
+    return value + (share - share.detach())
+
+
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The median of the elements that are not NaN, of all or along ``dim``; NaN where all are."""
     require_tensor("nanmedian", "input", input)
     if dim is None:
-        flat = view.reshape(input, (-1,)) if input.numel() else input
-        return nanmedian(flat, 0)[0] if flat.numel() else median(flat)
+        if not input.numel():
+            return median(input, out=out)
+        x = view.reshape(input, (-1,))
+        result = _shared_evenly(x, nanmedian(x.detach(), 0)[0])
+        return result if out is None else write_out(result, out, "nanmedian")
     d = wrap_dim(dim, input.ndim, "nanmedian")
     _require_elements("nanmedian", input, d)
     x = input if input.ndim else view.reshape(input, (1,))

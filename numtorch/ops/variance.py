@@ -8,10 +8,11 @@ from typing import Any
 from .._tensor import Tensor
 from ..errors import require_floating, require_tensor
 from ..shape import contiguous, wrap_dims
-from . import elementwise as E
 from .declare import Context, kernel_op
+from .elementwise import sqrt, where
 from .inplace import write_out
 from .launch import Launch, from_plan
+from .pointwise import elementwise
 from .reduce import _shape, _split, planner, spread, sum_values
 
 
@@ -95,8 +96,15 @@ def std(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Tensor:
     return result if out is None else write_out(result, out, "std")
 
 
-def _root(x: Tensor) -> Tensor:
-    return E.sqrt(x)
+@elementwise("float", name="deviation", domain=(0.01, 10.0))
+def _root(variance):
+    """The standard deviation of a variance."""
+    return sqrt(variance)
+
+
+@_root.grad
+def _root_grad(g, y):
+    return where(y == 0.0, 0.0, g / (2.0 * y))  # of equal elements 0, where a root alone has none
 
 
 def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -108,5 +116,7 @@ def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
 
 def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean."""
-    v, m = var_mean(input, *args, **kwargs)
+    dims, keepdim, correction = _spread_args("std_mean", input, args, kwargs)
+    _warn_no_freedom("std_mean", input, dims, correction)
+    v, m = var_values(input, dims=dims, keepdim=keepdim, correction=correction)
     return _root(v), m

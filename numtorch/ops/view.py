@@ -9,6 +9,7 @@ from .._tensor import Tensor, make_view_as
 from ..autograd.engine import Node
 from ..autograd.mode import state, watchers
 from ..autograd.views import know, made_how
+from ..dtype import INTEGER
 from ..errors import tensors_only
 from ..shape import (
     Layout,
@@ -98,8 +99,9 @@ def _embed(g: Tensor, source: Any, target: Any, offset: int) -> Tensor:
     from ..creation import zeros
 
     strides = source.strides
-    if not source.dense:
-        # Places in a gapped or repeating source are looked up in a dense copy of it.
+    reach = extent(target.shape, target.strides)[1] + offset
+    if not source.dense or offset < 0 or reach >= _storage_size(source):
+        # Places in a gapped or repeating source, and around it, are looked up in a dense copy of the memory.
         return _embed_general(g, source, target, offset)
     z = zeros(_storage_size(source), dtype=g.dtype, device=g.device)
     if _repeats(target):
@@ -143,13 +145,14 @@ def _embed_general(g: Tensor, source: Any, target: Any, offset: int) -> Tensor:
     """As PyTorch's as_strided backward: gather the memory's gradient, shared among the source elements at one place."""
     from ..creation import ones, zeros
 
-    size = max(_storage_size(source), extent(target.shape, target.strides)[1] + 1 + offset)
-    z = _add_at(zeros(size, dtype=g.dtype, device=g.device), g, target, offset)
+    first = max(0, -offset)  # of the source; a view may begin before it
+    size = max(_storage_size(source) + first, extent(target.shape, target.strides)[1] + 1 + offset + first)
+    z = _add_at(zeros(size, dtype=g.dtype, device=g.device), g, target, offset + first)
     if _repeats(source):
         one = ones(source.shape, dtype=g.dtype, device=g.device)
-        count = _add_at(zeros(size, dtype=g.dtype, device=g.device), one, source, 0)
+        count = _add_at(zeros(size, dtype=g.dtype, device=g.device), one, source, first)
         z = z / count
-    return z[_places(source, 0, g.device)]
+    return z[_places(source, first, g.device)]
 
 
 def _embed_back(g: Tensor, source: Any, target: Any, offset: int) -> Tensor:
@@ -446,6 +449,15 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
 # -- parts
 
 
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions exchanged (and conjugated, which changes no real number)."""
+    if input._layout.ndim == 1:
+        raise RuntimeError(
+            "tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor; add a dimension with unsqueeze"
+        )
+    return transpose(input, -2, -1) if input._layout.ndim else input
+
+
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """``length`` elements of a dimension from ``start``."""
     la = input._layout
@@ -453,6 +465,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, la.ndim, "narrow")
     n = la.shape[d]
+    if hasattr(start, "_layout") and (start._layout.ndim or start._layout.dtype.category != INTEGER):
+        raise RuntimeError(f"narrow(): start must be a 0-dim integral Tensor, got {start._layout.dtype.name} of {start._layout.ndim} dimensions; use start.item()")
     start, length = as_index(start, "narrow", "start"), as_index(length, "narrow", "length")
     if length < 0:
         raise RuntimeError(f"narrow(): length must be non-negative, got {length}")

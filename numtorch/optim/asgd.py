@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from .._tensor import Tensor
-from ..ops.elementwise import maximum, where
+from ..ops.elementwise import clamp_min, where
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, descent, option, sign_of
 
 
@@ -23,7 +23,7 @@ def asgd_count(t: Any, eta: Any, mu: Any, lr: Any, lambd: Any, alpha: Any, t0: A
     """Advance the count; the next step's rate and weight in the mean."""
     t = t + 1.0
     eta = lr / (1.0 + lambd * lr * t) ** alpha
-    mu = 1.0 / maximum(t - t0, 1.0)
+    mu = 1.0 / clamp_min(t - t0, 1.0)
     return t, eta, mu
 
 

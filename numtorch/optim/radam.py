@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numtorch
 
 from .._tensor import Tensor
-from ..ops.elementwise import lerp, maximum, sqrt, where
+from ..ops.elementwise import clamp_min, lerp, sqrt, where
 from .rule import (
     Numbers,
     RuleOptimizer,
@@ -32,7 +32,7 @@ def radam_count(t: Any, rate: Any, rect: Any, lr: Any, beta1: Any, beta2: Any) -
     rho_inf = 2.0 / (1.0 - beta2) - 1.0
     rho = rho_inf - 2.0 * t * power2 / correction2
     inside = (rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho)
-    rect = where(rho > 5.0, sqrt(correction2) * sqrt(maximum(inside, 0.0)), 0.0)
+    rect = where(rho > 5.0, sqrt(correction2) * sqrt(clamp_min(inside, 0.0)), 0.0)
     return t, lr / (1.0 - beta1**t), rect
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from .._tensor import Tensor
-from ..ops.elementwise import maximum, minimum, sign, where
+from ..ops.elementwise import clamp_max, clamp_min, sign, where
 from .rule import Numbers, RuleOptimizer, apply, check_nonnegative, count, one_more, sign_of
 
 
@@ -20,7 +20,7 @@ def rprop(
     g = g * direction
     agreement = g * prev
     factor = where(agreement > 0.0, eta_plus, where(agreement < 0.0, eta_minus, 1.0))
-    size = minimum(maximum(size * factor, least), most)
+    size = clamp_max(clamp_min(size * factor, least), most)
     g = where(agreement < 0.0, 0.0, g)
     return p - sign(g) * size, g, size
 

@@ -117,6 +117,13 @@ def test_numbers_as_operands(name):
         pytest.skip("one operand")
     arrays = draw(op, (4,), np.float32)
     values = [torch.tensor(arrays[0])] + [float(a[0]) for a in arrays[1:]]
+    if op.tensors > 1:
+        with pytest.raises(TypeError, match=r"\(position 2\) must be Tensor, not float; make one with"):
+            op(*values)
+        return
+    if op.tensors:
+        with pytest.raises(TypeError, match=r"\(position 1\) must be Tensor, not float; make one with"):
+            op(2.0, values[0])
     full = [torch.tensor(arrays[0])] + [torch.full((4,), float(a[0])) for a in arrays[1:]]
     for have, expected in zip(numbers(call(op, values)), numbers(call(op, full))):
         assert have.dtype == expected.dtype

@@ -9,15 +9,18 @@ from ..._tensor import Tensor
 REDUCTIONS = ("none", "mean", "sum")
 
 
+def check_reduction(reduction: str) -> None:
+    """ValueError for a word that names no reduction."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{reduction} is not a valid value for reduction; use one of {', '.join(REDUCTIONS)}")
+
+
 def reduced(terms: Tensor, reduction: str) -> Tensor:
     """The terms ("none"), their mean or their sum; ValueError for another word."""
+    check_reduction(reduction)
     if reduction == "mean":
         return terms.mean()
-    if reduction == "sum":
-        return terms.sum()
-    if reduction == "none":
-        return terms
-    raise ValueError(f"{reduction} is not a valid value for reduction; use one of {', '.join(REDUCTIONS)}")
+    return terms.sum() if reduction == "sum" else terms
 
 
 def legacy(size_average: bool | None, reduce: bool | None, reduction: str) -> str:

@@ -12,6 +12,7 @@ from ...errors import require_tensor, tensors_only
 from ...ops import activation as ops_activation
 from ...ops import elementwise
 from ...ops import softmax as ops_softmax
+from ...ops.inplace import written
 from ...shape import wrap_dim
 
 
@@ -166,14 +167,14 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
     return rrelu(input, lower, upper, training, True)
 
 
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, approximate: str = "none", *, out: Any = None) -> Tensor:
     """x * Phi(x), Phi the normal distribution function ("tanh": approximated). Hendrycks, Gimpel,
     arXiv:1606.08415.
     """
     if approximate == "none":
-        return _apply(ops_activation.gelu, input, False)
+        return written(_apply(ops_activation.gelu, input, False), out, "gelu")
     if approximate == "tanh":
-        return _apply(ops_activation.gelu_tanh, input, False)
+        return written(_apply(ops_activation.gelu_tanh, input, False), out, "gelu")
     raise RuntimeError("approximate argument must be either none or tanh.")
 
 
@@ -197,21 +198,21 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return _apply(ops_activation.hardswish, input, inplace)
 
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Any = None) -> Tensor:
     """x where abs(x) > lambd, else 0."""
-    return _apply(ops_activation.hardshrink, input, False, float(lambd))
+    return written(_apply(ops_activation.hardshrink, input, False, float(lambd)), out, "hardshrink")
 
 
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: float = 0.5, *, out: Any = None) -> Tensor:
     """x moved by ``lambd`` towards 0, and 0 where abs(x) <= lambd; RuntimeError if lambd < 0."""
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    return _apply(ops_activation.softshrink, input, False, float(lambd))
+    return written(_apply(ops_activation.softshrink, input, False, float(lambd)), out, "softshrink")
 
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0, *, out: Any = None) -> Tensor:
     """log(1 + exp(beta * x)) / beta, and x where beta * x > threshold."""
-    return _apply(ops_activation.softplus, input, False, float(beta), float(threshold))
+    return written(_apply(ops_activation.softplus, input, False, float(beta), float(threshold)), out, "softplus")
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -219,9 +220,9 @@ def softsign(input: Tensor) -> Tensor:
     return _apply(ops_activation.softsign, input, False)
 
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, *, out: Any = None) -> Tensor:
     """log(sigmoid(x)), without overflow."""
-    return _apply(ops_activation.logsigmoid, input, False)
+    return written(_apply(ops_activation.logsigmoid, input, False), out, "logsigmoid")
 
 
 def tanhshrink(input: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from ...errors import require_tensor, tensors_only
 from ...ops import loss as ops_loss
 from ...ops.elementwise import clamp_min
 from ...ops.softmax import log_softmax
-from ._reduction import legacy, reduced
+from ._reduction import check_reduction, legacy, reduced
 from .linear import linear
 
 
@@ -179,6 +179,7 @@ def multi_margin_loss(
 ) -> Tensor:
     """sum over classes j != t of max(0, margin - x[t] + x[j])**p / C; ValueError unless p is 1 or 2."""
     reduction = legacy(size_average, reduce, reduction)
+    check_reduction(reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
@@ -218,6 +219,7 @@ def multilabel_margin_loss(
     no label.
     """
     reduction = legacy(size_average, reduce, reduction)
+    check_reduction(reduction)
     if target.shape != input.shape or input.dim() > 2:
         raise RuntimeError(
             f"multilabel_margin_loss: expected input and target of one size, (C) or (N, C), but got"

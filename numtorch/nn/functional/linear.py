@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numtorch
 
 from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops import matmul as ops_matmul
+from ...ops.inplace import written
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Any = None) -> Tensor:
     """input @ weight.T + bias: (*, in), (out, in), (out) -> (*, out); RuntimeError if the sizes don't fit.
 
     Example:
@@ -17,7 +20,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         >>> tuple(numtorch.nn.functional.linear(numtorch.ones(5, 2), numtorch.ones(3, 2)).shape)
         (5, 3)
     """
-    return ops_matmul.linear(input, weight, bias)
+    return written(ops_matmul.linear(input, weight, bias), out, "linear")
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...ops import pool as ops_pool
+from ...ops.inplace import written
 from .._check import positive, sizes
 
 
@@ -189,9 +190,12 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: Any = None,
 ) -> Tensor:
     """Mean over windows: (N, C, H, W) or (C, H, W) -> (N, C, H_out, W_out)."""
-    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return written(y, out, "avg_pool2d")
 
 
 def avg_pool3d(
@@ -202,9 +206,12 @@ def avg_pool3d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
+    *,
+    out: Any = None,
 ) -> Tensor:
     """Mean over windows: (N, C, D, H, W) or (C, D, H, W) -> (N, C, D_out, H_out, W_out)."""
-    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return written(y, out, "avg_pool3d")
 
 
 def _adaptive_size(name: str, n: int, input: Tensor, output_size: Any) -> tuple[int, ...]:
