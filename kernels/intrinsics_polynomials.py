@@ -37,6 +37,14 @@ POLYNOMIALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         0.0013333558146779595, 0.0001540353045780256, 1.525273348967144e-05, 1.3215434903787181e-06,
         1.0178200435874646e-07, 7.073853408322888e-09, 4.434727622478278e-10,
     )),
+    # the same, where less will do in float32 (2^-26, 2^-58)
+    "exp2_short": ((
+        0.6931472, 0.24022648, 0.055503324, 0.009618437, 0.0013398875, 0.00015353362,
+    ), (
+        0.6931471805599453, 0.24022650695910133, 0.05550410866482006, 0.009618129107593637,
+        0.0013333558146779595, 0.0001540353045780256, 1.525273348967144e-05, 1.3215434903787181e-06,
+        1.0178200435874646e-07, 7.073853408322888e-09, 4.434727622478278e-10,
+    )),
     # (log((1+s) / (1-s)) - 2*s) / s**3 in s**2, |s| <= 3 - 2*sqrt(2) (2^-30, 2^-59)
     "log_poly": ((
         0.66666776, 0.39977518, 0.29872572,
@@ -71,6 +79,19 @@ POLYNOMIALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
         2.5585113237095664e-05, -6.724479464042231e-06, 1.3299793657292178e-06,
         -1.9810030552226225e-07, 2.166577597166997e-08, -1.6464160020543477e-09,
         7.77520701612954e-11, -1.718975811043794e-12,
+    )),
+    # -log2(erfc(x / sqrt(2)) / 2), 0 <= x <= 5.8 (float64: 8.6), weighted by the erfc, rising on to 8 (9) (2^-27, 2^-55)
+    "normal_tail": ((
+        1.0, 1.1511058, 0.4592049, 0.05250503, -0.0070754727, 0.00014587017, 0.00018254794,
+        -3.8620914e-05, 2.772073e-06,
+    ), (
+        1.0, 1.151104099072139, 0.45922409426440064, 0.05242119330787651, -0.0068991287022253395,
+        -5.3353175969408935e-05, 0.00030589347953515996, -7.526502118829058e-05,
+        2.361531301501064e-06, 4.068520699992355e-06, -1.2883801189565546e-06,
+        6.03073168041136e-08, 9.975464134858727e-08, -4.906223964231566e-08,
+        1.3992594513106164e-08, -2.8557984236893124e-09, 4.3757739149448697e-10,
+        -5.04754680073256e-11, 4.283790856446458e-12, -2.5435960061055073e-13,
+        9.58464364822297e-15, -1.839713265107335e-16, 7.476001298385443e-19,
     )),
     # (1 + 2*x) * exp(x**2) * erfc(x) in (x-k) / (x+k), k = 2 (float64: 4), x >= 0.4 (2^-30, 2^-60)
     "erfc_poly": ((
@@ -147,17 +168,32 @@ POLYNOMIALS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     )),
 }
 # fmt: on
+# Those evaluated in pairs, pairs of pairs, ... instead of by Horner's scheme: as many multiply-adds and a few products more,
+# but a chain of log2(n) instead of n, where the chain and not the number of instructions takes the time.
+PAIRED = frozenset({"normal_tail", "exp2_short"})
+
+
+def scheme(name: str, coefficients: list[Any], x: Any, fma: Any, product: Any) -> Any:
+    """The value at `x` by the polynomial's scheme, written in the multiply-add and product of numbers or of code."""
+    values = coefficients
+    if name not in PAIRED:
+        value = values[-1]
+        for c in reversed(values[:-1]):
+            value = fma(value, x, c)
+        return value
+    while len(values) > 1:
+        last = values[len(values) // 2 * 2 :]
+        values = [fma(b, x, a) for a, b in zip(values[::2], values[1::2])] + last
+        x = product(x, x) if len(values) > 1 else x
+    return values[0]
 
 
 def horner(name: str, x: Any) -> Any:
     """The polynomial `name` at `x`, a NumPy float, in plain Python."""
     kind = type(x)
     narrow, wide = POLYNOMIALS[name]
-    coefficients = narrow if kind.__name__ == "float32" else wide
-    value = kind(coefficients[-1])
-    for c in reversed(coefficients[:-1]):
-        value = kind(value * x + kind(c))
-    return value
+    coefficients = [kind(c) for c in (narrow if kind.__name__ == "float32" else wide)]
+    return scheme(name, coefficients, x, lambda a, b, c: kind(a * b + c), lambda a, b: kind(a * b))
 
 
 def __getattr__(name: str) -> Any:
@@ -182,10 +218,8 @@ def _compiled(name: str) -> Any:
         def gen(context, builder, sig, args):
             kind = args[0].type
             fma = builder.module.declare_intrinsic("llvm.fmuladd", [kind], ir.FunctionType(kind, [kind] * 3))
-            value = kind(coefficients[-1])
-            for c in reversed(coefficients[:-1]):
-                value = builder.call(fma, [value, args[0], kind(c)])
-            return value
+            constants = [kind(c) for c in coefficients]
+            return scheme(name, constants, args[0], lambda a, b, c: builder.call(fma, [a, b, c]), builder.fmul)
 
         return x(x), gen
 

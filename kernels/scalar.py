@@ -46,7 +46,7 @@ from .scalar_exp import (
     sinh,
     tanh,
 )
-from .scalar_special import acos, asin, atan, atan2, cos, digamma, erf, erfc, erfinv, i0, lgamma, sin, tan
+from .scalar_special import acos, asin, atan, atan2, cos, digamma, erf, erfc, erfinv, i0, lgamma, normal_cdf, sin, tan
 
 # fmt: off
 __all__ = [
@@ -91,6 +91,7 @@ __all__ = [
     "log10",
     "maximum",
     "minimum",
+    "normal_cdf",
     "power",
     "power_int",
     "remainder",

@@ -32,6 +32,8 @@ erfc_poly = polynomial("erfc_poly")
 asin_poly = polynomial("asin_poly")
 atan_poly = polynomial("atan_poly")
 exp2_poly = polynomial("exp2_poly")
+exp2_short = polynomial("exp2_short")
+normal_tail = polynomial("normal_tail")
 erfinv_center = polynomial("erfinv_center")
 erfinv_tail = polynomial("erfinv_tail")
 i0_near = polynomial("i0_near")
@@ -153,6 +155,20 @@ def erfc(x):
     far = select(x < T(0.0), T(2.0) - far, far)
     inner = select(near, x, T(0.0))
     return select(x == x, select(near, T(1.0) - fma(inner, erf_poly(inner * inner), inner), far), x)
+
+
+@function(lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)))
+def normal_cdf(x):
+    """The area under the standard normal curve up to x, within 1.1 ulp of 1 and no better where it is tiny: 1 - 2**-Q(|x|)
+    or 2**-Q(|x|), 0 below -8 (float64: -9)."""
+    a = fabs(x)
+    limit = pick(x, 8.0, 9.0)
+    q = normal_tail(select(a > limit, limit, a))
+    t = pick(x, 12582912.0, 6755399441055744.0) - q
+    r = (pick(x, 12582912.0, 6755399441055744.0) - t) - q
+    tail = fma(r, exp2_short(r), T(1.0)) * power_of_two(x, nearest_int(t))
+    tail = select(a > limit, T(0.0), tail)
+    return select(x < T(0.0), tail, T(1.0) - tail)
 
 
 def _erfinv(x: float) -> float:

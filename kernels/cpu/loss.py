@@ -10,7 +10,8 @@ Cross-entropy of row x with target t, class weights w and label smoothing s over
 
 from ..jit import T, T_ptr, device, i64, i64_ptr, kernel, real
 from ..memory import offset, split, stack
-from ..scalar import exp, log
+from ..scalar import log
+from ..scalar_exp import exp_down
 from .softmax import LANES, REASSOC, row_max
 
 GROUP = 1024
@@ -21,7 +22,7 @@ def sum_exp(x, n, m):
     """Sum of exp(x - m) over n consecutive elements."""
     total = T(0)
     for i in range(n):
-        total += exp(x[i] - m)
+        total += exp_down(x[i] - m)
     return total
 
 
@@ -64,7 +65,7 @@ def cross_entropy_rows(
                     part[(r - lo) * classes + c] = x[r * classes + c] - stats[2 * r]
         if classes < LANES:
             for i in range((end - lo) * classes):
-                part[i] = exp(part[i])
+                part[i] = exp_down(part[i])
         for r in range(lo, end):
             row, m, t = offset(x, r * classes), stats[2 * r], target[r]
             if classes < LANES:
@@ -112,7 +113,7 @@ def cross_entropy_backward_rows(
             shift = stats[2 * r + 1]
             full = (w + spread * wsum) * scale
             for c in range(classes):
-                out[c] = exp(row[c] - m - shift) * full
+                out[c] = exp_down(row[c] - m - shift) * full
             if smoothing != T(0):
                 if weighted != 0:
                     for c in range(classes):
@@ -141,7 +142,7 @@ def cross_entropy_train_rows(
             t = target[r]
             loss[r] = T(0) if t == ignore else dx[r * classes + t]
         for i in range(lo * classes, end * classes):
-            dx[i] = exp(dx[i])
+            dx[i] = exp_down(dx[i])
         for r in range(lo, end):
             t = target[r]
             total = T(0)

@@ -10,6 +10,7 @@ from ..jit import T, T_ptr, device, i64, kernel
 from ..loops import independent
 from ..memory import offset, select, split, stack
 from ..scalar import exp, log
+from ..scalar_exp import exp_down
 
 REASSOC = frozenset({"contract", "reassoc"})
 LANES = 64
@@ -49,28 +50,43 @@ def row_max(acc, x, n):
     return m
 
 
+@device(fastmath=())
+def below(x, m, shift):
+    """x - m - shift, in this order: m may be much larger than the result."""
+    return (x - m) - shift
+
+
 # Of short rows a group is worked on at a time: max and difference row by row, then one flat loop of exponentials over the
 # group, which fills the vectors, then again row by row.
 @kernel(fastmath=REASSOC)
 def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
     """y[rows, n] = softmax of each row of x. y may be x."""
     acc = stack(LANES, T)
-    group = GROUP // n if 0 < n < GROUP else 1
+    group = GROUP // n if 0 < n < LANES else 1
     lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
     while lo < hi:
         end = lo + group if lo + group < hi else hi
+        total = T(0)
         for r in range(lo, end):
             p, q = offset(x, r * n), offset(y, r * n)
             m = row_max(acc, p, n)
-            for i in range(n):
-                q[i] = p[i] - m
-        for i in range(lo * n, end * n):
-            y[i] = exp(y[i])
+            if n < LANES:
+                for i in range(n):
+                    q[i] = p[i] - m
+            else:
+                for i in range(n):
+                    e = exp_down(p[i] - m)
+                    q[i] = e
+                    total += e
+        if n < LANES:
+            for i in range(lo * n, end * n):
+                y[i] = exp_down(y[i])
         for r in range(lo, end):
             q = offset(y, r * n)
-            total = T(0)
-            for i in range(n):
-                total += q[i]
+            if n < LANES:
+                total = T(0)
+                for i in range(n):
+                    total += q[i]
             scale = select(total > T(0), T(1) / total, total)  # select: else LLVM divides each element
             for i in range(n):
                 q[i] *= scale
@@ -81,32 +97,35 @@ def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64
 @kernel(fastmath=REASSOC)
 def log_softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64, chunk: i64, nchunks: i64):
     """y[rows, n] = log-softmax of each row of x. y may be x."""
-    acc, part = stack(LANES, T), stack(GROUP, T)
+    acc, part, most = stack(LANES, T), stack(GROUP, T), stack(GROUP, T)
     group = GROUP // n if 0 < n < LANES else 1
     lo, hi = split(rows if n > 0 else 0, chunk, nchunks)
     while lo < hi:
         end = lo + group if lo + group < hi else hi
         total = T(0)
         for r in range(lo, end):
-            p, q = offset(x, r * n), offset(y, r * n)
+            p = offset(x, r * n)
             m = row_max(acc, p, n)
-            for i in range(n):
-                q[i] = p[i] - m
+            most[r - lo] = m
+            if n < LANES:
+                for i in range(n):
+                    part[(r - lo) * n + i] = p[i] - m
+            else:
+                for i in range(n):
+                    total += exp_down(p[i] - m)
         if n < LANES:
             for i in range((end - lo) * n):
-                part[i] = exp(y[lo * n + i])
-        else:
-            for i in range(lo * n, end * n):
-                total += exp(y[i])
+                part[i] = exp_down(part[i])
         for r in range(lo, end):
             if n < LANES:
                 total = T(0)
                 for i in range((r - lo) * n, (r - lo) * n + n):
                     total += part[i]
-            shift = log(total)
+            m, shift = most[r - lo], log(total)
             for i in range(r * n, r * n + n):
-                y[i] -= shift
+                y[i] = below(x[i], m, shift)
         lo = end
+    independent()
 
 
 @kernel(fastmath=REASSOC)
@@ -166,7 +185,7 @@ def softmax_cols(y: T_ptr, x: T_ptr, outer: i64, n: i64, inner: i64, chunk: i64,
                 m[c] = larger(m[c], x[base + r * inner + c])
         for r in range(n):
             for c in range(width):
-                e = exp(x[base + r * inner + c] - m[c])
+                e = exp_down(x[base + r * inner + c] - m[c])
                 y[base + r * inner + c] = e
                 total[c] += e
         for c in range(width):
@@ -193,7 +212,7 @@ def log_softmax_cols(y: T_ptr, x: T_ptr, outer: i64, n: i64, inner: i64, chunk: 
                 m[c] = larger(m[c], x[base + r * inner + c])
         for r in range(n):
             for c in range(width):
-                total[c] += exp(x[base + r * inner + c] - m[c])
+                total[c] += exp_down(x[base + r * inner + c] - m[c])
         for c in range(width):
             total[c] = log(total[c])
         for r in range(n):

@@ -17,7 +17,7 @@ from . import gamma, trigonometry
 LIBDEVICE = frozenset({
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "copysign", "cosh", "erf",
     "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "fmod", "hypot", "i0", "log",
-    "log10", "log1p", "log2", "power", "rsqrt", "sinh", "sqrt", "tanh", "trunc",
+    "log10", "log1p", "log2", "normal_cdf", "power", "rsqrt", "sinh", "sqrt", "tanh", "trunc",
 })  # fmt: skip
 
 

@@ -259,6 +259,16 @@ def test_erfc(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normal_cdf(dtype):
+    rng, ends = np.random.default_rng(5), [0.0, 1e-30, np.inf, -np.inf, np.nan]
+    x = np.concatenate([rng.uniform(-10, 10, 20_000), rng.normal(size=5000), ends]).astype(dtype)
+    found, eps = evaluate("normal_cdf", x), np.finfo(dtype).eps
+    expected = np.array([0.5 * math.erfc(-v * math.sqrt(0.5)) for v in x.astype(np.float64)])
+    assert np.nanmax(np.abs(found - expected)) <= 1.1 * eps
+    assert np.isnan(found[-1]) and found[-2] == 0 and found[-3] == 1 and found[-5] == 0.5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_erfinv(dtype):
     y = np.concatenate([RNG.uniform(-1, 1, 5000), 1 - np.exp(RNG.uniform(-15, 0, 2000))]).astype(dtype)
     x = evaluate("erfinv", y[np.abs(y) < 1]).astype(np.float64)
