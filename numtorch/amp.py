@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._tensor import Tensor
+from .absent import hints as _hints
 from .ops.elementwise import isfinite
 
 
@@ -124,3 +125,5 @@ class GradScaler:
         if self._enabled:
             self._scale, self._growth, self._backoff = state["scale"], state["growth_factor"], state["backoff_factor"]
             self._interval, self._good = state["growth_interval"], state["_growth_tracker"]
+
+__getattr__ = _hints(__name__)

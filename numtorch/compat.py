@@ -51,8 +51,12 @@ class Finder(importlib.abc.MetaPathFinder):
         except ModuleNotFoundError:
             found = None
         if found is None:
+            from .absent import reason
+
+            why = reason(fullname.rpartition(".")[2])
             raise ModuleNotFoundError(
-                f"No module named {fullname!r}: numtorch, which stands for torch here, has no {ours}", name=fullname
+                f"No module named {fullname!r}: numtorch, which stands for torch here, has no {ours}{why and '; '}{why}",
+                name=fullname,
             )
         return importlib.machinery.ModuleSpec(fullname, _Loader(ours), is_package=found.submodule_search_locations is not None)
 

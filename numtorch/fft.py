@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._tensor import Tensor
+from .absent import hints as _hints
 from .creation import arange
 from .errors import require_tensor
 from .ops.rearrange import roll
@@ -45,3 +46,5 @@ def fftfreq(n: int, d: float = 1.0, **options: Any) -> Tensor:
 def rfftfreq(n: int, d: float = 1.0, **options: Any) -> Tensor:
     """The frequencies of a transform of ``n`` real samples that lie ``d`` apart."""
     return arange(n // 2 + 1, **options) / (n * d)
+
+__getattr__ = _hints(__name__)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ._tensor import Tensor
+from .absent import hints as _hints
 from .creation import eye, from_array
 from .dtype import finfo
 from .errors import require_tensor
@@ -388,3 +389,5 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None, *, out: Any = None) -> T
     n = math.prod(rest)
     result = solve(view.reshape(A, (n, n)), view.reshape(B, (-1,)))
     return _result("tensorsolve", view.reshape(result, rest), out)
+
+__getattr__ = _hints(__name__)

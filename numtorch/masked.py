@@ -18,6 +18,7 @@ from typing import Any
 
 from . import nn
 from ._tensor import Tensor
+from .absent import hints as _hints
 from .dtype import bool_, float32, iinfo, int64
 from .errors import require_tensor
 from .ops import elementwise as E
@@ -233,3 +234,5 @@ def logaddexp(input: Tensor, other: Tensor, *, dtype: Any = None, input_mask: Te
     """``logaddexp`` in which masked elements count as -inf."""
     x = _without("logaddexp", input, input_mask, -math.inf)
     return M.logaddexp(x, _without("logaddexp", other, other_mask, -math.inf)).to(dtype or input.dtype)
+
+__getattr__ = _hints(__name__)

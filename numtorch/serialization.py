@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .absent import hints as _hints
 from .device import canonical
 from .pth import archive, legacy
 from .pth.names import ALLOWED, LoadedStorage, StorageKind, absent_dtype, refuse
@@ -350,3 +351,5 @@ def _safe_within(items: list[Any]) -> Iterator[None]:
 def safe_globals(safe_globals: list[Any]) -> contextlib.AbstractContextManager[None]:
     """Declare classes safe for a ``with`` block."""
     return _safe_within(safe_globals)
+
+__getattr__ = _hints(__name__)

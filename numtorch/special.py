@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+from .absent import hints as _hints
 from .ops.bessel import (
     airy_ai,
     bessel_j0,
@@ -75,3 +76,5 @@ __all__ = [
     "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v",
     "shifted_chebyshev_polynomial_w", "sinc", "softmax", "spherical_bessel_j0", "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip
+
+__getattr__ = _hints(__name__)

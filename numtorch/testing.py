@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._tensor import Tensor
+from .absent import hints as _hints
 from .dtype import dtype as DType
 from .dtype import float16, float32, float64, promote_types
 from .from_data import as_tensor
@@ -222,3 +223,5 @@ def make_tensor(*shape: Any, dtype: DType, device: Any = "cpu", low: float | Non
     if noncontiguous and sizes:
         made = made[..., ::2]
     return made.requires_grad_() if requires_grad else made
+
+__getattr__ = _hints(__name__)

@@ -144,7 +144,9 @@ def __getattr__(name: str) -> Any:
 
     if name in ("functional", "profiler"):
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'numtorch.autograd' has no attribute {name!r}")
+    from ..absent import error
+
+    raise error(__name__, name, globals())
 
 
 from .gradcheck import gradcheck, gradgradcheck  # noqa: E402 - it needs grad() above

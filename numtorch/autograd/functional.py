@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..absent import hints as _hints
 from . import grad
 from .mode import enable_grad
 
@@ -174,3 +175,5 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
 def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """(output, Hessian @ v) of a scalar function; the Hessian is symmetric, so this is ``vhp``."""
     return vhp(func, inputs, v, create_graph, strict)
+
+__getattr__ = _hints(__name__)

@@ -205,7 +205,9 @@ def __getattr__(name: str) -> Any:
         from .backend import OutOfMemoryError
 
         return OutOfMemoryError
-    raise AttributeError(f"module 'numtorch.cuda' has no attribute {name!r}")
+    from ..absent import error
+
+    raise error(__name__, name, __all__)
 
 
 __all__ = ["Event", "Stream", "StreamContext", "current_device", "current_stream", "default_stream", "device", "device_count",

@@ -4,7 +4,10 @@
 files that are already on this machine; nothing is ever downloaded.
 """
 
+from ..absent import hints as _hints
 from .idx import MNIST, FashionMNIST, read_idx
 from .uci import Digits, digits
 
 __all__ = ["MNIST", "Digits", "FashionMNIST", "digits", "read_idx"]
+
+__getattr__ = _hints(__name__)

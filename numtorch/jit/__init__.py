@@ -4,6 +4,7 @@ calls and their memory), bound (guards and effects), trace (the callable). Besid
 profile; saving, portable, file, values, stored, loaded.
 """
 
+from ..absent import hints as _hints
 from . import passes
 from .file import TraceFileError
 from .freezing import freeze
@@ -11,3 +12,5 @@ from .saving import load, save
 from .trace import Traced, trace
 
 __all__ = ["TraceFileError", "Traced", "freeze", "load", "passes", "save", "trace"]
+
+__getattr__ = _hints(__name__)

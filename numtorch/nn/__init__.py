@@ -1,5 +1,6 @@
 """Layers, losses and containers of neural networks, under PyTorch's names."""
 
+from ..absent import hints as _hints
 from . import functional, init, modules, utils
 from .activation import (
     CELU,
@@ -392,3 +393,5 @@ __all__ = [
     "modules",
     "utils",
 ]
+
+__getattr__ = _hints(__name__)

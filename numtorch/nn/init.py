@@ -12,6 +12,7 @@ import numpy as np
 import numtorch
 
 from .._tensor import Tensor
+from ..absent import hints as _hints
 
 
 def _uniform(tensor: Tensor, a: float, b: float, generator: Any) -> Tensor:
@@ -255,3 +256,5 @@ kaiming_uniform = _deprecated(kaiming_uniform_)
 kaiming_normal = _deprecated(kaiming_normal_)
 orthogonal = _deprecated(orthogonal_)
 sparse = _deprecated(sparse_)
+
+__getattr__ = _hints(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..absent import hints as _hints
 from .module import Module
 
 
@@ -44,3 +45,5 @@ def data_parallel(
     """Call a module as ``DataParallel`` does."""
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     return DataParallel(module, device_ids, output_device, dim)(*inputs, **(module_kwargs or {}))
+
+__getattr__ = _hints(__name__)

@@ -1,5 +1,6 @@
 """Optimizers, learning-rate schedulers and weight averaging."""
 
+from ..absent import hints as _hints
 from . import lr_scheduler, swa_utils
 from .adadelta import Adadelta
 from .adafactor import Adafactor
@@ -37,3 +38,5 @@ __all__ = [
     "register_optimizer_step_pre_hook",
     "swa_utils",
 ]
+
+__getattr__ = _hints(__name__)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numtorch
 
 from .._tensor import Tensor
+from ..absent import hints as _hints
 from ..nn import Module
 from ..nn.norm import _BatchNorm
 from .lr_scheduler.base import LRScheduler, per_group
@@ -216,3 +217,5 @@ class SWALR(LRScheduler):
             base = target if before == 1 else (group["lr"] - before * target) / (1 - before)
             rates.append(target * alpha + base * (1 - alpha))
         return rates
+
+__getattr__ = _hints(__name__)

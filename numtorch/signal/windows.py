@@ -14,6 +14,7 @@ from functools import wraps
 from typing import Any
 
 from .._tensor import Tensor
+from ..absent import hints as _hints
 from ..creation import arange, empty, linspace, ones
 from ..dtype import float32, float64, get_default_dtype
 from ..from_data import tensor
@@ -135,3 +136,5 @@ def bartlett(M: int, sym: bool, dtype: Any) -> Tensor:
     """A triangle."""
     step = 2.0 / (M if not sym else M - 1)
     return 1.0 - E.abs(linspace(-1.0, -1.0 + (M - 1) * step, M, dtype=dtype))
+
+__getattr__ = _hints(__name__)

@@ -44,6 +44,19 @@ def test_unknown_names_say_what_there_is(name, reason):
         getattr(torch, name)
 
 
+@pytest.mark.parametrize(("module", "name", "reason"), [
+    ("numtorch", "cross_entropy", "it is numtorch.nn.functional.cross_entropy$"), ("numtorch", "Linear", "it is numtorch.nn.Linear$"),
+    ("numtorch.nn", "relu", "it is numtorch.relu$"), ("numtorch.nn.functional", "sofmax", "it has softmax"),
+    ("numtorch.optim", "StepLR", "it is numtorch.optim.lr_scheduler.StepLR$"), ("numtorch.optim", "SparseAdam", "dense gradients only"),
+    ("numtorch.utils.data", "DataLoder", "it has DataLoader"), ("numtorch.linalg", "eig", "no complex numbers"),
+    ("numtorch.autograd", "jacobian", "it is numtorch.autograd.functional.jacobian$"), ("numtorch.cuda", "CUDAGraph", "jit.trace"),
+    ("numtorch.nn", "__wrapped__", "has no attribute '__wrapped__'$"), ("numtorch.utils", "tensorboard", "event files"),
+])  # fmt: skip
+def test_unknown_names_of_submodules(module, name, reason):
+    with pytest.raises(AttributeError, match=reason):
+        getattr(importlib.import_module(module), name)
+
+
 def test_a_dtype_that_is_only_named():
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # as small GPTs write
     assert torch.ones(2).dtype is kinds["float32"] and torch.ones(2).dtype != kinds["bfloat16"]

@@ -1,5 +1,6 @@
 """Functions on tensors that layers are made of, under PyTorch's names."""
 
+from ...absent import hints as _hints
 from .activation import (
     celu,
     celu_,
@@ -297,3 +298,5 @@ __all__ = [
     "upsample_bilinear",
     "upsample_nearest",
 ]
+
+__getattr__ = _hints(__name__)

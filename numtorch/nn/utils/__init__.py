@@ -1,5 +1,6 @@
 """Tools for modules and parameters."""
 
+from ...absent import hints as _hints
 from . import parametrizations, parametrize, rnn, stateless
 from .clip_grad import (
     clip_grad_norm,
@@ -41,3 +42,5 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+__getattr__ = _hints(__name__)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numtorch
 
 from ..._tensor import Tensor
+from ...absent import hints as _hints
 from ...from_data import tensor as make_tensor
 
 
@@ -264,3 +265,5 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     """The sequences that were packed."""
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
     return unpad_sequence(padded, lengths, batch_first=True)
+
+__getattr__ = _hints(__name__)

@@ -1,5 +1,6 @@
 """Learning-rate schedulers: call ``scheduler.step()`` after ``optimizer.step()``."""
 
+from ...absent import hints as _hints
 from .base import LRScheduler, _LRScheduler
 from .compose import ChainedScheduler, ReduceLROnPlateau, SequentialLR
 from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
@@ -34,3 +35,5 @@ __all__ = [
     "StepLR",
     "_LRScheduler",
 ]
+
+__getattr__ = _hints(__name__)

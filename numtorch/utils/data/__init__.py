@@ -1,5 +1,6 @@
 """Datasets, samplers and the DataLoader."""
 
+from ...absent import hints as _hints
 from .collate import default_collate, default_convert
 from .dataloader import DataLoader
 from .dataset import (
@@ -44,3 +45,5 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+__getattr__ = _hints(__name__)
