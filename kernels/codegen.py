@@ -8,8 +8,7 @@
     layout, words = program.words(shape, strides)               # strides: outputs, then inputs
     launch(program.kernel(layout).address(), nchunks, *output_pointers, *input_pointers, *words, *scalars)
 
-Layouts are "contiguous", "strided" (any strides, through the walker of cpu/elementwise.py), and "once 4 5": all
-is contiguous but inputs 4 and 5, single elements that are read before the loop (an optimizer's step size).
+Layouts are "contiguous", "strided" (any strides, through the walker of cpu/elementwise.py), and those of layouts.py.
 
 Inputs are called x0, x1, ..., outputs y0, y1, ...; a step reads inputs, scalars, outputs of earlier steps,
 numbers, and `index` (the element's number in the broadcast shape). Steps are rounded one by one: no operation
@@ -25,7 +24,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import Any
 
 from . import jit, scalar
@@ -33,11 +31,11 @@ from .bodies import Body, BodyError, body_of
 from .cpu import elementwise
 from .expressions import Writer
 from .geometry import Walk, intern, walk_of
+from .layouts import rows_kernel, special
 from .values import FLOATS, HALF, Value, name_of
 
 __all__ = ["Body", "BodyError", "Bound", "Program", "Step", "Walk", "body_of", "walk_of"]
 
-LEAST_OPERANDS = 4  # of a program for which single elements get a kernel of their own
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 ITEMSIZES = dict(zip(DTYPES, (4, 8, 2, 8, 4, 2, 1, 1, 1)))
 _POINTERS = {
@@ -50,7 +48,7 @@ _POINTERS = {
 }
 # Names that the text uses itself; a scalar of such a name gets an underscore.
 _RESERVED = frozenset(
-    "n i chunk nchunks index first step T S inf nan select start independent kernel device pointer real i64 f64 "
+    "n i row rows cols lo hi split offset chunk nchunks index first step T S inf nan select start independent kernel device pointer real i64 f64 "
     "range min max abs bool int64 int32 int16 int8 uint8 float32 float64".split()
 )
 _IMPORTS = {
@@ -61,7 +59,7 @@ _IMPORTS = {
         "kernel", "pointer", "real", "u8_ptr",
     ),
     "loops": ("independent", "start"),
-    "memory": ("select",),
+    "memory": ("offset", "select", "split"),
 }  # fmt: skip
 
 
@@ -138,13 +136,13 @@ class Program:
         """The kernel for a layout, as `words` names it. Memoised."""
         found = self._kernels.get(layout)
         if found is None:
-            if layout not in ("contiguous", "strided") and not layout.startswith("once "):
+            if layout.split()[0] not in ("contiguous", "strided", "once", "rows"):
                 raise ValueError(f"Program.kernel: layout must be 'contiguous' or 'strided', got {layout!r}.")
             found = _KERNELS.get((self.key, layout))
             if found is None:
                 written = self.written
                 operands = len(self.outputs) + len(self.inputs) if layout == "strided" else 0
-                text = written.text_of(tuple(map(int, layout.split()[1:])))
+                text = written.text_of(layout)
                 made = jit.from_source(text, written.title)
                 found = _KERNELS[self.key, layout] = Bound(made, written.env, text, operands)
             self._kernels[layout] = found
@@ -165,21 +163,11 @@ class Program:
         if found is None:
             if len(self._words) >= 16384:
                 self._words.clear()
-            once = self._single(shape, strides)
-            kept = tuple(s for k, s in enumerate(strides) if k - len(self.outputs) not in once)
-            if once and walk_of(shape, kept).layout == "contiguous":
-                found = (f"once {' '.join(map(str, once))}", (prod(shape),))
-            else:
+            found = None if self.uses_index else special(shape, strides, len(self.outputs))
+            if found is None:
                 found = self._lay_out(walk_of(shape, strides, self.uses_index, self.is_copy))
             self._words[key] = found
         return found
-
-    def _single(self, shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
-        """Numbers of the inputs that are one element for all of the shape; none where they may stay as they are."""
-        if self.uses_index or len(strides) < LEAST_OPERANDS or prod(shape) < 2:
-            return ()
-        inputs = strides[len(self.outputs) :]
-        return tuple(k for k, s in enumerate(inputs) if not any(step for n, step in zip(shape, s) if n > 1))
 
     def _lay_out(self, walk: Walk) -> tuple[str, tuple[int, ...]]:
         if walk.layout == "contiguous":
@@ -293,11 +281,12 @@ class _Written:
     @cached_property
     def text(self) -> str:
         """Source of the whole module."""
-        return self.text_of(())
+        return self.text_of("contiguous")
 
-    def text_of(self, once: tuple[int, ...]) -> str:
-        """The same for a kernel that reads the inputs of these numbers once."""
-        body = "\n".join(self._kernel(once))
+    def text_of(self, layout: str) -> str:
+        """The same for the kernel of a layout."""
+        kind, *rest = layout.split()
+        body = "\n".join(rows_kernel(self, *rest) if kind == "rows" else self._kernel(tuple(map(int, rest))))
         helpers = "".join(f"\n\n@device\n{text}\n" for _, text in self.writer.helpers.values())
         return f"{self._imports(body + helpers)}\n{helpers}\n\n{body}\n"
 
@@ -320,23 +309,25 @@ class _Written:
             return f"{short}_ptr"
         return _POINTERS.get(dtype) or f'pointer("{dtype}")'
 
-    def _signature(self) -> str:
+    def signature(self, sizes: Sequence[str]) -> str:
+        """The kernel's first lines; `sizes`: its parameters between pointers and scalars."""
         program = self.program
         params = [f"out{k}: {self._pointer(d)}" for k, d in enumerate(program.outputs)]
         params += [f"in{k}: {self._pointer(d)}" for k, d in enumerate(program.inputs)]
-        params += ["n: i64", "first: i64", "step: i64"] if program.uses_index else ["n: i64"]
+        params += sizes
         for name, kind in program.scalars:
             note = "i64" if kind == "i64" else "real" if self._scalar_dtype(kind) == self.env["T"] else "f64"
             params.append(f"{self.scalars[name]}: {note}")
         return f"@kernel(fastmath=())\ndef {self.title}({', '.join(params)}, chunk: i64, nchunks: i64):"
 
-    def _loads(self, numbers: Iterable[int], load: str) -> list[str]:
+    def loads(self, numbers: Iterable[int], load: str) -> list[str]:
+        """Statements that read these inputs, each as x with its number."""
         form = {"bool": "{} != 0", HALF: "from_half({})"}
         return [f"x{k} = {form.get(self.program.inputs[k], '{}').format(load.format(k=k))}" for k in numbers]
 
     def element(self, load: str, store: str, once: tuple[int, ...] = ()) -> list[str]:
         """Loads (but those of `once`), statements and stores of one element. `load`, `store`: as "in{k}[i]", "out{k}[i]"."""
-        rows = self._loads([k for k in self.used if k not in once], load)
+        rows = self.loads([k for k in self.used if k not in once], load)
         step = None
         for line in self.lines:
             if line.step != step:
@@ -347,8 +338,8 @@ class _Written:
 
     def _kernel(self, once: tuple[int, ...]) -> list[str]:
         rows = [
-            self._signature(),
-            *("    " + row for row in self._loads([k for k in self.used if k in once], "in{k}[0]")),
+            self.signature(["n: i64", "first: i64", "step: i64"] if self.program.uses_index else ["n: i64"]),
+            *("    " + row for row in self.loads([k for k in self.used if k in once], "in{k}[0]")),
             "    for i in range(start(n, chunk, nchunks), start(n, chunk + 1, nchunks)):",
         ]
         rows += ["        index = first + i * step"] if self.program.uses_index else []

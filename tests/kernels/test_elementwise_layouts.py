@@ -194,3 +194,29 @@ def test_single_elements_are_read_once(nchunks):
     assert_array_equal(out, x)
     assert program.words((40, 65), ((1, 40), (65, 1), (0, 0), (0, 0)))[0] == "strided"  # the rest is not contiguous
     assert program.words((1, 1), ((1, 1), (1, 1), (0, 0), (1, 1)))[0] == "contiguous"
+
+
+@pytest.mark.parametrize("nchunks", [1, 2, 8])
+def test_rows_of_vectors_and_factors(nchunks):
+    def scaled_sum(a, b, c, d):
+        return a * b + c * d
+
+    program = Program(["float32"] * 4, [], ["float32", "bool"], [
+        Step(scaled_sum, ("x0", "x1", "x2", "x3"), ("y0",), "float32"), Step(less, ("y0", "x0"), ("y1",), "float32"),
+    ])  # fmt: skip
+    rows, columns = 7, 70
+    a = RNG.normal(size=(rows, 90)).astype("f4")[:, 3:73]  # rows of a wider matrix
+    bias, factor = RNG.normal(size=columns).astype("f4"), RNG.normal(size=(rows, 3)).astype("f4")[:, 1:2]
+    one = np.float32(RNG.normal())
+    inputs = [a, *(np.broadcast_to(v, (rows, columns)) for v in (bias, factor, one))]
+    strides = [[n // v.itemsize for n in v.strides] for v in inputs]
+    layout, words = program.words((rows, columns), ((columns, 1), (columns, 1), *map(tuple, strides)))
+    assert layout == "rows vvcc" and words == (rows, columns, columns, columns, 90, 0, 3, 0)
+    out, test = np.empty((rows, columns), "f4"), np.empty((rows, columns), bool)
+    apply(program, [out, test], inputs, nchunks=nchunks)
+    assert_array_equal(out, a * bias + factor * one)
+    assert_array_equal(test, out < a)
+    expected = out.copy()
+    apply(program, [a, test], inputs, nchunks=nchunks)  # in place
+    assert_array_equal(a, expected)
+    assert program.words((rows, 8), ((8, 1), (8, 1), (90, 1), (0, 1), (3, 0), (0, 0)))[0] == "strided"  # short rows
