@@ -46,6 +46,29 @@ def _warn_once() -> None:
     warnings.warn("autocast: numtorch computes in the tensors' own precision (float32); enabled=False silences this", stacklevel=3)
 
 
+def custom_fwd(fwd: Callable | None = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Callable:
+    """Decorator of a ``Function``'s forward: numtorch casts nothing, so it only converts to ``cast_inputs`` where that is given."""
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+
+    @functools.wraps(fwd)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        cast = [a.to(cast_inputs) if cast_inputs is not None and isinstance(a, Tensor) and a.is_floating_point() else a for a in args]
+        return fwd(*cast, **kwargs)
+
+    return wrapped
+
+
+def custom_bwd(bwd: Callable | None = None, *, device_type: str = "cuda") -> Callable:
+    """Decorator of a ``Function``'s backward: it computes in the precision of its forward, as everything here does."""
+    return bwd if bwd is not None else functools.partial(custom_bwd, device_type=device_type)
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether ``autocast`` takes this device type."""
+    return device_type in ("cpu", "cuda")
+
+
 class GradScaler:
     """Multiplies the loss, so that small gradients survive in low precision, and divides the gradients before the step.
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from .. import amp as _amp
 
-GradScaler = _amp.GradScaler
-__all__ = ["GradScaler", "autocast"]
+GradScaler, custom_fwd, custom_bwd = _amp.GradScaler, _amp.custom_fwd, _amp.custom_bwd
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
 
 
 class autocast(_amp.autocast):

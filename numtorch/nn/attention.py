@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
+from collections.abc import Iterator
 from typing import Any
 
 import numtorch
 
 from .._tensor import Tensor
+from ..absent import hints as _hints
 from . import functional as F
 from .functional.attention import canonical_mask
 from .init import constant_, xavier_normal_, xavier_uniform_
@@ -181,3 +185,24 @@ def _sequence_first(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, 
     k = q if key is query else key.transpose(1, 0)
     v = k if value is key else value.transpose(1, 0)
     return q, k, v
+
+
+class SDPBackend(enum.Enum):
+    """PyTorch's implementations of ``scaled_dot_product_attention``. numtorch has one, ``MATH``."""
+
+    ERROR, MATH, FLASH_ATTENTION, EFFICIENT_ATTENTION, CUDNN_ATTENTION, OVERRIDEABLE = -1, 0, 1, 2, 3, 4
+
+
+@contextlib.contextmanager
+def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
+    """A block in which PyTorch would use these implementations of attention; here it is always the one there is.
+
+    TypeError for anything but one ``SDPBackend`` or a list of them.
+    """
+    given = [backends] if isinstance(backends, SDPBackend) else list(backends) if isinstance(backends, (list, tuple)) else None
+    if given is None or not all(isinstance(b, SDPBackend) for b in given):
+        raise TypeError(f"Backend must be an instance of SDPBackend or a list of SDPBackend instances, got {backends!r}")
+    yield
+
+
+__getattr__ = _hints(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import sys
 import types
 from typing import Any
@@ -35,6 +36,7 @@ _FILES = {
     "transformer": ("transformer",),
     "upsampling": ("vision",),
 }
+__path__: list[str] = []  # a package without files of its own: its modules are made below
 _PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -65,6 +67,8 @@ def __getattr__(name: str) -> Any:
 
 for _name in _FILES:
     sys.modules[f"{__name__}.{_name}"] = _File(f"{__name__}.{_name}")
+    sys.modules[f"{__name__}.{_name}"].__spec__ = importlib.machinery.ModuleSpec(f"{__name__}.{_name}", None)
 utils = sys.modules[f"{__name__}.utils"] = types.ModuleType(f"{__name__}.utils", "Sizes for all dimensions.")
+utils.__spec__ = importlib.machinery.ModuleSpec(utils.__name__, None)
 utils._single, utils._pair, utils._triple = _repeated(1), _repeated(2), _repeated(3)  # type: ignore[attr-defined]
 utils._quadruple, utils._ntuple = _repeated(4), _repeated  # type: ignore[attr-defined]
