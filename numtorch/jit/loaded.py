@@ -19,7 +19,6 @@ from ..storage import Storage, allocate
 from . import tree
 from .file import TraceFileError
 from .nodes import FreedNode
-from .opnames import op_of
 from .record import RangeCheck, Ref
 from .stored import StoredEntry, StoredPath, alternatives
 from .values import LiveNumber
@@ -39,7 +38,7 @@ class Loaded:
         self.__name__ = name
         self._paths, self._tensors, self._storages = paths, tensors, storages
         self.options = options
-        self._ops: dict[int, Any] = {}
+        self.ops: dict[int, Any] = {}  # of the entries, by id
 
     # -- what a user may look at
 
@@ -102,11 +101,8 @@ class Loaded:
         return leaves[who[1]] if who[0] == "input" else self._tensors[who[1]].tensor
 
     def op(self, e: StoredEntry) -> Any:
-        """The op of an entry, looked up once."""
-        found = self._ops.get(id(e))
-        if found is None:
-            found = self._ops[id(e)] = op_of(e.op)
-        return found
+        """The op of an entry."""
+        return self.ops[id(e)]
 
 
 class Run:

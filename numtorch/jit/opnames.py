@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 from ..dtype import dtype
+from ..library.known import find, own_name
 
 
 class UnknownOp(LookupError):
@@ -20,6 +21,9 @@ def name_of(op: Any) -> list[Any]:
     from ..ops.declare import TABLE
     from ..ops.updates import _rules
 
+    own = own_name(op)
+    if own is not None:
+        return ["own", *own]
     if TABLE.get(op.name) is op:
         return ["op", op.name, _home(op)]
     if op is copying._write:
@@ -33,13 +37,12 @@ def name_of(op: Any) -> list[Any]:
             if not rule.__module__.startswith("numtorch.") or "<" in rule.__qualname__:
                 raise UnknownOp(f"the update rule {rule.__qualname__} of {rule.__module__} is not numtorch's")
             return ["rule", rule.__module__, rule.__qualname__, count]
-    for parent in _parents():
-        for k, derived in parent._grads.items():
-            if derived is op:
-                return ["grad", name_of(parent), k]
+    if getattr(op, "parent", None) is not None:
+        parent, k = op.parent
+        return ["grad", name_of(parent), k]
     raise UnknownOp(
-        f"the op {op.name!r} is this program's own, and a file only names ops of numtorch's; write it with built-in ops, or save"
-        " the weights and trace again where they are loaded"
+        f"the op {op.name!r} is this program's own and has no name that a file could know it by; make it with"
+        " @numtorch.elementwise, @numtorch.reduction or numtorch.library.custom_op"
     )
 
 
@@ -49,18 +52,8 @@ def _home(op: Any) -> str:
     return getattr(declared, "__module__", "") or ""
 
 
-def _parents() -> Iterator[Any]:
-    """Ops that may have derived ones."""
-    from ..ops.declare import TABLE
-    from ..ops.updates import _rules
-
-    for op in (*TABLE.values(), *_rules.values()):
-        if getattr(op, "_grads", None):
-            yield op
-
-
-def op_of(name: Any) -> Any:
-    """The op of a portable name; UnknownOp if there is none."""
+def op_of(name: Any, given: Mapping[str, Any] | None = None) -> Any:
+    """The op of a portable name; UnknownOp if there is none. ``given``: ops of the user's by their names."""
     from ..creation import _fill
     from ..ops import copying
     from ..ops.declare import TABLE
@@ -68,6 +61,11 @@ def op_of(name: Any) -> Any:
     kind = name[0] if isinstance(name, list) and name else None
     if kind == "op":
         return _declared(TABLE, name)
+    if kind == "own":
+        try:
+            return find(name[1:], given or {})
+        except LookupError as error:
+            raise UnknownOp(str(error)) from None
     if kind == "write":
         return copying._write
     if kind == "fill":
@@ -77,7 +75,7 @@ def op_of(name: Any) -> Any:
     if kind == "rule":
         return _rule(*name[1:])
     if kind == "grad":
-        parent = op_of(name[1])
+        parent = op_of(name[1], given)
         parent.grad_uses(name[2])
         derived = parent._grads[name[2]]
         if not isinstance(derived, str):

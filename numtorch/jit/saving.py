@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state
 from ..creation import zeros_like
+from ..library.known import Own
 from ..nn.parameter import Parameter
 from ..storage import Storage
 from .file import TraceFileError, read, write
@@ -46,19 +48,28 @@ def save(traced: Traced, path: Any) -> None:
     write(path, description, blocks)
 
 
-def load(path: Any, *, rng: bool = True) -> Traced:
+def load(path: Any, *, rng: bool = True, ops: Mapping[str, Any] | None = None) -> Traced:
     """The traced function of a file: it needs neither the model's source nor the machine it was saved on.
 
     ``rng``: the default generator takes over the state it had when a function that draws random numbers was saved. The
-    parameters are at ``.named_parameters()``, numbers such as the learning rate in ``.options``.
+    parameters are at ``.named_parameters()``, numbers such as the learning rate in ``.options``. ``ops``: your own ops that it
+    uses, by name; those of modules that were imported are found without. A file never brings code along.
 
     Raises:
         OSError: the file can't be read.
+        TypeError: something in ``ops`` is no op of yours.
         numtorch.jit.TraceFileError: it is no trace, damaged, or from a newer numtorch.
     """
+    given = dict(ops or {})
+    for name, op in given.items():
+        if not isinstance(op, Own):
+            raise TypeError(
+                f"jit.load: ops[{name!r}] is of type {type(op).__name__}; expected an op made with numtorch.elementwise,"
+                " numtorch.reduction or numtorch.library.custom_op"
+            )
     description, memory = read(path)
     try:
-        return Traced(_build(description, memory, rng), False)
+        return Traced(_build(description, memory, rng, given), False)
     except UnknownOp as error:
         raise TraceFileError(f"jit.load: {path} can't run here: {error}") from None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -114,7 +125,7 @@ class Held:
         self.tensor, self.name, self.of_module, self.layout = tensor, name, of_module, tensor._layout
 
 
-def _build(description: dict, memory: memoryview, rng: bool) -> Loaded:
+def _build(description: dict, memory: memoryview, rng: bool, ops: Mapping[str, Own]) -> Loaded:
     rows = description["storages"]
     read = Reader(description["layouts"], [row["nbytes"] for row in rows])
     storages = [_storage(row, memory, rng) for row in rows]
@@ -127,10 +138,9 @@ def _build(description: dict, memory: memoryview, rng: bool) -> Loaded:
             storages[number] = {"kind": "tensor", "tensor": k, "offset": offset, "nbytes": rows[number]["nbytes"]}
     options = {str(name): float(value) for name, value in description["options"]}
     paths = [StoredPath(row, read) for row in description["paths"]]
-    for p in paths:
-        for e in (*p.forward, *p.backward):
-            op_of(e.op)
-    return Loaded(str(description["name"]), paths, tensors, storages, options)
+    loaded = Loaded(str(description["name"]), paths, tensors, storages, options)
+    loaded.ops = {id(e): op_of(e.op, ops) for p in paths for e in (*p.forward, *p.backward)}
+    return loaded
 
 
 def _storage(row: dict, memory: memoryview, rng: bool) -> Any:

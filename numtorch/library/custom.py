@@ -18,16 +18,18 @@ from ..kernels.user import UserKernel, is_compiled
 from ..ops.declare import KernelOp
 from ..ops.launch import Launch
 from ..shape import Layout, contiguous
+from .known import Own
 
 OPS: dict[str, CustomOp] = {}
 
 
-class CustomOp:
+class CustomOp(Own):
     """An op made by ``custom_op``; call it with tensors and numbers."""
 
     def __init__(self, name: str, function: Callable, mutates_args: Sequence[str], device_types: Any, shape: Callable | None):
         self.name, self.function, self.mutates = name, function, tuple(mutates_args)
         self.__name__, self.__doc__ = name.partition("::")[2], function.__doc__
+        self.__module__ = getattr(function, "__module__", "")
         self.native = is_compiled(function)
         given = inspect.signature(getattr(function, "py_func", function))
         self.kernels: dict[str, Callable] = {}
@@ -178,6 +180,7 @@ class CustomOp:
             return (*self._layouts(inputs), contiguous((2,), int64, "cpu"))
 
         op = KernelOp(self.name, meta, tuple(self.signature.parameters), (), ())
+        op.owner = self, ""  # type: ignore[attr-defined]
 
         @op.plan
         def _(outputs: Any, *tensors: Tensor, numbers: tuple) -> list[Launch]:
@@ -213,6 +216,19 @@ class CustomOp:
             raise failed()
         if recorder is not None:
             recorder.check_range(status, 0, 0, failed)
+
+    # -- in files
+
+    def sources(self) -> list[Callable]:
+        """The function."""
+        return [self.function]
+
+    def part(self, role: str) -> Any:
+        """The op that a compiled function runs as."""
+        return self._op if self.native and not role else None
+
+    def __reduce__(self) -> Any:
+        return self.__name__
 
     def __repr__(self) -> str:
         return f"<custom op {self.name}({', '.join(self.signature.parameters)})>"
@@ -282,6 +298,7 @@ def custom_op(
     def make(function: Callable) -> CustomOp:
         mutated = (mutates_args,) if isinstance(mutates_args, str) else mutates_args
         op = OPS[name] = CustomOp(name, function, mutated, device_types, shape)
+        op.remember(op.__module__, name)
         return op
 
     return make if fn is None else make(fn)

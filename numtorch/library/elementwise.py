@@ -12,13 +12,14 @@ from typing import Any
 from ..kernels.bodies import Body, BodyError, body_of
 from ..ops.pointwise import Elementwise
 from .differentiate import derivative, straight_body
+from .known import Own
 from .straight import Straight, straighten
 
 _TAKEN = re.compile(r"[gyvd]\d*")  # names that generated code uses itself
 _WHOLE = {"abs", "minimum", "maximum", "sign", "where", "floor_divide", "remainder", "pow"}
 
 
-class UserElementwise(Elementwise):
+class UserElementwise(Own, Elementwise):
     """An elementwise op made from a user's scalar function; ``op.function`` is that function."""
 
     def __init__(self, function: Callable, result: str | None, name: str | None):
@@ -96,6 +97,18 @@ class UserElementwise(Elementwise):
         self.grad_body = body
         return body
 
+    def sources(self) -> list[Callable]:
+        """The function, and a derivative by hand."""
+        made = self._straight is None or getattr(self.grad_body, "__module__", None) == self.function.__module__
+        return [self.function, self.grad_body] if made and self.grad_body is not None else [self.function]
+
+    def part(self, role: str) -> Any:
+        """The op itself."""
+        return None if role else self
+
+    def __reduce__(self) -> Any:
+        return self.__name__  # by its name in its module, as functions are
+
     @property
     def derivative(self) -> str:
         """The source of the gradient body."""
@@ -155,7 +168,9 @@ def elementwise(function: Callable | None = None, *, result: str | None = None, 
         fn = getattr(fn, "py_func", fn)  # of a function that @njit decorated
         if not callable(fn) or isinstance(fn, type):
             raise TypeError(f"elementwise: expected a function of numbers, got {type(fn).__name__}; decorate a def")
-        return UserElementwise(fn, result, name)
+        op = UserElementwise(fn, result, name)
+        op.remember(fn.__module__, op.name)
+        return op
 
     return make if function is None else make(function)
 

@@ -18,22 +18,24 @@ from ..ops.joining import cat
 from .differentiate import Text, derivative, literal, plain
 from .elementwise import UserElementwise
 from .folding import by_hand, sum_of_parts
+from .known import Own
 from .straight import straighten
 
 WAYS = 4  # how many parts one kernel folds into one
 
 
-class UserReduction:
+class UserReduction(Own):
     """A reduction made by ``numtorch.reduction``; call it as ``op(x, dim=None, keepdim=False)``."""
 
     def __init__(self, step: Callable, init: Sequence[float], combine: Callable, finish: Callable | None):
         self.__name__ = self.name = step.__name__
-        self.__doc__ = step.__doc__
+        self.__doc__, self.__module__ = step.__doc__, step.__module__
+        self.function, self.combiner = step, combine
         self.init, self.step, self.combine, self.finish = tuple(init), step, combine, finish
         self._check()
         self.step, self.combine = plain(self.step), plain(self.combine)
         self._folds: dict[tuple[str, int], UserElementwise] = {}
-        self._finish = None if finish is None else UserElementwise(finish, None, f"{self.name}_finish")
+        self._finish = None if finish is None else self._owned(UserElementwise(finish, None, f"{self.name}_finish"), "finish")
         self._counted = finish is not None and len(body_of(finish).params) == len(self.init) + 1
         self._grad: UserElementwise | None = None
         self.slope = self._slope()  # of a plain sum: g times the derivative of one element's part
@@ -69,7 +71,7 @@ class UserReduction:
         name = text.function(both, "derivative")
         text.add("unused, r", f"{name}(g_in, 0.0, x)", ("g_in", "x"))
         rule = text.compile(f"{self.name}_slope", ("g_in", "x"), ("r",), f"Derivative of {self.name}.")
-        return UserElementwise(rule, "float", f"{self.name}_slope")
+        return self._owned(UserElementwise(rule, "float", f"{self.name}_slope"), "slope")
 
     # -- the derivative by hand
 
@@ -86,7 +88,7 @@ class UserReduction:
         name = text.function(body, "rule")
         text.add("r", f"{name}({', '.join({'g': 'g_in', 'x': 'x', 'y': 'result'}[p] for p in read.params)})", ("g_in", "x", "result"))
         rule = text.compile(f"{self.name}_grad", ("g_in", "x", "result"), ("r",), f"Derivative of {self.name}.")
-        self._grad = UserElementwise(rule, None, f"{self.name}_grad")
+        self._grad = self._owned(UserElementwise(rule, None, f"{self.name}_grad"), "grad")
         return body
 
     # -- calls
@@ -163,8 +165,29 @@ class UserReduction:
                     continue
                 text.lines.append((", ".join(states), f"{name}({', '.join([*states, *given])})", {*states, *given}))
             body = text.compile(f"{self.name}_{kind}{ways}", inputs, states, f"{ways} parts of {self.name} into one.")
-            found = self._folds[kind, ways] = UserElementwise(body, "float", f"{self.name}_{kind}{ways}")
+            made = UserElementwise(body, "float", f"{self.name}_{kind}{ways}")
+            found = self._folds[kind, ways] = self._owned(made, f"{kind}{ways}")
         return found
+
+    # -- in files
+
+    def sources(self) -> list[Callable]:
+        """The scalar functions."""
+        return [f for f in (self.function, self.combiner, self.finish) if f is not None]
+
+    def part(self, role: str) -> Any:
+        """The op that folds, finishes or differentiates."""
+        if role in ("finish", "slope", "grad"):
+            return {"finish": self._finish, "slope": self.slope, "grad": self._grad}[role]
+        kind, ways = role[:-1], role[-1:]
+        return self._op(kind, int(ways)) if kind in ("step", "combine") and ways.isdecimal() and 0 < int(ways) <= WAYS else None
+
+    def _owned(self, op: UserElementwise, role: str) -> UserElementwise:
+        op.owner = self, role
+        return op
+
+    def __reduce__(self) -> Any:
+        return self.__name__
 
     def __repr__(self) -> str:
         return f"<reduction {self.name}, state of {len(self.init)}>"
@@ -200,6 +223,8 @@ def reduction(
     def make(step: Callable) -> UserReduction:
         if not inspect.isfunction(step):
             raise TypeError(f"reduction: expected a function step(state, x), got {type(step).__name__}; decorate a def")
-        return UserReduction(step, start, combine, finish)
+        op = UserReduction(step, start, combine, finish)
+        op.remember(step.__module__, op.name)
+        return op
 
     return make

@@ -46,6 +46,7 @@ class Differentiable:
     params: tuple[str, ...]
     count: int
     grad_body: Callable | None
+    parent: tuple[Any, int] | None = None  # of a derivative: the op, and which of its operands it is for
     _grads: dict[int, Any]
     _saves: dict[tuple, Any]
 
@@ -116,7 +117,9 @@ class Differentiable:
         trivial = body.trivial(component)
         if trivial is not None:
             return trivial
-        return self.derived(self.grad_body, f"{self.name}_grad", component, body.uses(component))
+        made = self.derived(self.grad_body, f"{self.name}_grad", component, body.uses(component))
+        made.parent = self, k
+        return made
 
     def run_backward(self, node: OpNode, grads: list[Any]) -> Sequence[Any]:
         """Gradients of the inputs: one fused kernel each, or ops on tensors when they are differentiated again."""

@@ -265,13 +265,6 @@ def test_nothing_recorded_and_foreign_values(tmp_path):
     traced(torch.ones(2), object())
     with pytest.raises(TypeError, match="object"):
         traced.save(tmp_path / "a")
-
-    def tripled(a):
-        return a * 3.0
-
-    own = torch.elementwise(tripled)
-    with pytest.raises(TypeError, match="this program's own"):
-        jit.trace(lambda x: own(x), torch.ones(2)).save(tmp_path / "a")
     with pytest.raises(TypeError, match="expected a traced function"):
         jit.save(lambda x: x, tmp_path / "a")
     with pytest.raises(TypeError, match="path"):
