@@ -15,6 +15,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     fuse        elementwise chains become one kernel
     inplace     results take the memory of operands that nobody reads any more
     spread      expensive elementwise kernels are split among the threads
+    updates     an optimizer's update comes right behind the product that gives its gradient
     batches     runs of ops that treat each example by itself are done part by part of the batch
 
 A pass can be switched off, for everything (``disable``) or for one trace (``trace(..., passes=[...])``), and every trace
@@ -42,13 +43,14 @@ from .pooling import pooling
 from .prepack import prepack
 from .slices import slices
 from .spread import spread
+from .updates import updates
 from .work import Work, storages
 
 PASSES = {
     "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
     "pooling": pooling, "epilogues": epilogues,
     "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
-    "batches": batches,
+    "updates": updates, "batches": batches,
 }  # fmt: skip
 _disabled: set[str] = set()
 

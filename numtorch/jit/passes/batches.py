@@ -17,9 +17,10 @@ from ..record import Entry, Ref
 from .pieces import Cut, confined, cut_of, part_of, step
 from .work import Work, copy_of, is_virtual, touches, writes
 
-LEAST_ENTRIES = 3  # of a run
-LEAST_COST = 400_000  # about how many element operations: below that there is not enough for two threads
+LEAST_ENTRIES = 2  # of a run
+LEAST_COST = 1_000_000  # floating point operations of a run: below that there is not enough for two threads
 LEAST_SHARE = 2  # bytes of what is cut, by those of what every thread reads
+LEAST_SHARE_TRAINED = 3  # by those of weights that the program updates, row by row
 
 
 class Run:
@@ -103,7 +104,7 @@ def batches(entries: list[Entry], work: Work) -> list[Entry]:
 
 def _mark(run: _Open, places: dict[int, list[int]], at: dict[int, int], work: Work, made: dict[int, Entry]) -> None:
     """Plan the parts of a run, and note it on copies of its entries; where an entry has no such part, the run is cut."""
-    if not _pays(run.entries, run.cuts):
+    if not _pays(run.entries, run.cuts, work):
         return
     count = threads()
     parts = next((n for n in range(count, run.common + 1, count) if run.common % n == 0), 0)
@@ -116,7 +117,7 @@ def _mark(run: _Open, places: dict[int, list[int]], at: dict[int, int], work: Wo
             for target, value in zip(pieces[-1], (e, cut, one)):
                 target.append(value)  # type: ignore[arg-type]
     for found, cuts, first in pieces:
-        if not _pays(found, cuts):
+        if not _pays(found, cuts, work):
             continue
         copies = [copy_of(e) for e in found]
         whole = Run(copies, first, parts, count, _private(found, places, at, work))
@@ -126,7 +127,7 @@ def _mark(run: _Open, places: dict[int, list[int]], at: dict[int, int], work: Wo
         work.note(f"{len(found)} ops from {found[0].line} to {found[-1].line}: {parts} parts")
 
 
-def _pays(entries: list[Entry], cuts: list[Cut]) -> bool:
+def _pays(entries: list[Entry], cuts: list[Cut], work: Work) -> bool:
     """Whether there is enough to do, and most of the memory is that of the examples."""
     if len(entries) < LEAST_ENTRIES or sum(map(flops, entries)) < LEAST_COST:
         return False
@@ -137,7 +138,8 @@ def _pays(entries: list[Entry], cuts: list[Cut]) -> bool:
         for k, r in enumerate(tensors):
             (mine if k in chosen else shared)[id(r.storage)] = r.layout.numel * r.layout.itemsize
         mine |= {id(r.storage): r.layout.numel * r.layout.itemsize for r in e.outputs}
-    return sum(mine.values()) >= LEAST_SHARE * sum(shared.values())
+    trained = sum(n for key, n in shared.items() if key in work.needed)
+    return sum(mine.values()) >= LEAST_SHARE * (sum(shared.values()) - trained) + LEAST_SHARE_TRAINED * trained
 
 
 def _private(entries: list[Entry], places: dict[int, list[int]], at: dict[int, int], work: Work) -> set[int]:

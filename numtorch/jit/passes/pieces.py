@@ -10,7 +10,7 @@ from ...ops.matmul import bind
 from ...ops.pointwise import Plan
 from ...shape import expand_strides, layout
 from ..record import Entry, Ref
-from .work import copy_of, has_live, is_virtual, reads, replanned, writes
+from .work import copy_of, is_virtual, reads, replanned, writes
 
 Cut = tuple[int, list[int]]  # elements of the first dimension, numbers of the operands that are cut too
 
@@ -57,7 +57,7 @@ def _operands(e: Entry) -> list[Ref]:
 
 def _elementwise(e: Entry, n: int) -> list[int] | None:
     program = e.plan.program
-    if not e.plan.address or program.uses_index or has_live(e):
+    if not e.plan.address or program.uses_index:
         return None
     shape = e.outputs[0].layout.shape
     found = []
