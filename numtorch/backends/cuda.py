@@ -37,18 +37,23 @@ def is_available() -> bool:
     return _cuda.is_available()
 
 
+def fused_permitted() -> bool:
+    """Whether attention on a GPU may be one kernel: unless both flash and memory-efficient attention were forbidden."""
+    return _attention["flash"] or _attention["mem_efficient"]
+
+
 def enable_flash_sdp(enabled: bool) -> None:
-    """Permit PyTorch's flash attention; changes nothing here, where there is one attention."""
+    """Permit attention as one kernel, which is what PyTorch's flash and memory-efficient attention both are here."""
     _attention["flash"] = bool(enabled)
 
 
 def enable_mem_efficient_sdp(enabled: bool) -> None:
-    """Permit PyTorch's memory-efficient attention; changes nothing here."""
+    """The same as ``enable_flash_sdp``: attention is one kernel unless both are forbidden."""
     _attention["mem_efficient"] = bool(enabled)
 
 
 def enable_math_sdp(enabled: bool) -> None:
-    """Permit PyTorch's attention of single operations; changes nothing here."""
+    """Permit attention of single operations; it is what is left for operands that the kernel doesn't take."""
     _attention["math"] = bool(enabled)
 
 

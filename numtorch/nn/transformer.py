@@ -9,11 +9,12 @@ from typing import Any
 import numtorch
 
 from .._tensor import Tensor
+from ..ops.attention import later
 from . import functional as F
 from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
-from .functional.attention import canonical_mask, later_places
+from .functional.attention import canonical_mask
 from .init import xavier_uniform_
 from .linear import Linear
 from .module import Module
@@ -364,7 +365,7 @@ class Transformer(Module):
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """-inf above the diagonal, 0 on and below it: place i sees places up to i."""
         zeros = numtorch.zeros((sz, sz), dtype=dtype, device=device)
-        return zeros.masked_fill(later_places(sz, sz, device), float("-inf"))
+        return zeros.masked_fill(later(sz, sz, device), float("-inf"))
 
     def _reset_parameters(self) -> None:
         for p in self.parameters():

@@ -32,6 +32,7 @@ ONLY_CUDA: dict[str, str] = {
     "matmul.gemm_medium": TILED,
     "matmul.gemm_sum": TILED,
     "tensor": "tensor cores, which a CPU has not",
+    "attention": "on a CPU the weights of a few rows stay in cache between the products and the softmax",
 }
 PLANNERS = {
     "matmul": ("matmul_plan",),

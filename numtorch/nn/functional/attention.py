@@ -9,7 +9,9 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
+from ...backends.cuda import fused_permitted
 from ...errors import require_tensor, tensors_only
+from ...ops.attention import attention, fits, later
 from .activation import softmax
 from .dropout import dropout
 from .linear import linear
@@ -43,10 +45,12 @@ def scaled_dot_product_attention(
         key = _repeat_heads(query, key, "key")
         value = _repeat_heads(query, value, "value")
     scale = 1.0 / math.sqrt(query.size(-1)) if scale is None and query.size(-1) else scale or 0.0
+    if query.is_cuda and dropout_p <= 0.0 and fused_permitted() and fits(query, key, value, attn_mask):
+        return attention(query, key, value, attn_mask, causal=is_causal, scale=float(scale))[0]
     scores = numtorch.matmul(query * scale, key.transpose(-2, -1))
     blocked = None
     if is_causal:
-        blocked = later_places(query.size(-2), key.size(-2), query.device)
+        blocked = later(query.size(-2), key.size(-2), query.device)
     elif attn_mask is not None and attn_mask.dtype is numtorch.bool:
         blocked = ~attn_mask
     elif attn_mask is not None:
@@ -59,12 +63,6 @@ def scaled_dot_product_attention(
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return numtorch.matmul(weights, value)
-
-
-def later_places(length: int, source: int, device: Any = None) -> Tensor:
-    """A bool mask (length, source) of the places that place i must not see: those after i."""
-    places = numtorch.arange(max(length, source), device=device)
-    return places[:source] > places[:length].unsqueeze(1)
 
 
 def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
