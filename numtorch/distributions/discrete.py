@@ -11,6 +11,7 @@ from ..nn import functional as F
 from ..ops import elementwise as E
 from ..ops.elementwise_more import lgamma, xlogy
 from ..ops.random import bernoulli, multinomial, rand
+from . import constraints
 from .distribution import Distribution, parameters, register_kl
 
 TINY = 1e-7  # how near to 0 and 1 a probability may come before its logarithm is taken, as in PyTorch for float32
@@ -28,6 +29,8 @@ class Categorical(Distribution):
         >>> Categorical(probs=torch.tensor([0.25, 0.75])).entropy()
         tensor(0.5623)
     """
+
+    support = constraints.nonnegative_integer
 
     def __init__(self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None):
         _one_of("Categorical", probs, logits)
@@ -69,6 +72,8 @@ class Categorical(Distribution):
 class Bernoulli(Distribution):
     """1 with probability ``probs`` (or sigmoid of ``logits``), else 0."""
 
+    support = constraints.boolean
+
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         _one_of("Bernoulli", probs, logits)
         if probs is not None:
@@ -103,6 +108,8 @@ class Bernoulli(Distribution):
 class Geometric(Distribution):
     """How many failures come before the first success of probability ``probs``."""
 
+    support = constraints.nonnegative_integer
+
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None):
         self._trial = Bernoulli(probs, logits, validate_args)
         self.probs, self.logits = self._trial.probs, self._trial.logits
@@ -129,7 +136,9 @@ class Geometric(Distribution):
 
 
 class Poisson(Distribution):
-    """The number of events at ``rate`` in a unit of time. Sampling is not provided."""
+    """The number of events at ``rate`` in a unit of time."""
+
+    support = constraints.nonnegative_integer
 
     def __init__(self, rate: Any, validate_args: bool | None = None):
         (self.rate,) = parameters(rate)
@@ -144,6 +153,12 @@ class Poisson(Distribution):
     def variance(self) -> Tensor:
         return self.rate
 
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        from .counts import poisson
+
+        with no_grad():
+            return poisson(self.rate.expand(self._extended(sample_shape)))
+
     def log_prob(self, value: Tensor) -> Tensor:
         return xlogy(value, self.rate) - self.rate - lgamma(value + 1)
 
@@ -156,3 +171,13 @@ def _(p: Categorical, q: Categorical) -> Tensor:
 @register_kl(Bernoulli, Bernoulli)
 def _(p: Bernoulli, q: Bernoulli) -> Tensor:
     return p.probs * (p.logits - q.logits) + F.softplus(q.logits) - F.softplus(p.logits)
+
+
+@register_kl(Poisson, Poisson)
+def _(p: Poisson, q: Poisson) -> Tensor:
+    return p.rate * (p.rate.log() - q.rate.log()) - (p.rate - q.rate)
+
+
+@register_kl(Geometric, Geometric)
+def _(p: Geometric, q: Geometric) -> Tensor:
+    return -p.entropy() - E.log1p(-q.probs) / p.probs - q.logits

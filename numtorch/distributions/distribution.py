@@ -81,6 +81,25 @@ class Distribution:
         """The entropy in nats."""
         raise NotImplementedError(f"{type(self).__name__} has no entropy")
 
+    def perplexity(self) -> Tensor:
+        """exp of the entropy."""
+        return self.entropy().exp()
+
+    def expand(self, batch_shape: Sequence[int]) -> Any:
+        """The same distribution for a larger batch, without a copy of the parameters."""
+        import copy
+
+        wide, old = copy.copy(self), len(self._batch_shape)
+        for name, value in vars(self).items():
+            if isinstance(value, Distribution):
+                extra = tuple(value.batch_shape[old:])
+                setattr(wide, name, value.expand((*batch_shape, *extra)))
+            elif isinstance(value, Tensor):
+                own = tuple(value.shape[old:]) if tuple(value.shape[:old]) == tuple(self._batch_shape) else tuple(value.shape)
+                setattr(wide, name, value.expand((*batch_shape, *own)))
+        wide._batch_shape = Size(batch_shape)
+        return wide
+
     def _extended(self, sample_shape: Sequence[int]) -> tuple[int, ...]:
         return (*sample_shape, *self._batch_shape, *self._event_shape)
 

@@ -9,6 +9,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..ops import elementwise as E
 from ..ops.random import randn
+from . import constraints
 from .distribution import Distribution, parameters, register_kl
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -21,6 +22,8 @@ class Normal(Distribution):
         >>> Normal(0.0, 1.0).log_prob(torch.tensor(0.0))
         tensor(-0.9189)
     """
+
+    support = constraints.real
 
     has_rsample = True
 
@@ -59,6 +62,8 @@ class Normal(Distribution):
 class LogNormal(Distribution):
     """The distribution of exp(x) for normal x."""
 
+    support = constraints.positive
+
     has_rsample = True
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
@@ -86,6 +91,8 @@ class LogNormal(Distribution):
 
 class MultivariateNormal(Distribution):
     """The normal distribution of vectors, by its covariance matrix or the Cholesky factor of it."""
+
+    support = constraints.real_vector
 
     has_rsample = True
 
@@ -138,3 +145,20 @@ class MultivariateNormal(Distribution):
 def _(p: Normal, q: Normal) -> Tensor:
     ratio, away = (p.scale / q.scale).pow(2), ((p.loc - q.loc) / q.scale).pow(2)
     return 0.5 * (ratio + away - 1 - ratio.log())
+
+
+@register_kl(LogNormal, LogNormal)
+def _(p: LogNormal, q: LogNormal) -> Tensor:
+    from .distribution import kl_divergence
+
+    return kl_divergence(p.base_dist, q.base_dist)
+
+
+@register_kl(MultivariateNormal, MultivariateNormal)
+def _(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
+    from ..linalg import solve_triangular
+
+    factors = solve_triangular(q.scale_tril, p.scale_tril, upper=False)
+    away = solve_triangular(q.scale_tril, (q.loc - p.loc).unsqueeze(-1), upper=False)
+    spread = (factors * factors).sum((-2, -1)) + (away * away).sum((-2, -1))
+    return q._half_log_det() - p._half_log_det() + 0.5 * (spread - p.loc.shape[-1])

@@ -10,6 +10,7 @@ from .._tensor import Tensor
 from ..ops import elementwise as E
 from ..ops.arithmetic import where
 from ..ops.random import rand
+from . import constraints
 from .distribution import Distribution, parameters, register_kl
 
 
@@ -19,6 +20,8 @@ def _uniform(shape: Sequence[int], like: Tensor) -> Tensor:
 
 class Exponential(Distribution):
     """Waiting times at ``rate``."""
+
+    support = constraints.nonnegative
 
     has_rsample = True
 
@@ -51,6 +54,8 @@ class Exponential(Distribution):
 class Laplace(Distribution):
     """The double exponential distribution around ``loc``."""
 
+    support = constraints.real
+
     has_rsample = True
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
@@ -69,6 +74,10 @@ class Laplace(Distribution):
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         u = _uniform(self._extended(sample_shape), self.loc) - 0.5
         return self.loc - self.scale * u.sign() * E.log1p(-2 * u.abs())
+
+    def cdf(self, value: Tensor) -> Tensor:
+        z = (value - self.loc) / self.scale
+        return 0.5 - 0.5 * z.sign() * E.expm1(-z.abs())
 
     def log_prob(self, value: Tensor) -> Tensor:
         return -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
@@ -108,6 +117,12 @@ class Uniform(Distribution):
 
     def entropy(self) -> Tensor:
         return (self.high - self.low).log()
+
+
+@register_kl(Laplace, Laplace)
+def _(p: Laplace, q: Laplace) -> Tensor:
+    ratio, away = p.scale / q.scale, (p.loc - q.loc).abs()
+    return -ratio.log() + away / q.scale + ratio * (-away / p.scale).exp() - 1
 
 
 @register_kl(Exponential, Exponential)
