@@ -199,6 +199,16 @@ def weights(scores, grads, allowed, added, mask, m_row, m_col, first, c, L, S, c
             grads[a * R + b] = w * (grads[a * R + b] - mean) * scale
 
 
+@device
+def keep_turned(squares, values):
+    """The tile's values with a line for each key, so that `gather` adds over the queries."""
+    y, x = spot_y(), spot_x()
+    for a in range(R):
+        for b in range(R):
+            line = int32(int32(x + int32(16 * b)) * int32(PLACE))
+            squares[int32(line + int32(int32(y * int32(R)) + int32(a)))] = values[a * R + b]
+
+
 def backward_q_kernel(
     dq: T_ptr, g: T_ptr, q: T_ptr, k: T_ptr, v: T_ptr, lse: T_ptr, delta: T_ptr, allowed: u8_ptr, added: T_ptr, batch: i64,
     inner: i64, L: i64, S: i64, E: i64, V: i64, q_outer: i64, q_inner: i64, q_row: i64, k_outer: i64, k_inner: i64, k_row: i64,
@@ -273,18 +283,11 @@ def backward_kv_kernel(
         dots(scores, room_q, room_k)
         dots(grads, room_g, room_v)
         weights(scores, grads, allowed, added, mask, m_row, m_col, first, c, L, S, causal, flags, scale, lse, delta, n)
-        # The squares are kept turned, a line for each key, so that `gather` adds over the queries.
-        for a in range(R):
-            for b in range(R):
-                line = int32(int32(x + int32(16 * b)) * int32(PLACE))
-                squares[int32(line + int32(int32(y * int32(R)) + int32(a)))] = scores[a * R + b]
+        keep_turned(squares, scores)
         barrier()
         gather(of_v, squares, room_g)
         barrier()
-        for a in range(R):
-            for b in range(R):
-                line = int32(int32(x + int32(16 * b)) * int32(PLACE))
-                squares[int32(line + int32(int32(y * int32(R)) + int32(a)))] = grads[a * R + b]
+        keep_turned(squares, grads)
         barrier()
         gather(of_k, squares, room_q)
         first += SIDE
@@ -316,7 +319,7 @@ def _variant(function: Any, name: str, dim: int, side: int, grid: Any) -> Any:
         "DIM": dim, "SIDE": side, "R": side // 16, "WIDE": dim // 16, "LINE": line, "PLACE": place, "ROOM": side * line,
         "SQUARE": side * place, "PAIRS": (side // 16) ** 2, "OWN": side // 16 * (dim // 16), "SHIFT": dim.bit_length() - 1,
     }  # fmt: skip
-    for helper in (fetch, dots, gather, softened, weights):
+    for helper in (fetch, dots, gather, softened, weights, keep_turned):
         names[helper.name] = device(bound(helper.py, f"{helper.name}_{dim}_{side}", **names))
     return kernel(grid=grid, threads=THREADS)(bound(function, f"{name}_{dim}", **names))
 

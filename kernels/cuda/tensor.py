@@ -207,6 +207,22 @@ def finished(total, bias, at, flags):
     return as_stored(total, T)
 
 
+@device
+def store(c, work, bias, sums, m0, n0, M, N, place, flags, parts):
+    """Write this thread's sums: pairs of columns, eight rows and columns apart."""
+    held = stack(16, float32)
+    for i in range(4):
+        sums = take(held, sums, 16)
+        for j in range(4):
+            for e in range(4):
+                m, n = m0 + 16 * i + 8 * (e >> 1), n0 + 8 * j + (e & 1)
+                if m < M and n < N:
+                    if parts == 1:
+                        c[place + m * N + n] = finished(held[4 * j + e], bias, n, flags)
+                    else:
+                        work[place + m * N + n] = held[4 * j + e]
+
+
 def tensor_kernel(
     c: T_ptr, work: f32_ptr, a: T_ptr, b: T_ptr, bias: T_ptr, M: i64, N: i64, K: i64, ars: i64, aks: i64, bks: i64,
     bns: i64, batch: i64, inner: i64, abs0: i64, abs1: i64, bbs0: i64, bbs1: i64, flags: i64, parts: i64, span: i64,
@@ -254,18 +270,8 @@ def tensor_kernel(
         k = int32(k + int32(WORDS * per_word(T)))
     for half in range(2):
         sums = products(sums, room_a, room_b, buffer, row, col, half)
-    held, place = stack(16, float32), matrix * M * N
     m0, n0 = i0 + row + int32(lane() >> int32(2)), j0 + col + int32(int32(lane() & int32(3)) * int32(2))
-    for i in range(4):
-        sums = take(held, sums, 16)
-        for j in range(4):
-            for e in range(4):
-                m, n = m0 + 16 * i + 8 * (e >> 1), n0 + 8 * j + (e & 1)
-                if m < M and n < N:
-                    if parts == 1:
-                        c[place + m * N + n] = finished(held[4 * j + e], bias, n, flags)
-                    else:
-                        work[place + m * N + n] = held[4 * j + e]
+    store(c, work, bias, sums, m0, n0, M, N, matrix * M * N, flags, parts)
 
 
 _KIND = {
