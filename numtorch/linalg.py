@@ -9,16 +9,16 @@ Example:
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
+from . import return_types
 from ._tensor import Tensor
 from .absent import hints as _hints
 from .creation import eye, from_array
 from .dtype import finfo
-from .errors import require_tensor
+from .errors import UNREAL, refuse_dtypes, require_tensor
 from .ops import elementwise as E
 from .ops import factors, solvers, view
 from .ops import lu as lu_ops
@@ -44,16 +44,6 @@ from .shape import wrap_dim
 
 class LinAlgError(RuntimeError):
     """A matrix that cannot be factored or inverted."""
-
-
-QR = namedtuple("QR", ["Q", "R"])
-Eigh = namedtuple("Eigh", ["eigenvalues", "eigenvectors"])
-SVD = namedtuple("SVD", ["U", "S", "Vh"])
-Slogdet = namedtuple("Slogdet", ["sign", "logabsdet"])
-Lstsq = namedtuple("Lstsq", ["solution", "residuals", "rank", "singular_values"])
-InvEx = namedtuple("InvEx", ["inverse", "info"])
-CholeskyEx = namedtuple("CholeskyEx", ["L", "info"])
-SolveEx = namedtuple("SolveEx", ["result", "info"])
 
 
 def _matrix(op: str, A: Tensor, square: bool = False, name: str = "A", half: bool = False) -> None:
@@ -146,7 +136,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
     """The inverses, and where one is singular which pivot is the first 0 (the inverse is NaN then; ``check_errors``: LinAlgError)."""
     _matrix("inv_ex", A, square=True)
     info = no_info(A) if check_errors else lu_factor_ex(A.detach()).info
-    return _result("inv_ex", InvEx(or_nan(solvers.inv(regular(A, info)), info), info), out)
+    return _result("inv_ex", return_types.linalg_inv_ex(or_nan(solvers.inv(regular(A, info)), info), info), out)
 
 
 def det(A: Tensor, *, out: Any = None) -> Tensor:
@@ -158,7 +148,7 @@ def det(A: Tensor, *, out: Any = None) -> Tensor:
 def slogdet(A: Tensor, *, out: Any = None) -> Any:
     """The signs and the logarithms of the absolute values of determinants."""
     _matrix("slogdet", A, square=True)
-    return _result("slogdet", Slogdet(*solvers.slogdet(A)), out)
+    return _result("slogdet", return_types.linalg_slogdet(*solvers.slogdet(A)), out)
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor:
@@ -186,7 +176,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     """``solve``, and where a matrix is singular which pivot is the first 0 (the solution is NaN then; ``check_errors``: LinAlgError)."""
     _matrix("solve_ex", A, square=True)
     info = no_info(A) if check_errors else lu_factor_ex(A.detach()).info
-    return _result("solve_ex", SolveEx(or_nan(solve(regular(A, info), B, left=left), info), info), out)
+    return _result("solve_ex", return_types.linalg_solve_ex(or_nan(solve(regular(A, info), B, left=left), info), info), out)
 
 
 def solve_triangular(
@@ -215,7 +205,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, o
     """
     _matrix("cholesky_ex", A, square=True)
     info = no_info(A) if check_errors else solvers.first_indefinite(A.detach())
-    return _result("cholesky_ex", CholeskyEx(or_nan(cholesky(regular(A, info), upper=upper), info), info), out)
+    return _result("cholesky_ex", return_types.linalg_cholesky_ex(or_nan(cholesky(regular(A, info), upper=upper), info), info), out)
 
 
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None, out: Any = None) -> Any:
@@ -236,15 +226,16 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         residuals = R.sum(E.square(matmul(A, X) - rows), -2)
     values = empty.detach() if pivoting or driver == "gels" else svdvals(A.detach())
     values = values if values._layout.numel or not batch else view.reshape(empty, (0,))
-    return _result("lstsq", Lstsq(view.squeeze(X, -1) if vector else X, residuals, rank, values), out)
+    return _result("lstsq", return_types.linalg_lstsq(view.squeeze(X, -1) if vector else X, residuals, rank, values), out)
 
 
 def _tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[Any, Any]:
     """(absolute, relative) tolerance as arrays that broadcast with the batch."""
-    absolute, relative = (None if t is None else np.asarray(t, dtype=np.float64) for t in (atol, rtol))
+    given = [t.detach().cpu() if isinstance(t, Tensor) else t for t in (atol, rtol)]
+    absolute, relative = (None if t is None else np.asarray(t, dtype=np.float64) for t in given)
     if relative is None:
-        given = np.zeros(()) if absolute is None else absolute
-        relative = np.where(given > 0.0, 0.0, finfo(A.dtype).eps * max(A._layout.shape[-2:]))
+        least = np.zeros(()) if absolute is None else absolute
+        relative = np.where(least > 0.0, 0.0, finfo(A.dtype).eps * max(A._layout.shape[-2:]))
     return np.zeros(()) if absolute is None else absolute, relative
 
 
@@ -262,7 +253,7 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     s = E.abs(eigvalsh(A.detach())) if hermitian else svdvals(A.detach())
     if not s._layout.numel:
         return _result("matrix_rank", R.sum(s, -1).long(), out)
-    absolute, relative = (from_array(t[..., None], s.dtype) for t in (absolute, relative))
+    absolute, relative = (from_array(t[..., None], s.dtype).to(s.device) for t in (absolute, relative))
     bound = E.maximum(amax(s, -1, True) * relative, absolute)
     return _result("matrix_rank", R.sum(s > bound, -1), out)
 
@@ -276,7 +267,7 @@ def qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")  # fmt: skip
     q, r = factors.qr_values(A.detach() if mode == "r" else A, complete=mode == "complete")
-    return _result("qr", QR(A.new_zeros((0,)) if mode == "r" else q, r), out)
+    return _result("qr", return_types.linalg_qr(A.new_zeros((0,)) if mode == "r" else q, r), out)
 
 
 def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
@@ -284,7 +275,7 @@ def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     _matrix("eigh", A, square=True)
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
-    return _result("eigh", Eigh(*factors.eigh_values(A, upper=UPLO.upper() == "U")), out)
+    return _result("eigh", return_types.linalg_eigh(*factors.eigh_values(A, upper=UPLO.upper() == "U")), out)
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
@@ -295,7 +286,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Tensor:
 def svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None, out: Any = None) -> Any:
     """U, S and Vh with A = U * S @ Vh, S in descending order."""
     _matrix("svd", A)
-    return _result("svd", SVD(*factors.svd_values(A, full=full_matrices)), out)
+    return _result("svd", return_types.linalg_svd(*factors.svd_values(A, full=full_matrices)), out)
 
 
 def svdvals(A: Tensor, *, driver: Any = None, out: Any = None) -> Tensor:
@@ -347,6 +338,8 @@ def multi_dot(tensors: Any, *, out: Any = None) -> Tensor:
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Any = None) -> Tensor:
     """The products of vectors along ``dim``."""
+    require_tensor("linalg.vecdot", "x", x)
+    refuse_dtypes("linalg.vecdot", x, UNREAL, RuntimeError)
     return _result("vecdot", R.sum(E.mul(x, y), dim), out)
 
 
@@ -366,6 +359,8 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     """Powers 0 to N - 1 of the last dimension, as a new last one."""
     from .ops.products import powers_of
 
+    require_tensor("linalg.vander", "x", x)
+    refuse_dtypes("linalg.vander", x, {"float16", "bool"}, RuntimeError)
     return powers_of(x, x._layout.shape[-1] if N is None else N)
 
 

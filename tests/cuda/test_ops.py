@@ -48,6 +48,8 @@ OF_A_MATRIX: dict[str, Callable[[Any], Any]] = {
     "bernoulli": lambda x: seeded(lambda: torch.bernoulli(torch.full((20,), 0.5, device=x.device))),
     "randperm": lambda x: seeded(lambda: torch.randperm(9, device=x.device)),
     "randint": lambda x: seeded(lambda: torch.randint(0, 9, (5,), device=x.device)),
+    "matrix_rank": lambda x: torch.linalg.matrix_rank(x @ x.T, atol=torch.tensor(1e-3, device=x.device), hermitian=True),
+    "nothing": lambda x: x[:0, 3:].clone() * 2,
     "multinomial": lambda x: seeded(lambda: torch.multinomial(x.abs(), 3, replacement=True)),
 }  # fmt: skip
 
