@@ -40,6 +40,14 @@ def mlp(w: Weights, x: Any) -> Any:
     return linear(w, str(layers[-1]), x)
 
 
+def gelu_mlp(w: Weights, x: Any) -> Any:
+    """models.gelu_mlp."""
+    layers = sorted({int(name.split(".")[1]) for name in w})
+    for i in layers[:-1]:
+        x = jax.nn.gelu(linear(w, f"layers.{i}", x), approximate=True)
+    return linear(w, f"layers.{layers[-1]}", x)
+
+
 def lenet(w: Weights, x: Any) -> Any:
     """models.lenet."""
     x = jax.nn.relu(pool(conv(w, "conv1", x)))
@@ -113,7 +121,7 @@ def lstm(w: Weights, x: Any, hidden: int = 128) -> Any:
     return linear(w, "fc", h)
 
 
-FORWARD: dict[str, Forward] = {"MLP": mlp, "LeNet": lenet, "ResNet": resnet, "GPT": gpt, "LSTM": lstm}
+FORWARD: dict[str, Forward] = {"MLP": mlp, "GELU-MLP": gelu_mlp, "LeNet": lenet, "ResNet": resnet, "GPT": gpt, "LSTM": lstm}
 
 
 def loss_of(kind: str, output: Any, target: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -32,6 +34,34 @@ def mlp(*sizes: int) -> Callable[[ModuleType], Any]:
         for i in range(len(sizes) - 1):
             layers += [torch.nn.Linear(sizes[i], sizes[i + 1]), torch.nn.ReLU()]
         return torch.nn.Sequential(*layers[:-1])
+
+    return build
+
+
+def tanh_gelu(x: float) -> float:
+    """GELU by tanh, as a user of numtorch writes it."""
+    return 0.5 * x * (1.0 + math.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+
+
+def gelu_mlp(*sizes: int, own: bool) -> Callable[[ModuleType], Any]:
+    """A multilayer perceptron with the tanh form of GELU: the built-in one or, in numtorch, an op of the user's."""
+
+    def build(torch: ModuleType) -> Any:
+        nn = torch.nn
+        gelu = torch.elementwise(tanh_gelu) if own and hasattr(torch, "elementwise") else None
+
+        class Perceptron(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layers = nn.ModuleList([nn.Linear(n, m) for n, m in itertools.pairwise(sizes)])
+
+            def forward(self, x: Any) -> Any:
+                for layer in self.layers[:-1]:
+                    x = layer(x)
+                    x = gelu(x) if gelu is not None else nn.functional.gelu(x, approximate="tanh")
+                return self.layers[-1](x)
+
+        return Perceptron()
 
     return build
 
@@ -160,6 +190,8 @@ WORKLOADS = [
     Workload("MLP 784-128-64-10, batch 1", mlp(784, 128, 64, 10), images(1, 784), fast=True),
     Workload("MLP 784-128-64-10, batch 32", mlp(784, 128, 64, 10), images(32, 784), fast=True),
     Workload("MLP 784-128-64-10, batch 256", mlp(784, 128, 64, 10), images(256, 784)),
+    Workload("GELU-MLP 784-128-64-10, batch 64", gelu_mlp(784, 128, 64, 10, own=False), images(64, 784), fast=True),
+    Workload("GELU-MLP with an own op, batch 64", gelu_mlp(784, 128, 64, 10, own=True), images(64, 784), fast=True),
     Workload("LeNet, batch 1", lenet, images(1, 1, 28, 28), fast=True),
     Workload("LeNet, batch 64", lenet, images(64, 1, 28, 28), fast=True),
     Workload("ResNet 16-32-64, batch 1", resnet, images(1, 3, 32, 32)),

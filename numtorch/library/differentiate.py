@@ -149,6 +149,9 @@ class Reverse:
         elif line.op == "-":
             give(0, g)
             give(1, f"-{g}")
+        elif line.op == "*" and self.power(line) is not None:
+            x, n, rest = self.power(line)  # type: ignore[misc]
+            give(args.index(x), f"{g} * ({float(n)!r} * {rest})", x, rest)
         elif line.op == "*":
             give(0, f"{g} * {written[1]}", args[1])
             give(1, f"{g} * {written[0]}", args[0])
@@ -166,6 +169,23 @@ class Reverse:
             self.call(line, line.function or op_of(names[line.op]), g)
         elif line.op not in CONDITIONS and line.op not in ("//", "&", "|", "^", "<<", ">>"):
             raise AssertionError(f"no derivative of {line.op}")
+
+    def power(self, line: Line) -> tuple[str, int, str] | None:
+        """For ``rest * x`` that is a number times ``x**n`` (n > 1): (x, n, rest), so that its slope is n times the rest."""
+        for x, rest in (line.args, line.args[::-1]):
+            if not isinstance(x, str) or not isinstance(rest, str):
+                continue
+            if rest == x:
+                return x, 2, rest
+            before = next((other for other in self.code.lines if other.name == rest), None)
+            if before is None or before.op != "*" or before.guard != line.guard or x not in before.args:
+                continue
+            if any(not isinstance(a, (str, bool)) for a in before.args):
+                return x, 2, rest
+            found = self.power(before)
+            if found is not None and found[0] == x:
+                return x, found[1] + 1, rest
+        return None
 
     def call(self, line: Line, op: Any, g: str) -> None:
         """The call of an op: its own gradient body, which is another scalar function."""

@@ -127,6 +127,23 @@ def test_whole_numbers_and_conditions():
     assert horner(torch.arange(3)).dtype is torch.float32
 
 
+def test_powers_have_short_derivatives():
+    @torch.elementwise
+    def polynomial(x, y):
+        square = y * y
+        return 0.3 * x * x * x * x + square * x - (x * x * y if x > 0.3 else square * y * 2)
+
+    assert "4.0 * " in polynomial.derivative and "2.0 * y" in polynomial.derivative
+    x = torch.linspace(-1, 1, 6, dtype=torch.float64).requires_grad_()
+    y = torch.linspace(0.5, 2, 6, dtype=torch.float64).requires_grad_()
+    assert set(opcheck(polynomial, [x, y]).values()) == {"SUCCESS"}
+    polynomial(x, y).sum().backward()
+    u, v = x.detach(), y.detach()
+    positive = u > 0.3
+    assert torch.allclose(x.grad, 1.2 * u**3 + v * v - torch.where(positive, 2 * u * v, 0.0))
+    assert torch.allclose(y.grad, 2 * v * u - torch.where(positive, u * u, 6 * v * v))
+
+
 def test_a_lambda():
     op = torch.elementwise(lambda x: x * x * 3)
     x = torch.tensor([1.0, 2.0], requires_grad=True)
