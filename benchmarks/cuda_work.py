@@ -69,17 +69,60 @@ def ten_ops(torch: ModuleType, x: Any) -> Any:
     """A chain of ten elementwise operations."""
     y = (x * 2.0 + 1.0).relu() - x
     y = (y * 0.5).tanh() + y
-    return ((y - 0.25) * y).sigmoid() * 3.0
+    return ((y - 0.25) * y).sigmoid()
 
 
-def matmul(n: int) -> Item:
-    """A square product in float32."""
+def matmul(n: int, kind: str = "float32", goal: str = "0.8x cuBLAS, 0.95x on one size") -> Item:
+    """A square product in float32, in tf32, or in float16."""
 
     def build(torch: ModuleType) -> Call:
-        a, b = (torch.randn(n, n, device="cuda") for _ in range(2))
-        return lambda: a @ b
+        dtype = torch.float16 if kind == "float16" else torch.float32
+        a, b = (torch.randn(n, n, device="cuda").to(dtype) for _ in range(2))
 
-    return Item(f"float32 GEMM {n}", build, "0.8x cuBLAS", flops=2.0 * n**3, fast=n == 2048)
+        def product() -> Any:
+            torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
+            result = a @ b
+            torch.backends.cuda.matmul.allow_tf32 = False
+            return result
+
+        return product if kind == "tf32" else lambda: a @ b
+
+    return Item(f"{kind} GEMM {n}", build, goal, flops=2.0 * n**3, fast=n == 2048)
+
+
+def attention(part: str) -> Item:
+    """Causal attention of 8 x 16 heads of 1024 places and 64 dimensions, forward or with its gradients."""
+    passes = 1 if part == "forward" else 2
+
+    def build(torch: ModuleType) -> Call:
+        q, k, v = (torch.randn(8, 16, 1024, 64, device="cuda", requires_grad=passes == 2) for _ in range(3))
+        run = torch.nn.functional.scaled_dot_product_attention
+        if passes == 1:
+            return lambda: run(q, k, v, is_causal=True)
+        g = torch.randn(8, 16, 1024, 64, device="cuda")
+
+        def step() -> None:
+            q.grad = k.grad = v.grad = None
+            run(q, k, v, is_causal=True).backward(g)
+
+        return step
+
+    # Half of the scores; two products forward, five more backward (the scores again, and four gradients).
+    flops = 2.0 * 8 * 16 * 1024 * 1024 * 64 * (1.0 if passes == 1 else 3.5)
+    return Item(f"causal attention 8x16x1024x64, {part}", build, flops=flops, fast=passes == 1)
+
+
+def optimizer_step(name: str) -> Item:
+    """One eager step on 60 parameters of 16K to 4M numbers."""
+
+    def build(torch: ModuleType) -> Call:
+        params = [torch.randn(1 << (14 + i % 9), device="cuda", requires_grad=True) for i in range(60)]
+        for p in params:
+            p.grad = torch.randn_like(p)
+        return getattr(torch.optim, name)(params, lr=1e-4).step
+
+    total = sum(1 << (14 + i % 9) for i in range(60))
+    return Item(f"{name}, step on 60 parameters", build, "1.0x", bytes=28.0 * total, fast=True)
 
 
 def conv(part: str) -> Item:
@@ -141,7 +184,11 @@ WORK = [
     *(Item(f"sum {n}M", of_a_tensor(lambda t, x: x.sum(), n * M), "85 % of copy, 1.0x", bytes=4.0 * n * M, fast=n == 16)
       for n in (1, 16, 256)),
     *map(matmul, (1024, 2048, 4096, 8192)),
+    matmul(4096, "tf32", "0.5x cuBLAS"),
+    matmul(4096, "float16", "0.5x cuBLAS"),
     *map(conv, ("forward", "forward and both gradients")),
+    *map(attention, ("forward", "forward and gradients")),
+    optimizer_step("AdamW"),
     training("MLP 784-128-64-10, batch 64", models.mlp(784, 128, 64, 10), models.images(64, 784), "SGD"),
     training("LeNet, batch 64", models.lenet, models.images(64, 1, 28, 28), "SGD"),
     training("ResNet 16-32-64, batch 64", models.resnet, models.images(64, 3, 32, 32), "SGD"),

@@ -34,3 +34,20 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 def test_all_work_has_a_name_of_its_own() -> None:
     names = [item.name for item in cuda_work.WORK]
     assert len(set(names)) == len(names) and names[0] == "copy", "the bandwidth of a copy is what others are compared with"
+
+
+def test_the_chain_has_ten_ops() -> None:
+    x = numtorch.ones(2)
+    traced = numtorch.jit.trace(lambda t: cuda_work.ten_ops(numtorch, t), x)
+    with numtorch.profiler.profile() as found:
+        cuda_work.ten_ops(numtorch, x)
+    assert traced(x).shape == (2,) and sum(row.count for row in found.key_averages()) == 10
+
+
+def test_small_work_runs(gpu: Any) -> None:
+    """The calls that the table times, where they are small enough for the simulator."""
+    by_name = {item.name: item for item in cuda_work.WORK}
+    by_name["launch of x + x, host time"].build(numtorch)()
+    small = cuda_work.matmul(4, "tf32")
+    assert small.flops == 128.0 and small.build(numtorch)().shape == (4, 4) and "tensor_nn" in gpu.launched
+    assert cuda_work.matmul(4, "float16").build(numtorch)().dtype is numtorch.float16
