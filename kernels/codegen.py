@@ -192,7 +192,10 @@ class Program:
     def written(self) -> _Written:
         """The program's statements and the kernels made of them."""
         if self._written is None:
-            self._written = _Written(self)
+            found = _WRITTEN.get(self.key)
+            if found is None:
+                found = _WRITTEN[self.key] = _Written(self)
+            self._written = found
         return self._written
 
     def __repr__(self) -> str:
@@ -203,6 +206,7 @@ class Program:
 
 
 _KERNELS: dict[Any, Bound] = {}
+_WRITTEN: dict[Any, Any] = {}
 
 
 def _computed(dtype: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..ops.launch import Launch, Scratch
 from ..storage import Storage
+from .path import Virtual
 from .record import Entry, Live, Ref
 
 MOST_BY_SIZE = 300  # temporaries that are placed in both orders
@@ -42,7 +43,7 @@ class Op:
     ):
         self.address, self.chunks, self.words = address, chunks, words
         self.reads, self.writes, self.entry = reads, writes, entry
-        self.scratch: list[Storage] = []
+        self.scratch: list[Any] = []
         self.part: tuple[Any, int] | None = None
 
 
@@ -60,7 +61,7 @@ def lower(entries: Sequence[Entry]) -> list[Op]:
 def _lowered(e: Entry) -> list[Op]:
     if e.plan is not None:
         return [_lower_elementwise(e)] if e.plan.address else []
-    scratch: dict[Scratch, Storage] = {}
+    scratch: dict[Scratch, Any] = {}
     return [_lower_launch(e, la, scratch) for la in e.launches or ()]
 
 
@@ -79,9 +80,9 @@ def _lower_elementwise(e: Entry) -> Op:
     return Op(plan.address, plan.chunks, words, reads, {id(r.storage) for r in e.outputs}, e)
 
 
-def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
+def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Any]) -> Op:
     words: list[Any] = []
-    own: list[Storage] = []
+    own: list[Any] = []
     reads: set[int] = set()
     writes: set[int] = set()
     outputs = {id(r.storage) for r in e.outputs}
@@ -94,7 +95,7 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
         elif type(p) is Scratch:
             s = scratch.get(p)
             if s is None:
-                s = scratch[p] = Storage(p.each * la.chunks() or p.nbytes)
+                s = scratch[p] = Virtual(p.each * la.chunks() or p.nbytes)
             words.append(Word(s, 0))
             own.append(s)
             writes.add(id(s))
@@ -109,8 +110,6 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
 
 def _lower_run(run: Any) -> list[Op]:
     """The calls of a run, part after part; values that only the run uses are in memory that each chunk has for itself."""
-    from .path import Virtual
-
     first = [op for e in run.first for op in _lowered(e)]
     sizes = {id(s): s.nbytes for op in first for s in op.scratch}
     for op in first:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
 from typing import Any
 
 from ...ops.launch import PARALLEL_COST, threads
@@ -32,9 +31,18 @@ def spread(entries: list[Entry], work: Work) -> list[Entry]:
     return result or entries
 
 
-@lru_cache(maxsize=4096)
+_costs: dict[Any, int] = {}
+
+
 def _cost(program: Any) -> int:
     """About how many simple operations an element of a program takes."""
+    found = _costs.get(program.key)
+    if found is None:
+        found = _costs[program.key] = _count(program)
+    return found
+
+
+def _count(program: Any) -> int:
     written = program.written
     nodes = [n for line in written.lines for n in ast.walk(line.value)]
     called = [n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
