@@ -224,7 +224,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, d
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
     if step == 0:
-        raise RuntimeError("arange: step must be nonzero")
+        raise RuntimeError("arange: step must be nonzero, got 0; give the distance of two values")
     if not all(math.isfinite(x) for x in (start, end)):
         raise RuntimeError(f"arange: unsupported range: {start} -> {end}; the bounds must be finite")
     if (end - start) * step < 0:
@@ -232,12 +232,15 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, d
             f"arange: upper bound and lower bound inconsistent with step sign: {start} -> {end}, step {step}"
         )
     floating = any(isinstance(x, float) for x in (start, end, step))
-    d = _dtype(dtype, "arange") or (get_default_dtype() if floating else int64)
+    d = _dtype(dtype, "arange") or (out.dtype if isinstance(out, Tensor) else None) or (get_default_dtype() if floating else int64)
+    size = None
     if floating and not d.is_floating_point:  # as PyTorch, which cuts the bounds and the step first
+        size = max(0, math.ceil((end - start) / step)) if d is not int64 else None
         start, end, step, floating = int(start), int(end), int(step), False
         if step == 0:
-            raise RuntimeError(f"arange: the step must be nonzero in the dtype {d!r}; give a whole one")
-    n = max(0, math.ceil((end - start) / step)) if floating else max(0, -(-(end - start) // step))
+            kind = RuntimeError if out is None else ValueError
+            raise kind(f"arange: the step must be nonzero in the dtype {d!r}; give a whole one")
+    n = size if size is not None else max(0, math.ceil((end - start) / step)) if floating else max(0, -(-(end - start) // step))
     array = np.arange(n, dtype=np.float64 if d.is_floating_point else np.int64) * step + start
     result = from_array(array.astype(d.numpy), d, canonical(device))
     return _finish(_out(result, out), requires_grad)
@@ -285,6 +288,7 @@ def _spaced(start: Any, end: Any, steps: int, d: dtype) -> Any:
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None) -> Tensor:  # fmt: skip
     """``base`` to the power of evenly spaced exponents."""
+    steps = as_index(steps, "logspace", "steps")
     if steps < 0:
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
     d = _dtype(dtype, "logspace") or get_default_dtype()

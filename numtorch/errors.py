@@ -87,6 +87,20 @@ def not_implemented(op: str, d: Any) -> NotImplementedError:
     )
 
 
+WHOLE = frozenset(("uint8", "int8", "int16", "int32", "int64"))
+UNREAL = WHOLE | {"bool"}  # what is no floating number
+
+
+def refuse_dtypes(op: str, tensor: Any, names: Any, kind: type = NotImplementedError) -> None:
+    """The error of an op that takes no tensors of these dtypes (names), though it could: PyTorch's ``kind``."""
+    d = tensor._layout.dtype
+    if d.name not in names:
+        return
+    if kind is NotImplementedError:
+        raise not_implemented(op, d)
+    raise kind(f"{op}(): expected a tensor of another dtype, got {d.name}; convert it with .float()")
+
+
 def tensors_only(function: Any, module: str | None = None) -> Any:
     """Decorator: TypeError, as PyTorch's, where a parameter annotated as Tensor was given something else.
 

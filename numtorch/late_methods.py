@@ -11,6 +11,8 @@ from .ops import arithmetic, copying
 
 
 def factor(name: str) -> Callable:
+    """The method of a factorisation."""
+
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         from .ops import factor_names
 
@@ -22,6 +24,8 @@ def factor(name: str) -> Callable:
 
 
 def functional(name: str) -> Callable:
+    """The method of a function of ``nn.functional``."""
+
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         from .nn import functional
 

@@ -38,6 +38,8 @@ def _binary(op: Callable, bools: Callable | None = None, reverse: bool = False) 
     """An operator method; NotImplemented for foreign operands, so that Python can ask them."""
 
     def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(self, Tensor):
+            raise TypeError(f"operators of tensors don't apply to a '{type(self).__name__}' object; write the tensor first")
         if not isinstance(other, Tensor) and not isinstance(other, _NUMBERS):
             if not hasattr(other, "__array__") or isinstance(other, (list, tuple)):
                 return NotImplemented
@@ -190,6 +192,7 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
 
         grown = allocate(needed, la.device)
         ctypes.memmove(grown.ptr, self._storage.ptr, self._storage.nbytes)
+        grown.version = self._storage.version
         self._storage = grown
     self._layout = la
     self._storage.version += not self._untracked

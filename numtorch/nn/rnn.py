@@ -72,6 +72,11 @@ class RNNBase(Module):
                 f" num_layers={self.num_layers}",
                 stacklevel=4,
             )
+        for name in ("bias", "batch_first"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise TypeError(f"{name} should be of type bool, got: {type(value).__name__}; give True or False")
+        if isinstance(self.input_size, int) and self.input_size <= 0:
+            raise ValueError(f"input_size must be greater than zero, got {self.input_size}; give the number of features of a step")
         if not isinstance(self.hidden_size, int):
             raise TypeError(f"hidden_size should be of type int, got: {type(self.hidden_size).__name__}")
         if self.hidden_size <= 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import BOOL, FLOATING
-from ..errors import not_implemented, require_tensor, tensors_only
+from ..errors import not_implemented, refuse_dtypes, require_tensor, tensors_only
 from . import elementwise as E
 from .inplace import write_out
 
@@ -62,6 +62,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: _Out = None) -> Tensor:
 
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
+    require_tensor("rsub", "input", input)
     return sub(other, input, alpha=alpha)
 
 
@@ -190,6 +191,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: _Out = None) 
 @tensors_only
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1, out: _Out = None) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
+    refuse_dtypes("addcmul", input, {"bool"})
     return E.addcmul_values(input, tensor1, tensor2, value, out=out)
 
 
@@ -226,14 +228,12 @@ def bitwise_not(input: Tensor, *, out: _Out = None) -> Tensor:
     return E.logical_not(input, out=out) if input.dtype.category == BOOL else E.bitwise_not(input, out=out)
 
 
-def round(input: Tensor, *, decimals: int = 0, out: _Out = None) -> Tensor:
+def round(input: Tensor, *, decimals: int | None = None, out: _Out = None) -> Tensor:
     """The nearest whole number (or multiple of ``10**-decimals``), halves to even."""
-    if decimals == 0:
+    if decimals is not None and input.dtype.category != FLOATING:
+        raise not_implemented("round_decimals", input.dtype)
+    if not decimals:
         return E.round_values(input, out=out)
-    if input.dtype.category != FLOATING:
-        raise RuntimeError(
-            f'"round_decimals" not implemented for {input.dtype.name!r}; use a floating point tensor'
-        )
     scale = math.pow(10.0, builtin_abs(decimals))
     result = E.round_values(input * scale) / scale if decimals > 0 else E.round_values(input / scale) * scale
     return result if out is None else write_out(result, out, "round")

@@ -306,7 +306,7 @@ def clamp_both_grad(g, input, min, max):
     )
 
 
-@elementwise()
+@elementwise(tensors=1)
 def clamp_min(input, min):
     """Limited from below."""
     return maximum(input, min)
@@ -317,7 +317,7 @@ def clamp_min_grad(g, input, min):
     return where(input >= min, g, 0.0), where(input < min, g, 0.0)
 
 
-@elementwise()
+@elementwise(tensors=1)
 def clamp_max(input, max):
     """Limited from above."""
     return minimum(input, max)
@@ -339,7 +339,7 @@ def lerp_grad(g, input, end, weight):
     return g * (1.0 - weight), g * weight, g * (end - input)
 
 
-@elementwise()
+@elementwise(bool_ok=False)
 def addcmul_values(input, tensor1, tensor2, value):
     """``input + value * tensor1 * tensor2``."""
     return input + value * tensor1 * tensor2
@@ -789,7 +789,7 @@ def div_trunc_integers(input, other):
     return where((input < 0) != (other < 0), -quotient, quotient)
 
 
-@elementwise()
+@elementwise(tensors=1)
 def fmod_integers(input, other):
     """The remainder of integers with the sign of ``input``."""
     left = abs(input) % abs(other)

@@ -170,7 +170,7 @@ def rad2deg_grad(g):
     return g / DEGREE
 
 
-@elementwise(tensors=2)
+@elementwise(tensors=2, bool_ok=False, float_ok=False)
 def gcd(input, other):
     """The greatest common divisor of integers."""
     a = abs(input)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from .. import return_types
 from .._tensor import Tensor
 from ..dtype import BOOL, int64, uint8
 from ..errors import require_tensor, tensors_only
@@ -13,6 +14,7 @@ from . import view
 from .declare import Context, KernelOp
 from .inplace import write_out
 from .launch import Launch, from_plan
+from .node_names import named
 from .reduce import _shape, _split, planner, spread, sum_values
 
 
@@ -72,24 +74,10 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Any = None
 @tensors_only
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
     """The smallest and the largest element, as a named pair."""
-    result = AMinMax(
+    result = return_types.aminmax(
         amin(input, () if dim is None else dim, keepdim), amax(input, () if dim is None else dim, keepdim)
     )
-    return result if out is None else AMinMax(*write_out(tuple(result), tuple(out), "aminmax"))
-
-
-class AMinMax(NamedTuple):
-    """Result of ``aminmax``."""
-
-    min: Tensor
-    max: Tensor
-
-
-class MinMax(NamedTuple):
-    """Result of ``max``, ``min`` and their kin along a dimension."""
-
-    values: Tensor
-    indices: Tensor
+    return result if out is None else return_types.aminmax(*write_out(tuple(result), out, "aminmax"))
 
 
 def _arg(name: str, plan: str) -> KernelOp:
@@ -143,12 +131,12 @@ def _max_or_min(input: Tensor, args: tuple, kwargs: dict, pair: Any, whole: Kern
     dim = kwargs.get("dim", args[0] if args else None)
     keepdim = kwargs.get("keepdim", args[1] if len(args) > 1 else False)
     if dim is None:
-        result = whole(input, dims=tuple(range(input.ndim)), keepdim=False)
-        return result if out is None else write_out(result, out, whole.name)
-    d = wrap_dim(dim, input.ndim, whole.name[1:])
+        result = named(whole(input, dims=tuple(range(input.ndim)), keepdim=False), f"{whole.name[1:].capitalize()}Backward1")
+        return result if out is None else write_out(result, out, whole.name, casts=True)
+    d, kind = wrap_dim(dim, input.ndim, whole.name[1:]), return_types.of(whole.name[1:])
     if not input.ndim:
-        result = MinMax(input.clone(), arg(input, dims=(), keepdim=False))
-        return result if out is None else MinMax(*write_out(tuple(result), tuple(out), whole.name))
+        result = kind(input.clone(), arg(input, dims=(), keepdim=False))
+        return result if out is None else kind(*write_out(tuple(result), out, whole.name))
     x = input.to(uint8) if input.dtype.category == BOOL else input
     where_ = arg(x, dims=(d,), keepdim=True)
     from .index import gather
@@ -156,8 +144,8 @@ def _max_or_min(input: Tensor, args: tuple, kwargs: dict, pair: Any, whole: Kern
     values = gather(input, d, where_)
     if not keepdim:
         values, where_ = view.squeeze(values, d), view.squeeze(where_, d)
-    result = MinMax(values, where_)
-    return result if out is None else MinMax(*write_out(tuple(result), tuple(out), whole.name))
+    result = kind(named(values, f"{whole.name[1:].capitalize()}Backward0"), where_)
+    return result if out is None else kind(*write_out(tuple(result), out, whole.name))
 
 
 @tensors_only

@@ -42,6 +42,7 @@ def geqrf(input: Tensor, *, out: Any = None) -> Any:
 
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
     """``linalg.lu_factor``, or with ``get_infos`` ``linalg.lu_factor_ex``."""
+    require_matrices("lu", A)
     return linalg.lu_factor_ex(A, pivot=pivot, out=out) if get_infos else linalg.lu_factor(A, pivot=pivot, out=out)
 
 
@@ -63,7 +64,8 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 
 def cholesky(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
     """``linalg.cholesky``."""
-    return linalg.cholesky(input, upper=upper, out=out)
+    require_matrices("cholesky", input)
+    return done("cholesky", linalg.cholesky(input, upper=upper), out)
 
 
 def cholesky_inverse(L: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:

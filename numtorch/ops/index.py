@@ -20,7 +20,7 @@ from . import elementwise as E
 from . import view
 from .copying import write
 from .declare import Context, KernelOp, OpNode, Saved, kernel_op
-from .inplace import check_inplace, rebase, write_out
+from .inplace import check_inplace, rebase, refuse_overlap, write_out
 from .launch import Launch
 
 Sizes = tuple[int, ...]
@@ -265,6 +265,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
     d = wrap_dim(dim, input.ndim, "gather")
     index = index_int64("gather", index, int32)
     require_same_device("gather", input=input, index=index)
+    refuse_overlap("gather", out, input, index)
     if not index._layout.numel:
         none = view.narrow(view.reshape(input, (input._layout.numel,)), 0, 0, 0)
         result = view.reshape(none, index._layout.shape)

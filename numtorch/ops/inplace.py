@@ -6,9 +6,10 @@ import warnings
 from typing import Any
 
 from ..autograd.engine import Node, edge_of
-from ..autograd.mode import state
+from ..autograd.mode import no_grad, state
 from ..autograd.views import follow, forbidden, inference_write_error
 from ..dtype import can_cast, dtype
+from ..errors import TORCH_NAMES
 from ..shape import Layout, extent
 
 
@@ -51,7 +52,7 @@ def check_result(op: str, target: Layout, shape: tuple[int, ...], result: dtype)
         )
     if not can_cast(result, target.dtype):
         raise RuntimeError(
-            f"{op}_: result type {result.name.capitalize()} can't be cast to the desired output type {target.dtype.name};"
+            f"{op}_: result type {TORCH_NAMES[result.name]} can't be cast to the desired output type {TORCH_NAMES[target.dtype.name]};"
             " convert the operand with .to(), or use the out-of-place form"
         )
 
@@ -124,11 +125,13 @@ def rebase(target: Any, node: Node | None) -> None:
 CASTING = frozenset("""add sub mul div pow clamp square float_power floor_divide remainder fmod addcdiv addcmul addr lerp
     mean logsumexp std var inner kron outer nansum nanmean ldexp logit mvlgamma polygamma nextafter lcm cholesky cholesky_inverse
     cholesky_solve geqrf cat hstack vstack dstack column_stack stack linalg.cond linalg.householder_product linalg.lstsq linalg.pinv
-    linalg.tensorinv linalg.tensorsolve linalg.matrix_rank log_softmax softmax bernoulli sum prod cumsum cumprod lu""".split())
+    linalg.tensorinv linalg.tensorsolve linalg.matrix_rank bernoulli sum prod cumsum cumprod lu""".split())
 # Of elementwise ops it is the other way round: these ask for the result's dtype.
-EXACT = frozenset("abs ceil floor frac heaviside neg round sgn sign trunc bitwise_not isin".split())
+EXACT = frozenset("abs ceil floor frac heaviside where neg round sgn sign trunc bitwise_not isin".split())
 # Whose results are computed in the dtype of ``out=``, whatever it is.
-ANY = frozenset("bernoulli sum prod cumsum cumprod linalg.lu_factor".split())
+ANY = frozenset("bernoulli sum prod cumsum cumprod".split())
+# Which resize an out= that holds elements without a word.
+QUIET = frozenset("out addbmm multinomial logsigmoid randn normal".split())
 
 
 def write_out(result: Any, out: Any, op: str, casts: bool | None = None, differentiable: bool = True) -> Any:
@@ -140,12 +143,12 @@ def write_out(result: Any, out: Any, op: str, casts: bool | None = None, differe
     casts = op in CASTING if casts is None else casts
     if not isinstance(result, tuple):
         _check_out(result, out, op, casts, differentiable)
-        return _fill_out(result, out)
+        return _fill_out(result, out, op)
     if not isinstance(out, (tuple, list)) or len(out) != len(result):
         raise TypeError(f"{op}(): argument 'out' must be tuple of {len(result)} Tensors, not {type(out).__name__}")
     for r, o in zip(result, out):
         _check_out(r, o, op, casts, differentiable)
-    filled = [_fill_out(r, o) for r, o in zip(result, out)]
+    filled = [_fill_out(r, o, op) for r, o in zip(result, out)]
     return tuple(filled) if type(result) is tuple else type(result)(*filled)
 
 
@@ -180,10 +183,10 @@ def _check_out(result: Any, out: Any, op: str, casts: bool, differentiable: bool
         )
 
 
-def _fill_out(result: Any, out: Any) -> Any:
+def _fill_out(result: Any, out: Any, op: str) -> Any:
     shape = result._layout.shape
     if out._layout.shape != shape:
-        if out._layout.numel:
+        if out._layout.numel and op not in QUIET:
             warnings.warn(
                 f"An output with one or more elements was resized since it had shape {list(out._layout.shape)}, which does not"
                 f" match the required output shape {list(shape)}. This behavior is deprecated: give an out= tensor of that shape,"
@@ -191,7 +194,8 @@ def _fill_out(result: Any, out: Any) -> Any:
                 stacklevel=4,
             )
         out.resize_(shape)
-    out.copy_(result)
+    with no_grad():
+        out.copy_(result)
     return out
 
 
@@ -199,7 +203,7 @@ def refuse_overlap(op: str, out: Any, *inputs: Any) -> None:
     """RuntimeError if ``out=`` shares memory with an input, for ops that PyTorch doesn't compute in place."""
     for o in out if isinstance(out, (tuple, list)) else (out,):
         for t in inputs:
-            if hasattr(o, "_layout") and hasattr(t, "_layout") and _share(o, t):
+            if hasattr(o, "_layout") and hasattr(t, "_layout") and (o is t or _share(o, t)):
                 raise RuntimeError(
                     f"{op}(): unsupported operation: some elements of the input tensor and the written-to tensor refer to a single"
                     " memory location. Please clone() the tensor before performing the operation."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 
+from .. import return_types
 from .._tensor import Tensor
-from ..dtype import bool_, int32, int64
-from ..errors import not_implemented, require_tensor, tensors_only
+from ..dtype import INTEGER, bool_, int32, int64
+from ..errors import not_implemented, refuse_dtypes, require_tensor, tensors_only
 from ..shape import as_shape, broadcast, contiguous
 from . import elementwise as E
 from . import elementwise_more as M
@@ -23,8 +23,6 @@ from .declare import Context, kernel_op
 from .host import host_op
 from .inplace import write_out
 from .launch import Launch
-
-Frexp = namedtuple("Frexp", ["mantissa", "exponent"])
 
 
 def _done(op: str, result: Tensor, out: Any) -> Tensor:
@@ -81,6 +79,8 @@ def signbit(input: Tensor, *, out: Any = None) -> Tensor:
 
 def ldexp(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """``input * 2**other``."""
+    require_tensor("ldexp", "input", input)
+    require_tensor("ldexp", "other", other)
     return _done("ldexp", E.mul(input, power(2.0, other)), out)
 
 
@@ -106,7 +106,7 @@ def frexp(input: Tensor, *, out: Any = None) -> tuple[Tensor, Tensor]:
     """Mantissas in [0.5, 1) and exponents with input = mantissa * 2**exponent."""
     if not input.dtype.is_floating_point:
         raise RuntimeError("numtorch.frexp() only supports floating-point dtypes; convert with .float()")
-    result = Frexp(*frexp_values(input))
+    result = return_types.frexp(*frexp_values(input))
     return result if out is None else write_out(result, out, "frexp")
 
 
@@ -143,7 +143,7 @@ def lcm(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """The least common multiple of integers."""
     for name, t in (("input", input), ("other", other)):
         require_tensor("lcm", name, t)
-        if t.dtype.is_floating_point:
+        if t.dtype.category != INTEGER:
             raise not_implemented("lcm", t.dtype)
     divisor = M.gcd(input, other)
     part = div(input, where(divisor == 0, 1, divisor), rounding_mode="trunc")
@@ -164,6 +164,7 @@ def mvlgamma(input: Tensor, p: int, *, out: Any = None) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
     if p < 1:
         raise RuntimeError(f"p has to be greater than or equal to 1, got {p}")
+    refuse_dtypes("mvlgamma", input, {"bool"}, RuntimeError)
     result: Any = p * (p - 1) * math.log(math.pi) / 4.0
     for k in range(p):
         result = E.add(M.lgamma(E.sub(input, 0.5 * k)), result)
@@ -174,11 +175,12 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     """Whether each element is among ``test_elements``."""
     given = elements if isinstance(elements, Tensor) else test_elements
     require_tensor("isin", "elements", given)
+    refuse_dtypes("isin", given, {"bool"}, RuntimeError)
     tests = view.reshape(test_elements, (-1,)) if isinstance(test_elements, Tensor) else test_elements
     if isinstance(elements, Tensor):
         found = R.any(E.eq(view.unsqueeze(elements, -1), tests), -1)
     else:
-        found = R.any(E.eq(elements, tests), -1)
+        found = R.any(E.eq(tests, elements), -1)
     return _done("isin", E.logical_not(found) if invert else found, out)
 
 
@@ -246,8 +248,8 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """Flat indices as one tensor of indices per dimension."""
     require_tensor("unravel_index", "indices", indices)
     if indices.dtype.is_floating_point or indices.dtype is bool_:
-        raise ValueError(
-            f"unravel_index(): expected 'indices' to be integer dtype, but got {indices.dtype.name}"
+        raise TypeError(
+            f"unravel_index(): expected 'indices' to be integer dtype, but got {indices.dtype.name}; convert them with .long()"
         )
     found, rest = [], indices.to(int64)
     for n in reversed(as_shape(shape, "unravel_index")):

@@ -9,11 +9,11 @@ from typing import Any
 from .. import settings
 from .._tensor import Tensor
 from ..dtype import BOOL, bool_, float16, float32
-from ..errors import require_same_device, require_same_dtype, require_tensor
+from ..errors import not_implemented, require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, broadcast, contiguous, expand_strides
 from . import elementwise as E
 from . import view
-from .declare import Context, kernel_op
+from .declare import Context, kernel_op, tensor_cores
 from .inplace import write_out
 from .launch import Launch, Scratch
 from .reduce import planner
@@ -57,7 +57,7 @@ def gemm(a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = False) -> Layou
     require_same_dtype("matmul", a=a, b=b, bias=bias)
     require_same_device("matmul", a=a, b=b, bias=bias)
     if la.dtype.category == BOOL:
-        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'; convert with .float() or .int()")
+        raise not_implemented("addmm_impl_cpu_", la.dtype)
     batch = broadcast(la.shape[:-2], lb.shape[:-2], op="matmul")
     return contiguous(batch + (la.shape[-2], lb.shape[-1]), la.dtype, la.device)
 
@@ -115,9 +115,9 @@ def _(outputs: Any, a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = Fals
 
 def _on_tensor_cores(la: Layout) -> bool:
     """Whether a product of this layout is for tensor cores: float16 always, float32 where tf32 is permitted."""
-    if la.device == "cpu":
+    if la.device == "cpu" or not (la.dtype is float16 or (la.dtype is float32 and settings.tf32_permitted())):
         return False
-    return la.dtype is float16 or (la.dtype is float32 and settings.tf32_permitted())
+    return tensor_cores(la.device)
 
 
 def _strides(x: Tensor) -> tuple[int, int]:

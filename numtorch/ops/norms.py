@@ -6,12 +6,12 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import bool_
-from ..errors import require_tensor, tensors_only
+from ..errors import refuse_dtypes, require_tensor, tensors_only
 from ..shape import broadcast, wrap_dim, wrap_dims
 from . import elementwise as E
 from . import reduce as R
 from . import view
-from .arithmetic import clamp, where
+from .arithmetic import clamp, sub, where
 from .inplace import write_out
 from .matmul import matmul
 from .vector_norm import vector_norm
@@ -26,7 +26,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
         tensor(5.)
     """
     require_tensor("dist", "input", input)
-    return vector_norm(E.sub(input, other), p)
+    return vector_norm(sub(input, other), p)
 
 
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Tensor:
@@ -87,6 +87,7 @@ def cov(
 ) -> Tensor:
     """The covariance matrix of variables (rows) over observations (columns), each weighted by counts and by weights."""
     require_tensor("cov", "input", input)
+    refuse_dtypes("cov", input, {"bool"}, RuntimeError)
     if input.ndim > 2:
         raise RuntimeError(
             f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
@@ -117,6 +118,7 @@ def cov(
 def corrcoef(input: Tensor) -> Tensor:
     """The matrix of Pearson's correlation coefficients of variables (rows) over observations (columns)."""
     require_tensor("corrcoef", "input", input)
+    refuse_dtypes("corrcoef", input, {"bool"}, RuntimeError)
     if input.ndim > 2:
         raise RuntimeError(
             f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"

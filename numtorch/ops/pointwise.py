@@ -51,7 +51,7 @@ class Elementwise(Differentiable):
         self.count = outputs
         self.component = component
         self.int_ok = int_ok
-        self.bool_ok = True
+        self.bool_ok = self.float_ok = True
         self.tensors = 0  # how many leading operands may not be numbers
         self.bodies: dict[int, Callable] = {}  # for a category of dtypes another body
         self.lift: Any = False  # bool operands are computed as bytes
@@ -111,11 +111,8 @@ class Elementwise(Differentiable):
             plan, args = self.plan(key, args)
         if plan.alone is not None:
             la = plan.alone
-            result = (
-                _tensor(Storage(la.numel * la.itemsize), 0, la)
-                if la.device == "cpu" and not state.watched
-                else (empty_like_layout(la))
-            )
+            plain = la.device == "cpu" and not state.watched
+            result = _tensor(Storage(la.numel * la.itemsize), 0, la) if plain else empty_like_layout(la)
             outputs: Any = (result,)
         else:
             outputs = [empty_like_layout(la) for la in plan.outputs]
@@ -131,9 +128,7 @@ class Elementwise(Differentiable):
     def bind(self, args: tuple, kwargs: dict) -> tuple:
         """Arguments in the order of the body's parameters; TypeError as Python gives."""
         if len(args) > len(self.params):
-            raise TypeError(
-                f"{self.name}() takes {len(self.params)} positional arguments but {len(args)} were given"
-            )
+            raise TypeError(f"{self.name}() takes {len(self.params)} positional arguments but {len(args)} were given")
         values = dict(zip(self.params, args))
         for n, v in kwargs.items():
             if n not in self.params:
@@ -255,7 +250,7 @@ class Elementwise(Differentiable):
             return get_default_dtype()
         if found is bool_ and not self.bool_ok:
             raise not_implemented(self.name, found)
-        if not self.int_ok and not found.is_floating_point:
+        if not (self.float_ok if found.is_floating_point else self.int_ok):
             raise not_implemented(self.name, found)
         return found
 
@@ -384,20 +379,20 @@ def elementwise(
     result: str = "same", promote: Sequence[str] | None = None, outputs: int = 1, name: str | None = None,
     ref: Callable | None = None, domain: Any = None, samples: Callable | None = None, int_ok: bool = True,
     aliases: Sequence[str] = (), lift: Any = False, bool_ok: bool = True, bodies: dict[int, Callable] | None = None,
-    tensors: int = 0,
+    tensors: int = 0, float_ok: bool = True,
 ) -> Callable[[Callable], Elementwise]:  # fmt: skip
     """Declare an elementwise op from its scalar body.
 
     ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
     parameters that take part in promotion (default all); ``lift``: bool is computed as uint8 (or the dtype given);
-    ``int_ok``, ``bool_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``tensors``: how many leading
+    ``int_ok``, ``bool_ok``, ``float_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``tensors``: how many leading
     operands must be tensors, as PyTorch asks of them; ``ref``: a NumPy reference, ``domain``: (low, high) where samples are drawn, or one pair per parameter.
     """
 
     def declare(body: Callable) -> Elementwise:
         op = Elementwise(body, result, promote, outputs, name, int_ok=int_ok)
         op.ref, op.domain, op.samples, op.aliases = ref, domain, samples, tuple(aliases)
-        op.lift, op.bool_ok, op.bodies, op.tensors = lift, bool_ok, bodies or {}, tensors
+        op.lift, op.bool_ok, op.bodies, op.tensors, op.float_ok = lift, bool_ok, bodies or {}, tensors, float_ok
         TABLE[op.name] = op
         return op
 

@@ -9,7 +9,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..creation import ones, sequence_of_tensors, zeros
 from ..dtype import bool_, int64, promote_types
-from ..errors import require_tensor, tensors_only
+from ..errors import refuse_dtypes, require_tensor, tensors_only
 from ..shape import as_shape, broadcast, wrap_dim
 from . import elementwise as E
 from . import parts, view
@@ -87,13 +87,14 @@ def kron(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Any = None) -> Tensor:
     """The cross products of vectors of 3 along ``dim`` (default: the first dimension of size 3)."""
     require_tensor("cross", "input", input)
+    refuse_dtypes("cross", input, {"bool"})
     shape = broadcast(input._layout.shape, other._layout.shape, op="linalg.cross")
     if dim is None:
         dim = next((d for d, n in enumerate(input._layout.shape) if n == 3), None)
         if dim is None:
             raise RuntimeError("no dimension of size 3 in input")
     d = wrap_dim(dim, len(shape), "linalg.cross")
-    if input.ndim != other.ndim or shape[d] != 3:
+    if input.ndim != other.ndim or input._layout.shape[d] != 3 or other._layout.shape[d] != 3:
         raise RuntimeError(
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {list(input._layout.shape)} and"
             f" {list(other._layout.shape)}"
@@ -157,6 +158,7 @@ def _heights(y: Tensor, d: int) -> tuple[Tensor, Tensor]:
 def _areas(op: str, y: Tensor, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     """The areas of the trapezoids between neighbours of a dimension."""
     require_tensor(op, "y", y)
+    refuse_dtypes(op, y, {"bool"}, RuntimeError)
     if x is not None:
         require_tensor(op, "x", x)
     if not y.ndim:
@@ -248,6 +250,7 @@ def _edge(x: Tensor, d: int, space: Any, order: int) -> Tensor:
 def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
     """Numerical derivatives along dimensions; ``spacing``: a number, one per dimension, or tensors of coordinates."""
     require_tensor("gradient", "input", input)
+    refuse_dtypes("gradient", input, {"uint8", "bool"}, RuntimeError)
     if edge_order not in (1, 2):
         raise RuntimeError("numtorch.gradient only supports edge_order=1 and edge_order=2.")
     dims = range(input.ndim) if dim is None else as_shape(dim, "gradient")

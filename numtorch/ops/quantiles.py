@@ -10,7 +10,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..creation import linspace, zeros
 from ..dtype import float32, float64, int64
-from ..errors import require_tensor, tensors_only
+from ..errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
 from ..shape import wrap_dim
 from . import elementwise as E
 from . import reduce as R
@@ -179,6 +179,7 @@ def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | N
         tensor([0., 2., 1., 0.])
     """
     require_tensor("histogram", "input", input)
+    refuse_dtypes("histogram", input, UNREAL | {"float16"})
     if weight is not None and weight._layout.shape != input._layout.shape:
         raise RuntimeError(f"histogram(): if weight tensor is provided it should have the same shape as the input tensor, but got {list(weight.shape)} and {list(input.shape)}")  # fmt: skip
     points = view.reshape(input.detach(), (input._layout.numel, 1))
@@ -191,6 +192,7 @@ def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | N
 def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False) -> Any:  # fmt: skip
     """How many points (..., dimensions) lie in each box of ``bins`` (numbers, or edges, a dimension each), and the edges."""
     require_tensor("histogramdd", "input", input)
+    refuse_dtypes("histogramdd", input, UNREAL)
     if input.ndim < 2:
         raise RuntimeError(f"histogramdd(): input tensor should have at least 2 dimensions, but got {input.ndim}")
     n = input._layout.shape[-1]

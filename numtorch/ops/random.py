@@ -9,7 +9,7 @@ from .._tensor import Tensor
 from ..creation import _like, _options
 from ..device import canonical
 from ..dtype import bool_, dtype, get_default_dtype, int64
-from ..errors import not_implemented, require_floating, tensors_only
+from ..errors import UNREAL, not_implemented, refuse_dtypes, require_floating, tensors_only
 from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
 from . import elementwise as E
 from .declare import Context, KernelOp, kernel_op
@@ -249,6 +249,7 @@ def normal(
         result = _normal(state_of(generator, la.device), layout=la, params=(float(mean), float(std)))
     else:
         like = mean if isinstance(mean, Tensor) else std
+        _floating(like.dtype, "normal")
         if isinstance(std, Tensor) and bool((std < 0).any()):
             raise RuntimeError("normal expects all elements of std >= 0.0")
         shape = (
@@ -302,7 +303,7 @@ def multinomial(
     """Indices drawn with the probabilities (up to a factor) of each row; RuntimeError for bad weights."""
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
-    _floating(input.dtype, "multinomial")
+    refuse_dtypes("multinomial", input, UNREAL, RuntimeError)
     n = input.shape[-1]
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import int64
+from ..errors import UNREAL, refuse_dtypes
 from ..shape import contiguous
 from . import elementwise as E
 from .declare import KernelOp
@@ -67,6 +68,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> 
     """Fill with exponential numbers of rate ``lambd``."""
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    refuse_dtypes("exponential_", self, UNREAL, RuntimeError)
     return _drawn(self, _exponential, "exponential", (float(lambd),), generator)
 
 
@@ -114,7 +116,7 @@ def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator:
     """Fill with Cauchy numbers."""
     if sigma <= 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
-    _floating(self.dtype, "cauchy")
+    refuse_dtypes("cauchy_", self, UNREAL, RuntimeError)
     return _refill(self, E.tan((_open_uniform(self, generator) - 0.5) * math.pi) * sigma + median, "cauchy")
 
 
@@ -135,5 +137,6 @@ def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fill with the number of trials until the first success of probability ``p``."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    refuse_dtypes("geometric_", self, {"bool"})
     like = self if self.is_floating_point() else self.float()
     return _refill(self, E.ceil(E.log(_open_uniform(like, generator)) * (1.0 / math.log1p(-p))), "geometric")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import return_types
 from .._tensor import Tensor
 from ..dtype import dtype as DType
 from ..dtype import int64
@@ -14,7 +15,6 @@ from . import elementwise as E
 from . import view
 from .copying import copy_
 from .declare import Context, KernelOp, kernel_op
-from .extremes import MinMax
 from .index import scatter_add_values, split_at
 from .inplace import write_out
 from .joining import cat
@@ -179,22 +179,22 @@ def logcumsumexp(input: Tensor, dim: int, *, out: Any = None) -> Tensor:
     return _run(logcumsumexp_values, input, dim, None, out)
 
 
-def _running(op: KernelOp, input: Tensor, dim: Any, out: Any) -> MinMax:
+def _running(op: KernelOp, input: Tensor, dim: Any, out: Any) -> Any:
     require_tensor(op.name, "input", input)
     axis = wrap_dim(dim, input.ndim, op.name)
     if input.ndim:
-        result = MinMax(*op(input, dim=axis))
+        result = op(input, dim=axis)
     else:
-        result = MinMax(*[view.reshape(t, ()) for t in op(view.reshape(input, (1,)), dim=0)])
-    return result if out is None else MinMax(*write_out(tuple(result), tuple(out), op.name))
+        result = [view.reshape(t, ()) for t in op(view.reshape(input, (1,)), dim=0)]
+    return return_types.of(op.name)(*(result if out is None else write_out(tuple(result), out, op.name)))
 
 
-def cummax(input: Tensor, dim: int, *, out: Any = None) -> MinMax:
+def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """The largest so far along ``dim``, and where it is (the last of equals)."""
     return _running(_cummax, input, dim, out)
 
 
-def cummin(input: Tensor, dim: int, *, out: Any = None) -> MinMax:
+def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """The smallest so far along ``dim``, and where it is (the last of equals)."""
     return _running(_cummin, input, dim, out)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import int32, int64, promote_types
-from ..errors import require_same_device, require_tensor, tensors_only
+from ..errors import refuse_dtypes, require_same_device, require_tensor, tensors_only
 from ..shape import Layout, contiguous, wrap_dim
 from . import elementwise as E
 from . import view
@@ -85,6 +85,7 @@ def searchsorted(
     from ..creation import scalar_tensor
 
     require_tensor("searchsorted", "sorted_sequence", sorted_sequence)
+    refuse_dtypes("searchsorted", sorted_sequence, {"bool"})
     right = _sides(right, side)
     edges = sorted_sequence.detach()
     if not edges.ndim:

@@ -6,7 +6,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import int32
-from ..errors import require_same_device, require_tensor, tensors_only
+from ..errors import refuse_dtypes, require_same_device, require_tensor, tensors_only
 from ..shape import wrap_dim
 from . import view
 from .copying import copy_
@@ -185,6 +185,7 @@ def index_reduce(
         raise RuntimeError(
             f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
         )
+    refuse_dtypes("index_reduce", input, {"bool"})
     d, index, source = _slices("index_reduce", input, dim, index, source, RuntimeError, int32)
     shape = source._layout.shape
     places = view.reshape(index, tuple(-1 if k == d else 1 for k in range(len(shape))))

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._tensor import Tensor
 from ..dtype import float16, int32
-from ..errors import require_tensor
+from ..errors import not_implemented, require_tensor
 from ..shape import Layout, broadcast, contiguous
 from . import view
 from .declare import Context
@@ -27,6 +27,10 @@ def like(x: Tensor, *drop: int) -> Layout:
     return contiguous(shape, x._layout.dtype, x._layout.device)
 
 
+# Of whole numbers, these say that a kernel is missing; the others ask for floating point numbers.
+NO_KERNEL = frozenset(f"linalg.{n}" for n in ("eigh", "eigvalsh", "householder_product", "lu_factor_ex", "solve_triangular"))
+
+
 def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A", half: bool = False) -> None:
     """RuntimeError unless ``A`` holds floating point (square) matrices."""
     require_tensor(op, name, A)
@@ -36,6 +40,8 @@ def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A", 
     if square and m != n:
         raise RuntimeError(f"{op}: {name} must be batches of square matrices, but they are {m} by {n} matrices")
     if not A.dtype.is_floating_point or (A.dtype is float16 and not half):
+        if A.dtype is float16 or op in NO_KERNEL or (not op.startswith("linalg.") and op not in ("svd", "qr")):
+            raise not_implemented(op, A.dtype)
         raise RuntimeError(
             f"{op}: Expected a floating point or complex tensor as input. Got {A.dtype.name}; convert with .float()"
         )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import return_types
 from .._tensor import Tensor
 from ..autograd.mode import state
-from ..dtype import BOOL, int64
-from ..errors import not_implemented, require_tensor
+from ..dtype import BOOL, int64, uint8
+from ..errors import not_implemented, refuse_dtypes, require_tensor
 from ..shape import contiguous, wrap_dim
 from . import elementwise as E
 from . import view
 from .declare import Context, KernelOp, kernel_op
-from .extremes import MinMax
 from .index import gather_checked, scatter_add_values
 from .inplace import refuse_overlap, write_out
 from .launch import Launch, Scratch
@@ -113,29 +113,27 @@ for _op in (sort_values, topk_values, kth_values, mode_values):
 # -- PyTorch's functions
 
 
-def _along(op: KernelOp, x: Tensor, dim: int, keepdim: bool | None, **attrs: Any) -> MinMax:
+def _along(op: KernelOp, x: Tensor, dim: int, keepdim: bool | None, **attrs: Any) -> Any:
     """Run an op of the last dimension along ``dim``; ``keepdim``: None where the dimension stays."""
     if not x.ndim:
         pair = op(view.reshape(x, (1,)), **attrs)
-        return MinMax(*[view.reshape(t, ()) for t in pair])
+        return [view.reshape(t, ()) for t in pair]
     last = x.ndim - 1
     values, index = op(x if dim == last else view.movedim(x, dim, last), **attrs)
     if keepdim is not None:
-        return (
-            MinMax(*[view.unsqueeze(t, dim) for t in (values, index)]) if keepdim else MinMax(values, index)
-        )
+        return [view.unsqueeze(t, dim) for t in (values, index)] if keepdim else [values, index]
     if dim != last:
         values, index = (view.movedim(t, last, dim).contiguous() for t in (values, index))
-    return MinMax(values, index)
+    return [values, index]
 
 
-def _written(result: MinMax, out: Any, op: str) -> MinMax:
-    return result if out is None else MinMax(*write_out(tuple(result), tuple(out), op))
+def _written(result: Any, out: Any, op: str) -> Any:
+    return return_types.of(op)(*(result if out is None else write_out(tuple(result), out, op)))
 
 
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, stable: bool | None = False, *, out: Any = None
-) -> MinMax:
+) -> Any:
     """The elements along ``dim`` in order, and where they were; equal elements keep their order.
 
     Example:
@@ -162,7 +160,7 @@ def msort(input: Tensor, *, out: Any = None) -> Tensor:
 
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None
-) -> MinMax:
+) -> Any:
     """The k largest (or smallest) elements along ``dim``, best first, and where they are."""
     require_tensor("topk", "input", input)
     d = wrap_dim(dim, input.ndim, "topk")
@@ -183,7 +181,7 @@ def _require_elements(op: str, x: Tensor, d: int) -> int:
     return n
 
 
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> MinMax:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The k-th smallest element along ``dim`` (counted from 1), and where it is."""
     require_tensor("kthvalue", "input", input)
     d = wrap_dim(dim, input.ndim, "kthvalue")
@@ -192,9 +190,10 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
         raise RuntimeError(
             f"kthvalue(): selected number k out of range for dimension {d}: k={k}, its size is {n}"
         )
-    if input.dtype.category == BOOL:
-        raise not_implemented("kthvalue", input.dtype)
     refuse_overlap("kthvalue", out, input)
+    if input.dtype.category == BOOL:
+        values, places = kthvalue(input.to(uint8), k, d, keepdim)
+        return _written([values.to(input.dtype), places], out, "kthvalue")
     return _written(_along(kth_values, input, d, keepdim, k=int(k), nan_first=False), out, "kthvalue")
 
 
@@ -246,6 +245,7 @@ def _shared_evenly(x: Tensor, value: Tensor) -> Tensor:
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """The median of the elements that are not NaN, of all or along ``dim``; NaN where all are."""
     require_tensor("nanmedian", "input", input)
+    refuse_dtypes("nanmedian", input, {"bool"})
     if dim is None:
         if not input.numel():
             return median(input, out=out)
@@ -265,10 +265,10 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, o
         values, index = view.reshape(values, shape), view.reshape(index, shape)
     elif not keepdim:
         values, index = view.squeeze(values, d), view.squeeze(index, d)
-    return _written(MinMax(values, index), out, "nanmedian")
+    return _written([values, index], out, "nanmedian")
 
 
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> MinMax:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The most frequent element along ``dim`` (the smallest of several), and its last place."""
     require_tensor("mode", "input", input)
     d = wrap_dim(dim, input.ndim, "mode")

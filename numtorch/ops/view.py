@@ -41,7 +41,9 @@ class ViewNode(Node):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return f"{self.label}Backward0"
+        from .node_names import of_view
+
+        return self.alias or of_view(self)
 
     def run(self, grads: list[Any]) -> Any:
         return (self.function(grads[0], *self.args),)

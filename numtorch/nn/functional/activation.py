@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor, tensors_only
+from ...errors import refuse_dtypes, require_tensor, tensors_only
 from ...ops import activation as ops_activation
 from ...ops import elementwise
 from ...ops import softmax as ops_softmax
@@ -34,6 +34,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
         >>> numtorch.nn.functional.relu(numtorch.tensor([-1.0, 2.0]))
         tensor([0., 2.])
     """
+    require_tensor("relu", "input", input)
+    refuse_dtypes("relu", input, {"bool"}, RuntimeError)
     return _apply(elementwise.relu, input, inplace)
 
 
@@ -51,6 +53,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """x clipped to [min_val, max_val]; ValueError if min_val > max_val."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
+    require_tensor("hardtanh", "input", input)
+    refuse_dtypes("hardtanh", input, {"bool", "uint8"} if min_val < 0 or max_val < 0 else {"bool"}, RuntimeError)
     return _apply(ops_activation.hardtanh, input, inplace, float(min_val), float(max_val))
 
 
@@ -61,6 +65,8 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else ``value``."""
+    require_tensor("threshold", "input", input)
+    refuse_dtypes("threshold", input, {"bool"})
     return _apply(ops_activation.threshold, input, inplace, threshold, value)
 
 
@@ -217,6 +223,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0, *, out: 
 
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + abs(x))."""
+    require_tensor("softsign", "input", input)
+    refuse_dtypes("softsign", input, {"bool"})
     return _apply(ops_activation.softsign, input, False)
 
 
@@ -227,6 +235,8 @@ def logsigmoid(input: Tensor, *, out: Any = None) -> Tensor:
 
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)."""
+    require_tensor("tanhshrink", "input", input)
+    refuse_dtypes("tanhshrink", input, {"bool"}, RuntimeError)
     return _apply(ops_activation.tanhshrink, input, False)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor, tensors_only
+from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
 from ...ops import loss as ops_loss
 from ...ops.elementwise import clamp_min
 from ...ops.softmax import log_softmax
@@ -180,6 +180,7 @@ def multi_margin_loss(
     """sum over classes j != t of max(0, margin - x[t] + x[j])**p / C; ValueError unless p is 1 or 2."""
     reduction = legacy(size_average, reduce, reduction)
     check_reduction(reduction)
+    refuse_dtypes("multi_margin_loss", input, UNREAL | {"float16"})
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
@@ -220,6 +221,7 @@ def multilabel_margin_loss(
     """
     reduction = legacy(size_average, reduce, reduction)
     check_reduction(reduction)
+    refuse_dtypes("multilabel_margin_loss", input, UNREAL | {"float16"})
     if target.shape != input.shape or input.dim() > 2:
         raise RuntimeError(
             f"multilabel_margin_loss: expected input and target of one size, (C) or (N, C), but got"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import UNREAL, refuse_dtypes, require_tensor
 from ...ops import conv as ops_conv
 from .._check import positive, sizes
 from .padding import constant_pad_nd
@@ -127,6 +127,7 @@ def _transpose(
     dilation: Any,
 ) -> Tensor:
     x, batched = _batched(name, input, weight, n)
+    refuse_dtypes(name, input, UNREAL - {"int64"})
     stride = positive(sizes(stride, n, name, "stride"), name, "stride")
     dilation = positive(sizes(dilation, n, name, "dilation"), name, "dilation")
     padding = sizes(padding, n, name, "padding")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor, tensors_only
+from ...errors import refuse_dtypes, require_tensor, tensors_only
 from ...ops.constant import table
 from ...ops.elementwise import clamp_min
 from ._reduction import legacy, reduced
@@ -56,6 +56,7 @@ def pairwise_distance(
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances between all pairs of rows: (N, M) -> (N * (N - 1) / 2)."""
     require_tensor("pdist", "input", input)
+    refuse_dtypes("pdist", input, {"float16"})
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     if p < 0:

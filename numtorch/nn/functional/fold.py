@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import WHOLE, refuse_dtypes, require_tensor
 from ...ops.constant import table
 from .._check import positive, sizes
 from .padding import constant_pad_nd
@@ -68,6 +68,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         (1, 18, 4)
     """
     require_tensor("unfold", "input", input)
+    refuse_dtypes("unfold", input, WHOLE)
     if input.dim() not in (3, 4):
         raise RuntimeError(
             "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..._tensor import Tensor
 from ...dtype import uint8
-from ...errors import require_tensor
+from ...errors import UNREAL, refuse_dtypes, require_tensor
 from ...from_data import tensor as make_tensor
 from ...ops.constant import table
 
@@ -55,13 +55,15 @@ def interpolate(
             "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input"
         )
     _check_mode(input, mode, sizes)
+    if mode != "area":
+        refuse_dtypes(f"interpolate_{mode}", input, UNREAL if mode in ("linear", "trilinear") else UNREAL - {"uint8"})
     if mode == "area":
         from .pooling import adaptive_avg_pool
 
         return adaptive_avg_pool(f"adaptive_avg_pool{n}d", n, input, tuple(sizes))
     if mode in ("bilinear", "bicubic") and input.dtype is uint8:  # in float32, rounded
-        wide = interpolate(input.float(), tuple(sizes), None, mode, align_corners, None, antialias)
-        return wide.round().clamp(0, 255).to(uint8)
+        wide = interpolate(input.float(), size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+        return (wide + 0.5).floor().clamp(0, 255).to(uint8)
     for k in range(n - 1, -1, -1):
         arguments = (input.shape[2 + k], sizes[k], mode, bool(align_corners), antialias, scales[k])
         input = _resample(input, 2 + k, *_taps(*arguments))

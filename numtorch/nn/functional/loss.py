@@ -10,7 +10,14 @@ import numtorch
 
 from ..._tensor import Tensor
 from ...autograd.mode import state
-from ...errors import require_floating, require_same_dtype, require_tensor, tensors_only
+from ...errors import (
+    UNREAL,
+    refuse_dtypes,
+    require_floating,
+    require_same_dtype,
+    require_tensor,
+    tensors_only,
+)
 from ...ops import loss_terms
 from ._reduction import legacy, reduced
 
@@ -203,6 +210,8 @@ def poisson_nll_loss(
     """exp(input) - target * input (or input - target * log(input)), ``full`` with Stirling's term for
     target > 1.
     """
+    require_tensor("poisson_nll_loss", "input", input)
+    refuse_dtypes("poisson_nll_loss", input, {"bool"}, RuntimeError)
     reduction = legacy(size_average, reduce, reduction)
     require_tensor("poisson_nll_loss", "input", input)
     require_tensor("poisson_nll_loss", "target", target)
@@ -224,6 +233,8 @@ def gaussian_nll_loss(
     """(log(var) + (input - target)**2 / var) / 2, ``full`` with the constant; ValueError for wrong sizes of
     ``var``.
     """
+    require_tensor("gaussian_nll_loss", "input", input)
+    refuse_dtypes("gaussian_nll_loss", input, UNREAL, RuntimeError)
     require_tensor("gaussian_nll_loss", "input", input)
     require_tensor("gaussian_nll_loss", "target", target)
     if not isinstance(var, Tensor):
@@ -266,6 +277,8 @@ def hinge_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """input where the target is 1, max(0, margin - input) where it is -1."""
+    require_tensor("hinge_embedding_loss", "input", input)
+    refuse_dtypes("hinge_embedding_loss", input, {"bool"}, RuntimeError)
     reduction = legacy(size_average, reduce, reduction)
     require_tensor("hinge_embedding_loss", "input", input)
     require_tensor("hinge_embedding_loss", "target", target)
@@ -289,6 +302,8 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1:"
             f" {input1.size()}, input2: {input2.size()}, target: {target.size()} "
         )
+    if not input1.is_floating_point():  # whole numbers wrap around, as in PyTorch
+        return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
     return reduced(loss_terms.margin_ranking_term(input1, input2, target, float(margin)), reduction)
 
 

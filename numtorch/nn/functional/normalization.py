@@ -149,6 +149,8 @@ def batch_norm(
         running_mean=running_mean,
         running_var=running_var,
     )
+    if training and eps <= 0.0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}; the default is 1e-5")
     return ops.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
 
 

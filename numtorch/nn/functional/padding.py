@@ -7,7 +7,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import refuse_dtypes, require_tensor
 from ...ops.constant import table
 
 
@@ -40,6 +40,8 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     if mode not in _POSITIONS:
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     spatial = len(pad) // 2
+    if mode != "circular":
+        refuse_dtypes(f"{mode}_pad{spatial}d", input, {"bool"})
     if spatial not in (1, 2, 3) or input.dim() not in (spatial + 1, spatial + 2):
         raise NotImplementedError(
             "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now, got padding"

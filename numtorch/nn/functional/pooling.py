@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import refuse_dtypes, require_tensor
 from ...ops import pool as ops_pool
 from ...ops.inplace import written
 from .._check import positive, sizes
@@ -210,6 +210,7 @@ def avg_pool3d(
     out: Any = None,
 ) -> Tensor:
     """Mean over windows: (N, C, D, H, W) or (C, D, H, W) -> (N, C, D_out, H_out, W_out)."""
+    refuse_dtypes("avg_pool3d", input, {"float16"})
     y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return written(y, out, "avg_pool3d")
 

@@ -99,6 +99,8 @@ def embedding(
     require_tensor("embedding", "input", input)
     require_tensor("embedding", "weight", weight)
     _dense_only("embedding", sparse, weight)
+    if weight.dim() != 2:
+        raise RuntimeError(f"embedding(): 'weight' must be 2-D (rows, features), got {weight.dim()} dimensions; reshape it")
     padding = _wrap_padding("embedding", padding_idx, weight.size(0))
     if max_norm is not None:
         _renorm_rows(weight, input.reshape(-1), max_norm, norm_type)

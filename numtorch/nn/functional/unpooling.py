@@ -8,7 +8,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor, tensors_only
+from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
 from .._check import sizes
 from .pooling import avg_pool1d, avg_pool2d, avg_pool3d
 
@@ -42,6 +42,7 @@ def _max_unpool(
     name = f"max_unpool{n}d"
     require_tensor(name, "input", input)
     require_tensor(name, "indices", indices)
+    refuse_dtypes(name, input, UNREAL)
     kernel = sizes(kernel_size, n, name, "kernel_size")
     stride = kernel if stride is None else sizes(stride, n, name, "stride")
     padding = sizes(padding, n, name, "padding")
