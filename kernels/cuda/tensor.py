@@ -324,6 +324,8 @@ def tensor_plan(
 
     T: float32, whose factors are rounded to tf32, or float16. The launches' pointers are "c", "work", "a", "b", "bias".
     """
+    if max(M, N, K, *a, *b) >= 1 << 31:
+        raise ValueError(f"matmul: sizes and steps must be below 2**31, got {(M, N, K)} and {(*a, *b)}; split the matrices.")
     count, inner, each = batch[0] * batch[1], max(batch[1], 1), 2 if T == "float16" else 1
     tiles = max(1, ceil_div(M, SIDE) * ceil_div(N, SIDE) * count)
     parts = max(1, min(BLOCKS // tiles, K // SHORT, 64))

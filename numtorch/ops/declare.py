@@ -119,7 +119,9 @@ class OpNode(Node):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return getattr(self.op, "node_name", None) or f"{camel(self.op.name)}Backward0"
+        from .node_names import of_op
+
+        return self.alias or of_op(self)
 
     def release(self) -> None:
         if self.saved is not None:
@@ -222,7 +224,7 @@ class KernelOp:
 
     def _to_widen(self, inputs: Sequence[Any], attrs: dict, la: Layout) -> bool:
         """Whether there are float16 operands that the kernels don't read."""
-        return _has_half(inputs, attrs) and not (self.half_on_gpu and la.device != "cpu")
+        return _has_half(inputs, attrs) and not (self.half_on_gpu and tensor_cores(la.device))
 
     def _steps(self, inputs: Sequence[Any], attrs: dict) -> tuple[Any, tuple | None]:
         """What is known of inputs of these layouts, and their key (None for inputs that are no tensors)."""
@@ -309,6 +311,15 @@ class Context:
         found = self._node.out_metas[i]
         assert found is not None
         return found
+
+
+def tensor_cores(device: str) -> bool:
+    """Whether a device has tensor cores that numtorch's kernels use: GPUs from compute capability 8.0 on."""
+    if device == "cpu":
+        return False
+    from ..cuda import runtime
+
+    return runtime.gpu(device).capability >= (8, 0)
 
 
 def _is_half(x: Any) -> bool:

@@ -45,6 +45,13 @@ def test_tf32_is_opt_in(gpu: Any, tf32: Any) -> None:
     assert not tf32.allow_tf32
 
 
+def test_older_gpus_compute_in_float32(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "capability", (7, 5))
+    x = torch.tensor([[0.5]], device="cuda").half()
+    assert (x @ x).item() == 0.25 and (x @ x).dtype is torch.float16
+    assert "gemm_medium" in gpu.launched and "tensor_nn" not in gpu.launched
+
+
 def test_traces_follow_the_switch(gpu: Any, tf32: Any) -> None:
     x = torch.tensor([[1.0 + 2.0**-12]], device="cuda")
     traced = torch.jit.trace(lambda t: t @ t, x, check_trace=False)
