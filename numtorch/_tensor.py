@@ -41,6 +41,7 @@ class Tensor(TensorMethods):
         tensor([2., 4.])
     """
 
+    __module__ = "numtorch"  # where users find it, and what its type is printed with
     _storage: Storage
     _offset: int
     _layout: Layout

@@ -206,6 +206,10 @@ class finfo:
         self.tiny = self.smallest_normal = float(info.tiny)
         self.resolution = float(info.resolution)
 
+    def __repr__(self) -> str:
+        names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        return f"finfo({', '.join(f'{n}={getattr(self, n):g}' for n in names)}, dtype={self.dtype})"
+
 
 class iinfo:
     """Limits of an integer dtype: max, min, bits.
@@ -224,3 +228,6 @@ class iinfo:
         info = np.iinfo(type.numpy)
         self.dtype, self.bits = type.name, type.itemsize * 8
         self.max, self.min = int(info.max), int(info.min)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

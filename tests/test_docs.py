@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import importlib
+import inspect
 import io
 import json
 import linecache
@@ -32,11 +33,19 @@ def modules() -> list[str]:
     return found
 
 
+class Finder(doctest.DocTestFinder):
+    """Looks into classes that are printed under another module's name, too."""
+
+    def _from_module(self, module, object) -> bool:
+        here = inspect.isclass(object) and inspect.getmodule(object.__dict__.get("__new__")) is module
+        return here or super()._from_module(module, object)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("module_name", modules())
 def test_examples(module_name: str) -> None:
     module = importlib.import_module(module_name)
     names = {"torch": numtorch, "np": numpy, **vars(module)}
-    parser, runner = doctest.DocTestFinder(exclude_empty=True), doctest.DocTestRunner(optionflags=OPTIONS)
+    parser, runner = Finder(exclude_empty=True), doctest.DocTestRunner(optionflags=OPTIONS)
     lines: list[str] = []
     for example in parser.find(module, globs=names):
         numtorch.manual_seed(0)

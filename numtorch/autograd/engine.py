@@ -32,7 +32,7 @@ class Node:
     Subclasses define ``run(grads)``: gradients of the outputs (None where nothing arrived) to those of the inputs.
     """
 
-    title = "Node"
+    title, alias = "Node", ""  # the alias is given by ops/node_names.py
     __slots__ = ("__dict__", "__weakref__", "edges", "metas", "out_metas", "seq")
     # The rest is rarely set: defaults on the class.
     hooks: Any = None  # called with (input gradients, output gradients) after run

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .. import return_types
 from ..dtype import dtype
 from ..shape import Layout, Size, extent, layout
 from .file import TraceFileError
@@ -129,7 +130,9 @@ class Reader:
         if "value" in s:
             return ("value", self(s["value"]))
         if "named" in s:
-            kind = collections.namedtuple(s["named"], s["fields"])
+            kind = getattr(return_types, s["named"], None) if s["named"] in return_types.__all__ else None
+            if kind is None or list(kind._fields) != s["fields"]:
+                kind = collections.namedtuple(s["named"], s["fields"])
             return ("named", kind, tuple([self.tree(v) for v in s["items"]]))
         if "dict" in s:
             items = tuple([(self(k), self.tree(v)) for k, v in s["items"]])

@@ -13,7 +13,7 @@ from ._hooks import RemovableHandle, _add
 from .parameter import Parameter, is_lazy
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What ``load_state_dict`` returns: names without a value, and values without a name."""
 
     __slots__ = ()
@@ -131,7 +131,7 @@ class StateMixin:
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
+    ) -> _IncompatibleKeys:
         """Copy values into parameters and buffers by name (``assign``: put the given tensors in their place).
 
         Raises RuntimeError for shapes that differ and, if ``strict``, for missing and unexpected names;
@@ -164,7 +164,7 @@ class StateMixin:
         if errors:
             lines = "\n\t".join(errors)
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{lines}")
-        return IncompatibleKeys(missing, unexpected)
+        return _IncompatibleKeys(missing, unexpected)
 
     def _load_from_state_dict(
         self,
@@ -279,7 +279,7 @@ def _load(
                 assign,
                 lists,
             )
-    incompatible = IncompatibleKeys(missing, unexpected)
+    incompatible = _IncompatibleKeys(missing, unexpected)
     for hook in module._load_state_dict_post_hooks.values():
         if hook(module, incompatible) is not None:
             raise RuntimeError(

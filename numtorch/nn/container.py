@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from .._tensor import Tensor
-from .module import Module, add_indent, type_name
+from .module import Module, add_indent
 from .parameter import Parameter
 
 
@@ -317,11 +317,11 @@ def pairs_of(owner: str, values: Any) -> Iterator[tuple[str, Any]]:
         yield pair[0], pair[1]
 
 
-def describe_parameter(value: Any) -> str:
-    """How a parameter container prints an item."""
+def describe_parameter(value: Any, dtype: str = "") -> str:
+    """How a parameter container prints an item, by its ``dtype``'s name or that of its tensor type."""
     if isinstance(value, Tensor):
         size = "x".join(str(n) for n in value.size())
         where = "" if value.device.type == "cpu" else f" ({value.device})"
         kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-        return f"{kind} containing: [{type_name(value)} of size {size}{where}]"
+        return f"{kind} containing: [{dtype or value.type()} of size {size}{where}]"
     return f"Object of type: {type(value).__name__}"

@@ -69,7 +69,8 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({i}): {describe_parameter(p)}" for i, p in enumerate(self))
+        dtypes = (f"torch.{p.dtype.name}" if isinstance(p, Tensor) else "" for p in self)  # as PyTorch: by dtype in lists only
+        return "\n".join(f"  ({i}): {describe_parameter(p, d)}" for i, (p, d) in enumerate(zip(self, dtypes)))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")

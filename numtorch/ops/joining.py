@@ -16,17 +16,21 @@ from . import view
 from .copying import write
 from .declare import attach
 from .inplace import refuse_overlap, write_out
+from .node_names import named
 
 
 class CatNode(Node):
     """Gradients of ``cat``: the slices."""
 
     __slots__ = ("dim", "sizes")
-    title = "CatBackward0"
 
     def __init__(self, tensors: Sequence[Tensor], dim: int, sizes: list[int]):
         Node.__init__(self, tensors)
         self.dim, self.sizes = dim, sizes
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return self.alias or "CatBackward0"
 
     def run(self, grads: list[Any]) -> Any:
         g, start, out = grads[0], 0, []
@@ -114,7 +118,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor
                 f" {list(t._layout.shape)} at entry {i}; pad them to one size, or use cat"
             )
     axis = wrap_dim(dim, first.ndim + 1, "stack")
-    return cat([view.unsqueeze(t, axis) for t in tensors], axis, out=out)
+    result = cat([view.unsqueeze(t, axis) for t in tensors], axis, out=out)
+    return named(result, "StackBackward0") if out is None else result
 
 
 def _some(tensors: Any, op: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import int64, uint8
-from ..errors import not_implemented, require_same_device, require_tensor
+from ..errors import TORCH_NAMES, not_implemented, require_same_device, require_tensor
 from ..shape import contiguous
 from . import elementwise as E
 from . import view
@@ -297,7 +297,7 @@ def _check_kinds(op: str, x: Tensor, target: Tensor, weight: Tensor | None, redu
     if (xs[:1] + xs[2:] if len(xs) > 1 else ()) != ts and not (len(xs) == 1 and ts == (1,)):
         _shape_error(op, xs, ts)
     if target.dtype not in (int64, uint8):
-        raise RuntimeError(f"{op}: expected scalar type Long but found {target.dtype.name.capitalize()} for target; convert"
+        raise RuntimeError(f"{op}: expected scalar type Long but found {TORCH_NAMES[target.dtype.name]} for target; convert"
                            " it with .long()")  # fmt: skip
     if not x.dtype.is_floating_point:
         raise not_implemented(op, x.dtype)

@@ -16,7 +16,7 @@ from ..errors import saved_version_error, second_backward_error
 from ..storage import Storage
 from . import launch as launching
 from . import ways
-from .declare import TABLE, Saved, camel
+from .declare import TABLE, Saved
 from .ways import Saves, Way, key_of
 
 _new = object.__new__
@@ -38,7 +38,9 @@ class QuickNode(Node):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return self.op.node_name or f"{camel(self.op.name)}Backward0"
+        from .node_names import of_op
+
+        return self.alias or of_op(self)
 
     @property
     def freed(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..dtype import FLOATING, bool_, dtype, int64
-from ..errors import require_tensor, tensors_only
+from ..errors import TORCH_NAMES, require_tensor, tensors_only
 from ..shape import contiguous, wrap_dims
 from . import elementwise as E
 from . import view
@@ -120,7 +120,7 @@ def mean(
     if not x.dtype.is_floating_point:
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got:"
-            f" {x.dtype.name.capitalize()}; convert with .float() or give dtype="
+            f" {TORCH_NAMES[x.dtype.name]}; convert with .float() or give dtype="
         )
     result = sum_values(x, dims=wrap_dims(dim, x.ndim, "mean"), keepdim=keepdim, plan="mean_plan")
     return result if out is None else write_out(result, out, "mean")

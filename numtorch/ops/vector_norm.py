@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .._tensor import Tensor
-from ..errors import require_tensor
+from ..errors import TORCH_NAMES, require_tensor
 from ..shape import contiguous, wrap_dims
 from . import elementwise as E
 from .arithmetic import pow as power
@@ -72,7 +72,7 @@ def vector_norm(
         x = x.to(dtype)
     if not x.dtype.is_floating_point:
         raise RuntimeError(
-            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype.name.capitalize()};"
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {TORCH_NAMES[x.dtype.name]};"
             " convert with .float()"
         )
     p = float(ord)

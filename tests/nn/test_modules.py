@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 
+import numtorch as torch
 from numtorch import nn
 
 
@@ -30,3 +31,10 @@ def test_layers_and_sizes() -> None:
     assert issubclass(nn.BatchNorm2d, nn.modules.batchnorm._BatchNorm)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         nn.modules.nothing  # noqa: B018 - the look-up is the test
+
+
+def test_containers_of_parameters_print_as_in_pytorch():
+    p = torch.nn.Parameter(torch.ones(2, 3))
+    assert "(0): Parameter containing: [torch.float32 of size 2x3]" in repr(torch.nn.ParameterList([p]))
+    assert "(w): Parameter containing: [torch.FloatTensor of size 2x3]" in repr(torch.nn.ParameterDict({"w": p}))
+    assert repr(torch.nn.Linear(1, 1).load_state_dict({}, strict=False)).startswith("_IncompatibleKeys(missing_keys=['weight'")

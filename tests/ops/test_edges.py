@@ -24,7 +24,7 @@ def test_square_of_bool_is_int64():
     y = torch.tensor([True, False]).square()
     assert y.dtype == torch.int64 and y.tolist() == [1, 0]
     assert ints(3, dtype=torch.uint8).square().dtype == torch.uint8
-    with pytest.raises(RuntimeError, match=r"result type Int64 can't be cast to the desired output type bool"):
+    with pytest.raises(RuntimeError, match=r"result type Long can't be cast to the desired output type Bool"):
         torch.tensor([True]).square_()
 
 

@@ -58,7 +58,7 @@ def signature(function: object) -> str:
 
 def written_out() -> set[str]:
     """Names that the class body of Tensor itself defines."""
-    module = sys.modules[numtorch.Tensor.__module__]
+    module = sys.modules["numtorch._tensor"]
     body = next(n for n in ast.parse(inspect.getsource(module)).body if getattr(n, "name", "") == "Tensor")
     assert isinstance(body, ast.ClassDef)
     names = {n.name for n in body.body if isinstance(n, ast.FunctionDef)}
