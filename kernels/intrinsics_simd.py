@@ -180,6 +180,31 @@ def vadd(typingctx, a, b):
 
 
 @intrinsic
+def vsub(typingctx, a, b):
+    vec = _same(a, b)
+    return vec(vec, vec), lambda context, builder, sig, args: builder.fsub(*args)
+
+
+def _pairs(first):
+    """The intrinsic that interleaves the lower (`first` 0) or upper halves (1) of two vectors."""
+
+    @intrinsic
+    def pairs(typingctx, a, b):
+        vec = _same(a, b)
+
+        def gen(context, builder, sig, args):
+            lanes = [first * vec.lanes // 2 + i // 2 + i % 2 * vec.lanes for i in range(vec.lanes)]
+            return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(I32, vec.lanes), lanes))
+
+        return vec(vec, vec), gen
+
+    return pairs
+
+
+vpairs, vpairs_high = _pairs(0), _pairs(1)
+
+
+@intrinsic
 def vmul(typingctx, a, b):
     vec = _same(a, b)
     return vec(vec, vec), lambda context, builder, sig, args: builder.fmul(*args)

@@ -46,7 +46,22 @@ from .scalar_exp import (
     sinh,
     tanh,
 )
-from .scalar_special import acos, asin, atan, atan2, cos, digamma, erf, erfc, erfinv, i0, lgamma, normal_cdf, sin, tan
+from .scalar_special import (
+    acos,
+    asin,
+    atan,
+    atan2,
+    cos,
+    digamma,
+    erf,
+    erfc,
+    erfinv,
+    i0,
+    lgamma,
+    normal_cdf,
+    sin,
+    tan,
+)
 
 # fmt: off
 __all__ = [

@@ -88,6 +88,24 @@ def vadd(a: Any, b: Any) -> Any:
 
 
 @_numba
+def vsub(a: Any, b: Any) -> Any:
+    """a - b lane by lane."""
+    return a - b
+
+
+@_numba
+def vpairs(a: Any, b: Any) -> Any:
+    """a[0], b[0], a[1], b[1], ... of the lower halves."""
+    return np.stack([a, b], 1)[: len(a) // 2].ravel()
+
+
+@_numba
+def vpairs_high(a: Any, b: Any) -> Any:
+    """`vpairs` of the upper halves."""
+    return np.stack([a, b], 1)[len(a) // 2 :].ravel()
+
+
+@_numba
 def vmul(a: Any, b: Any) -> Any:
     """a * b lane by lane."""
     return a * b

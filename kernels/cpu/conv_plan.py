@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import gcd
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..target import target
+from . import winograd
 from .conv import BIAS, READ, pack_weight, taps_kernel
 from .conv_tables import (
     Conv,
@@ -144,13 +145,23 @@ def _product(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
     return Plan((launch._replace(pointers=tuple(names[name] for name in launch.pointers)),), 0)
 
 
+@lru_cache(maxsize=1024)
+def _winograd(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
+    """A 3x3 convolution, or its input gradient, with fewer multiplications."""
+    _lanes(T)
+    return Plan(*winograd.winograd_launches(conv, T, grad, flags, relu))
+
+
+def _way(conv: Conv, flags: int) -> Any:
+    return _product if _is_product(conv) else _winograd if winograd.suits(conv, flags) else _correlation
+
+
 def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> Plan:
     """Plan out = conv(x, weight) + bias, then max(., 0) with `relu`: pointers out, weight, x, bias, table, scratch.
 
     Example: `forward_plan(Conv(64, 1, 10, (1, 28, 28), (1, 5, 5)), "float32", bias=True)`
     """
-    plan = _product if _is_product(conv) else _correlation
-    return plan(conv, T, False, BIAS if bias else 0, relu)
+    return _way(conv, flags := BIAS if bias else 0)(conv, T, False, flags, relu)
 
 
 def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = False, relu: bool = False) -> Plan:
@@ -158,8 +169,8 @@ def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = F
 
     With `bias` (one number per input channel) and `relu` it is the forward pass of a transposed convolution.
     """
-    plan = _product if _is_product(conv) else _correlation
-    return plan(conv, T, True, (READ if accumulate else 0) | (BIAS if bias else 0), relu)
+    flags = (READ if accumulate else 0) | (BIAS if bias else 0)
+    return _way(conv, flags)(conv, T, True, flags, relu)
 
 
 @lru_cache(maxsize=1024)

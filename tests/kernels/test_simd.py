@@ -13,9 +13,12 @@ from numtorch.kernels.simd import (
     vloadn,
     vmaxn,
     vmul,
+    vpairs,
+    vpairs_high,
     vsplat,
     vstore,
     vstoren,
+    vsub,
     vsum,
     vsumall,
     vzero,
@@ -47,6 +50,14 @@ def evens(y: T_ptr, x: T_ptr, n: i64, chunk: i64, nchunks: i64):
 
 
 @kernel
+def interleaved(y: T_ptr, x: T_ptr, chunk: i64, nchunks: i64):
+    a, b = vload(x, 0), vload(x, VL)
+    vstore(y, 0, vpairs(a, b))
+    vstore(y, VL, vpairs_high(a, b))
+    vstore(y, 2 * VL, vsub(a, b))
+
+
+@kernel
 def sums(y: T_ptr, x: T_ptr, chunk: i64, nchunks: i64):
     vstore(y, 0, vsumall(vload(x, 0)))
     vstore(y, VL, vsumall(vload(x, 0), vload(x, VL)))
@@ -71,6 +82,17 @@ def test_arithmetic(dtype, interpreted):
     run(arithmetic, y, x, s, interpreted=interpreted)
     np.testing.assert_array_equal(y, np.concatenate([a + b, a * x[1], a * b + dtype(0.5), np.maximum(a, 0)]))
     assert s[0] == a.sum()
+
+
+@pytest.mark.parametrize("interpreted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_interleaving(dtype, interpreted):
+    lanes = _lanes(dtype)
+    x = (np.arange(2 * lanes) ** 2).astype(dtype)
+    y = np.zeros(3 * lanes, dtype)
+    run(interleaved, y, x, interpreted=interpreted)
+    a, b = x[:lanes], x[lanes:]
+    np.testing.assert_array_equal(y, np.concatenate([np.stack([a, b], 1).ravel(), a - b]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -24,6 +24,7 @@ ONLY_CPU: dict[str, str] = {
     "matmul.gemm_outer": TILED,
     "matmul.gemm_by_dot": TILED,
     "recurrent": TILED,
+    "winograd": TILED,
 }
 # CUDA kernels of another name: the tiles behind the planners.
 ONLY_CUDA: dict[str, str] = {

@@ -1,0 +1,257 @@
+"""3x3 convolution of stride 1 in 16 instead of 36 multiplications for 2x2 outputs (S. Winograd; A. Lavin and S. Gray, 2015).
+
+    y = A^T [(G g G^T) * (B^T d B)] A      d: 4x4 inputs, g: 3x3 weights, y: 2x2 outputs, * element by element
+
+    u [16, M, Q]  transformed weights, once a call          v [16, Q, columns]  transformed inputs of a unit
+    u[k] v[k]     16 small matrix products, for OB output channels at a time; then back to pixels
+
+A column is a 2x2 tile; lanes are neighbouring tiles of a row. Unlike direct sums, inf comes out as NaN.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from ..jit import VL, T, T_ptr, device, i64, kernel, real
+from ..memory import offset, split
+from ..simd import (
+    spread,
+    tile_fma,
+    tile_store,
+    tile_zero,
+    vadd,
+    vevens,
+    vload,
+    vloadn,
+    vmaxn,
+    vpairs,
+    vpairs_high,
+    vsplat,
+    vstore,
+    vstoren,
+    vsub,
+)  # fmt: skip
+from ..target import target
+from .conv_tables import Conv
+from .plan import LOWEST, Launch, slots
+
+ROWS, OB = 4, 16  # rows of a register tile; output channels that are worked on together
+BIAS = 2
+LEAST_TILES = 512  # below, the transformations take what the products save; so with few channels
+LEAST_CHANNELS, LEAST_CHANNELS_NARROW = 16, 40  # of images of at least 16 columns, and of narrower ones
+MOST = 288 << 10  # bytes of transformed inputs of a unit
+
+
+@device
+def quad(a, b, c):
+    """G times a column of three weights."""
+    half, sum_of = T(0.5) * b, T(0.5) * (a + c)
+    return a, sum_of + half, sum_of - half, c
+
+
+@kernel
+def winograd_weight(u: T_ptr, w: T_ptr, M: i64, Q: i64, wm: i64, wq: i64, flipped: i64, chunk: i64, nchunks: i64):
+    """u[16, M rounded up to ROWS, Q] of w[m * wm + q * wq + tap], zeros in the rows added; units: rows."""
+    rows = (M + ROWS - 1) // ROWS * ROWS
+    lo, hi = split(rows, chunk, nchunks)
+    for m in range(lo, hi):
+        to, pitch = offset(u, m * Q), rows * Q
+        for q in range(Q):
+            if m < M:
+                g, s = offset(w, m * wm + q * wq + (8 if flipped != 0 else 0)), -1 if flipped != 0 else 1
+                a0, a1, a2, a3 = quad(g[0], g[3 * s], g[6 * s])
+                b0, b1, b2, b3 = quad(g[s], g[4 * s], g[7 * s])
+                c0, c1, c2, c3 = quad(g[2 * s], g[5 * s], g[8 * s])
+                to[q], to[pitch + q], to[2 * pitch + q], to[3 * pitch + q] = quad(a0, b0, c0)
+                to[4 * pitch + q], to[5 * pitch + q], to[6 * pitch + q], to[7 * pitch + q] = quad(a1, b1, c1)
+                to[8 * pitch + q], to[9 * pitch + q], to[10 * pitch + q], to[11 * pitch + q] = quad(a2, b2, c2)
+                to[12 * pitch + q], to[13 * pitch + q], to[14 * pitch + q], to[15 * pitch + q] = quad(a3, b3, c3)
+            else:
+                for k in range(16):
+                    to[k * pitch + q] = T(0)
+
+
+@device
+def input_column(v, pitch, r0, r1, r2, r3):
+    """Four elements of B^T (d B): every fourth row of v."""
+    vstore(v, 0, vsub(r0, r2))
+    vstore(v, 4 * pitch, vadd(r1, r2))
+    vstore(v, 8 * pitch, vsub(r2, r1))
+    vstore(v, 12 * pitch, vsub(r1, r3))
+
+
+@device
+def columns_of(p):
+    """Elements 0, 2, ..., then 1, 3, ..., 2, 4, ... and 3, 5, ... of a row: the columns of VL tiles."""
+    return vevens(p, 0, VL + 1), vevens(p, 1, VL + 1), vevens(p, 2, VL + 1), vevens(p, 3, VL + 1)
+
+
+@device
+def transform_input(v, pitch, p, line):
+    """B^T d B of VL tiles to v[k * pitch]: d are four rows from `p` on that are `line` elements apart."""
+    a0, b0, c0, d0 = columns_of(p)
+    a1, b1, c1, d1 = columns_of(offset(p, line))
+    a2, b2, c2, d2 = columns_of(offset(p, 2 * line))
+    a3, b3, c3, d3 = columns_of(offset(p, 3 * line))
+    input_column(v, pitch, vsub(a0, c0), vsub(a1, c1), vsub(a2, c2), vsub(a3, c3))
+    input_column(offset(v, pitch), pitch, vadd(b0, c0), vadd(b1, c1), vadd(b2, c2), vadd(b3, c3))
+    input_column(offset(v, 2 * pitch), pitch, vsub(c0, b0), vsub(c1, b1), vsub(c2, b2), vsub(c3, b3))
+    input_column(offset(v, 3 * pitch), pitch, vsub(b0, d0), vsub(b1, d1), vsub(b2, d2), vsub(b3, d3))
+
+
+@device
+def copy_rows(to, line, x, rows, IW):
+    """to[r * line + i] = x[r * IW + i] for i < IW."""
+    for r in range(rows):
+        target, source = offset(to, r * line), offset(x, r * IW)
+        for p in range(IW // VL):
+            vstore(target, p * VL, vload(source, p * VL))
+        if IW < VL:
+            vstoren(target, 0, vloadn(source, 0, IW), IW)
+        elif IW % VL != 0:
+            vstore(target, IW - VL, vload(source, IW - VL))
+
+
+@device
+def output_row(p, pitch):
+    """Both elements of a row of (m A): m0 + m1 + m2 and m1 - m2 - m3."""
+    m1, m2 = vload(p, pitch), vload(p, 2 * pitch)
+    return vadd(vload(p, 0), vadd(m1, m2)), vsub(vsub(m1, m2), vload(p, 3 * pitch))
+
+
+@device
+def store_pairs(out, a, b, bias, low, n, room):
+    """The first `n` of a[0], b[0], a[1], ... as max(x + bias, low); up to `room` >= n elements may be spoilt."""
+    first, second = vmaxn(vadd(vpairs(a, b), bias), low), vmaxn(vadd(vpairs_high(a, b), bias), low)
+    if room >= VL:
+        vstore(out, 0, first)
+    else:
+        vstoren(out, 0, first, n)
+    if n > VL:
+        if room >= 2 * VL:
+            vstore(out, VL, second)
+        else:
+            vstoren(out, VL, second, n - VL)
+
+
+@device
+def transform_output(out, OW, lines, n, room, p, pitch, bias, low):
+    """A^T m A of VL tiles from p[k * pitch] to `n` columns of one or two `lines` of out, `OW` elements apart."""
+    s0, t0 = output_row(p, pitch)
+    s1, t1 = output_row(offset(p, 4 * pitch), pitch)
+    s2, t2 = output_row(offset(p, 8 * pitch), pitch)
+    s3, t3 = output_row(offset(p, 12 * pitch), pitch)
+    store_pairs(out, vadd(s0, vadd(s1, s2)), vadd(t0, vadd(t1, t2)), bias, low, n, room)
+    if lines > 1:
+        store_pairs(offset(out, OW), vsub(vsub(s1, s2), s3), vsub(vsub(t1, t2), t3), bias, low, n, room)
+
+
+@cache
+def winograd_kernel(vectors: int) -> Any:
+    """The kernel with register tiles of ROWS x `vectors` vectors."""
+
+    @kernel
+    def winograd_conv(
+        out: T_ptr, u: T_ptr, x: T_ptr, bias: T_ptr, scratch: T_ptr, N: i64, M: i64, Q: i64, IH: i64, IW: i64, OH: i64,
+        OW: i64, above: i64, left: i64, tx: i64, ty: i64, YB: i64, bands: i64, IB: i64, pitch: i64, flags: i64, low: real,
+        chunk_words: i64, chunk: i64, nchunks: i64,
+    ):  # fmt: skip
+        """out (N, M, OH, OW), x (N, Q, IH, IW); units: YB of the `ty` rows of tiles of IB images; `pitch` of a row of v."""
+        width, line, rows = vectors * VL, max(2 * tx + 2, left + IW), (M + ROWS - 1) // ROWS * ROWS
+        v = offset(scratch, chunk * chunk_words)
+        products = offset(v, 16 * Q * pitch)
+        plane = offset(products, 16 * OB * pitch)
+        lo, hi = split((N + IB - 1) // IB * bands, chunk, nchunks)
+        for unit in range(lo, hi):
+            n0, y0 = unit // bands * IB, unit % bands * YB
+            images, height = min(IB, N - n0), min(YB, ty - y0)
+            top = 2 * y0 - above  # the padded rows of a unit: the zeros around them stay
+            first, last = max(top, 0), min(top + 2 * height + 2, IH)
+            for i in range((2 * height + 2) * line + 3 * VL):
+                plane[i] = T(0)
+            for iq in range(images * Q):
+                i, q = iq // Q, iq % Q
+                source = offset(x, (((n0 + i) * Q + q) * IH + first) * IW)
+                copy_rows(offset(plane, (first - top) * line + left), line, source, last - first, IW)
+                for y in range(height):
+                    to = offset(v, q * pitch + (i * height + y) * tx)
+                    for t in range((tx + VL - 1) // VL):
+                        at = offset(plane, 2 * y * line + 2 * VL * t)
+                        transform_input(offset(to, t * VL), Q * pitch, at, line)
+            panels = (images * height * tx + width - 1) // width
+            for m0 in range(0, M, OB):
+                for k in range(16):
+                    for p in range(panels):
+                        vs = spread(offset(v, k * Q * pitch + p * width), VL, vectors, vectors)
+                        for b in range((min(OB, M - m0) + ROWS - 1) // ROWS):
+                            xs = spread(offset(u, (k * rows + m0 + b * ROWS) * Q), Q, ROWS, ROWS)
+                            tile, at = tile_zero(T, ROWS, vectors), 0
+                            for q in range(Q):
+                                tile = tile_fma(tile, xs, q, vs, at)
+                                at += pitch
+                            to = offset(products, (k * OB + b * ROWS) * pitch + p * width)
+                            tile_store(spread(to, VL, vectors, vectors), pitch, tile)
+                for m in range(min(OB, M - m0)):
+                    add, least = vsplat(bias[m0 + m] if flags != 0 else T(0)), vsplat(low)
+                    for i in range(images):
+                        image = offset(out, ((n0 + i) * M + m0 + m) * OH * OW)
+                        for y in range(height):
+                            to, lines = offset(image, 2 * (y0 + y) * OW), min(2, OH - 2 * (y0 + y))
+                            behind = (min(2 * height, OH - 2 * y0) - 2 * y - 2) * OW  # written by the next rows
+                            for t in range((tx + VL - 1) // VL):
+                                at, n = offset(products, m * pitch + (i * height + y) * tx + t * VL), OW - 2 * VL * t
+                                room = 2 * VL if tx <= VL and behind >= 2 * VL else n
+                                to_t = offset(to, 2 * VL * t)
+                                transform_output(to_t, OW, lines, n, room, at, OB * pitch, add, least)
+
+    return winograd_conv
+
+
+def suits(conv: Conv, flags: int) -> bool:
+    """Whether a convolution, or its input gradient, goes this way."""
+    tiles = conv.N * -(-conv.output[1] // 2) * -(-conv.output[2] // 2)
+    least = LEAST_CHANNELS if conv.output[2] >= 16 else LEAST_CHANNELS_NARROW
+    return (
+        conv.kernel == (1, 3, 3) and conv.input[0] == 1 and conv.padding[0] == 0 and max(conv.padding) <= 2
+        and max(conv.stride) == max(conv.dilation) == conv.groups == 1 and flags & ~BIAS == 0
+        and min(conv.C, conv.OC) >= least and tiles >= LEAST_TILES
+    )  # fmt: skip
+
+
+def _columns(tx: int, ty: int, N: int, Q: int, lanes: int, itemsize: int) -> tuple[int, int, int, int]:
+    """(rows of tiles, images) of a unit, the vectors of a register tile and the pitch of v: least empty columns."""
+    most = MOST // (16 * Q * itemsize)
+    found = []
+    for vectors, speed in ((3, 1.0), (2, 0.93)):
+        width = vectors * lanes
+        for images in range(1, max(1, min(N // 8, most // (tx * ty))) + 1):
+            band = ty if images > 1 else max(1, min(ty, most // tx))
+            band = -(-ty // -(-ty // band))
+            columns = images * band * tx
+            padded = -(-columns // width) * width
+            found.append((columns / padded * speed, -images, band, images, vectors, padded + lanes))
+    return max(found)[2:]
+
+
+def winograd_launches(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> tuple[tuple[Launch, ...], int]:
+    """The launches of the forward pass or the input gradient (pointers out, weight, x, bias), and the bytes of "work"."""
+    lanes = target().lanes(T)
+    itemsize = target().vector_bytes // lanes
+    N, C, OC, size, _, _, P, _, _ = conv
+    M, Q, strides = (C, OC, (9, 9 * C)) if grad else (OC, C, (9 * C, 9))
+    source, result = (conv.output, size) if grad else (size, conv.output)
+    above, left = (2 - P[1], 2 - P[2]) if grad else P[1:]
+    tx, ty = -(-result[2] // 2), -(-result[1] // 2)
+    band, images, vectors, pitch = _columns(tx, ty, N, Q, lanes, itemsize)
+    bands, rows = -(-ty // band), -(-M // ROWS) * ROWS
+    words = 16 * (Q + OB) * pitch + (2 * band + 2) * max(2 * tx + 2, left + source[2]) + 3 * lanes
+    words += -words % 16
+    units = -(-N // images) * bands
+    first = Launch(winograd_weight, T, ("work", "weight"), (M, Q, *strides, int(grad)), rows, 0, 16 * rows * Q)
+    numbers = (N, M, Q, *source[1:], *result[1:], above, left, tx, ty, band, bands, images, pitch, flags)
+    second = Launch(
+        winograd_kernel(vectors), T, ("out", "work", "x", "bias", "scratch"), (*numbers, 0.0 if relu else LOWEST, words),
+        slots(units), itemsize * words, conv.multiply_adds // 2,
+    )  # fmt: skip
+    return (first, second), 16 * rows * Q * itemsize
