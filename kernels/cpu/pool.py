@@ -123,23 +123,25 @@ def max_pool(
 @kernel
 def max_pool_2x2(y: T_ptr, index: i64_ptr, x: T_ptr, planes: i64, xh: i64, xw: i64, chunk: i64, nchunks: i64):
     """max_pool of windows 2x2, stride 2, without padding, in two dimensions; units: planes * (xh // 2)."""
-    yh = xh // 2
-    yw = xw // 2
+    yh, yw = xh // 2, xw // 2
     lo, hi = split(planes * yh, chunk, nchunks)
+    plane = lo // max(yh, 1)
+    r = lo - plane * yh
     for row in range(lo, hi):
-        plane = row // yh
-        first = 2 * (row - plane * yh) * xw
+        first = 2 * r * xw
         a = offset(x, plane * xh * xw + first)
         b = offset(a, xw)
         values, places = offset(y, row * yw), offset(index, row * yw)
         for o in range(yw):  # selects and no branches: which of four is the largest cannot be predicted
-            p, q, r, s = a[2 * o], a[2 * o + 1], b[2 * o], b[2 * o + 1]
-            right, lower = (q > p) | (q != q), (s > r) | (s != s)
-            top, bottom = select(right, q, p), select(lower, s, r)
+            p, q, r_, s = a[2 * o], a[2 * o + 1], b[2 * o], b[2 * o + 1]
+            right, lower = (q > p) | (q != q), (s > r_) | (s != s)
+            top, bottom = select(right, q, p), select(lower, s, r_)
             down = (bottom > top) | (bottom != bottom)
             values[o] = select(down, bottom, top)
             places[o] = first + 2 * o + select(down, select(lower, xw + 1, xw), select(right, 1, 0))
         independent()
+        wraps = r + 1 == yh  # no division: short rows are as quick as one
+        plane, r = select(wraps, plane + 1, plane), select(wraps, 0, r + 1)
 
 
 @kernel
@@ -148,24 +150,29 @@ def max_pool_2x2_values(y: T_ptr, x: T_ptr, planes: i64, xh: i64, xw: i64, chunk
     best = stack(HALVES, T)
     yh, yw = xh // 2, xw // 2
     lo, hi = split(planes * yh, chunk, nchunks)
-    row = lo
+    row, plane = lo, lo // max(yh, 1)
+    r = lo - plane * yh
+    most = max(1, HALVES // (2 * yw + 1))
     while row < hi:
-        count = min(hi - row, max(1, HALVES // (2 * yw + 1)))
+        count = min(hi - row, most)
         for first in range(0, 2 * yw, HALVES):
-            width = min(2 * yw - first, HALVES)
+            width, next_plane, next_r = min(2 * yw - first, HALVES), plane, r
             for k in range(count):
-                plane = (row + k) // yh
-                a = offset(x, plane * xh * xw + 2 * (row + k - plane * yh) * xw + first)
+                a = offset(x, next_plane * xh * xw + 2 * next_r * xw + first)
                 b, top = offset(a, xw), offset(best, k * width)
                 for i in range(width):
                     top[i] = select((b[i] > a[i]) | (b[i] != b[i]), b[i], a[i])
                 independent()
+                wraps = next_r + 1 == yh
+                next_plane, next_r = select(wraps, next_plane + 1, next_plane), select(wraps, 0, next_r + 1)
             values = offset(y, row * yw + first // 2)
             for o in range(count * width // 2):
                 p, q = best[2 * o], best[2 * o + 1]
                 values[o] = select((q > p) | (q != q), q, p)
             independent()
         row += count
+        plane = row // max(yh, 1)
+        r = row - plane * yh
 
 
 @kernel
