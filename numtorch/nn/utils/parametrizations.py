@@ -139,24 +139,29 @@ class _Orthogonal(Module):
         self.shape = weight.shape
 
     def forward(self, x: Tensor) -> Tensor:
-        n, k = x.size(-2), x.size(-1)
-        wide = n < k
+        wide = x.size(-2) < x.size(-1)
         if wide:
-            x, n, k = x.mT, k, n
-        if n != k:
-            square = numtorch.cat([x.tril(), x.new_zeros(*x.shape[:-1], n - k)], -1)
-        else:
-            square = x.tril()
-        skew = square - square.mT
-        if self.map == "matrix_exp":
-            q = numtorch.linalg.matrix_exp(skew)
-        else:
-            eye = numtorch.eye(n, dtype=x.dtype, device=x.device)
-            q = numtorch.linalg.solve(eye + 0.5 * skew, eye - 0.5 * skew)
-        q = q[..., :k]
+            x = x.mT
+        q = self._reflected(x) if self.map == "householder" else self._turned(x)
         if self.trivialization and self.base is not None:
             q = self.base @ q
         return q.mT if wide else q
+
+    def _reflected(self, x: Tensor) -> Tensor:
+        """The product of Householder reflections below the diagonal, times the signs on it, which have no gradient."""
+        below = x.tril(-1)
+        tau = 2.0 / (1.0 + (below * below).sum(-2))
+        return numtorch.linalg.householder_product(below, tau) * x.diagonal(dim1=-2, dim2=-1).int().unsqueeze(-2)
+
+    def _turned(self, x: Tensor) -> Tensor:
+        """The matrix exponential, or Cayley's map, of a skew-symmetric matrix."""
+        n, k = x.size(-2), x.size(-1)
+        square = x.tril() if n == k else numtorch.cat([x.tril(), x.new_zeros(*x.shape[:-1], n - k)], -1)
+        skew = square - square.mT
+        if self.map == "matrix_exp":
+            return numtorch.linalg.matrix_exp(skew)[..., :k]
+        eye = numtorch.eye(n, dtype=x.dtype, device=x.device)
+        return numtorch.linalg.solve(eye - 0.5 * skew, eye + 0.5 * skew)[..., :k]
 
     @numtorch.no_grad()
     def right_inverse(self, q: Tensor) -> Tensor:
@@ -165,7 +170,7 @@ class _Orthogonal(Module):
                 f"Expected a matrix or batch of matrices of shape {self.shape}. Got a tensor of shape"
                 f" {q.shape}."
             )
-        if not self.trivialization:
+        if not self.trivialization and self.map != "householder":
             raise NotImplementedError(
                 "It is not possible to assign to the matrix exponential or the Cayley parametrizations when"
                 " use_trivialization=False."
@@ -173,10 +178,27 @@ class _Orthogonal(Module):
         wide = q.size(-2) < q.size(-1)
         tall = q.mT if wide else q
         n, k = tall.shape[-2:]
+        if not self.trivialization:
+            factors, tau = numtorch.geqrf(tall)
+            signs = factors.diagonal(dim1=-2, dim2=-1).sign()
+            signs = numtorch.where(tau == 0.0, -signs, signs)
+            factors = _with_diagonal(factors, signs)
+            return factors.mT if wide else factors
         full = tall if n == k else numtorch.cat([tall, numtorch.randn(*tall.shape[:-1], n - k)], -1)
-        orthogonal, r = numtorch.linalg.qr(full)
-        self.base = orthogonal * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-        return numtorch.zeros_like(q)
+        eye = numtorch.eye(n, dtype=q.dtype, device=q.device)
+        if n == k and bool(((full.mT @ full - eye).abs() < 10 * n * numtorch.finfo(q.dtype).eps).all()):
+            self.base = full.clone()
+        else:
+            orthogonal, r = numtorch.linalg.qr(full)
+            self.base = orthogonal * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+        return _with_diagonal(numtorch.zeros_like(q), -1.0)  # the map of this is the identity
+
+
+def _with_diagonal(x: Tensor, values: Any) -> Tensor:
+    """A copy with another diagonal."""
+    changed = x.clone()
+    changed.diagonal(dim1=-2, dim2=-1).copy_(values if isinstance(values, Tensor) else numtorch.full((), values, dtype=x.dtype))
+    return changed
 
 
 def orthogonal(
@@ -186,8 +208,8 @@ def orthogonal(
     *,
     use_trivialization: bool = True,
 ) -> Module:
-    """Keep a matrix (or batch of them) orthogonal or semi-orthogonal; ``orthogonal_map``: matrix_exp or
-    cayley.
+    """Keep a matrix (or batch of them) orthogonal or semi-orthogonal; ``orthogonal_map``: matrix_exp (of square ones the
+    default), cayley or householder (of others the default).
     """
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):
@@ -197,14 +219,10 @@ def orthogonal(
             f"Expected a matrix or batch of matrices. Got a tensor of {weight.dim()} dimensions."
         )
     if orthogonal_map is None:
-        orthogonal_map = "matrix_exp"
+        orthogonal_map = "matrix_exp" if weight.shape[-2] == weight.shape[-1] else "householder"
     if orthogonal_map not in ("matrix_exp", "cayley", "householder"):
         raise ValueError(
             f'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: {orthogonal_map}'
-        )
-    if orthogonal_map == "householder":
-        raise NotImplementedError(
-            'orthogonal: numtorch has orthogonal_map="matrix_exp" and "cayley"; use one of them'
         )
     rule = _Orthogonal(weight, orthogonal_map, use_trivialization)
     return parametrize.register_parametrization(module, name, rule, unsafe=True)
