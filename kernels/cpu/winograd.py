@@ -147,6 +147,35 @@ def transform_output(out, OW, lines, n, room, p, pitch, bias, low):
         store_pairs(offset(out, OW), vsub(vsub(s1, s2), s3), vsub(vsub(t1, t2), t3), bias, low, n, room)
 
 
+@device
+def unit_input(v, x, plane, images, height, Q, IH, IW, top, left, tx, line, pitch):
+    """B^T d B of `height` rows of tiles of every channel of some images; padded rows go through `plane`."""
+    first, last = max(top, 0), min(top + 2 * height + 2, IH)
+    for i in range((2 * height + 2) * line + 3 * VL):
+        plane[i] = T(0)  # the zeros around the image stay
+    for iq in range(images * Q):
+        i, q = iq // Q, iq % Q
+        copy_rows(offset(plane, (first - top) * line + left), line, offset(x, (iq * IH + first) * IW), last - first, IW)
+        for y in range(height):
+            to = offset(v, q * pitch + (i * height + y) * tx)
+            for t in range((tx + VL - 1) // VL):
+                transform_input(offset(to, t * VL), Q * pitch, offset(plane, 2 * y * line + 2 * VL * t), line)
+
+
+@device
+def unit_output(out, image, images, height, rows, OW, tx, products, pitch, bias, low):
+    """A^T m A of one channel of the unit, to `rows` rows at most of planes that are `image` elements apart."""
+    add, least = vsplat(bias), vsplat(low)
+    for i in range(images):
+        for y in range(height):
+            to, lines = offset(out, i * image + 2 * y * OW), min(2, rows - 2 * y)
+            behind = (min(2 * height, rows) - 2 * y - 2) * OW  # written by the next rows
+            for t in range((tx + VL - 1) // VL):
+                at, n = offset(products, (i * height + y) * tx + t * VL), OW - 2 * VL * t
+                room = 2 * VL if tx <= VL and behind >= 2 * VL else n
+                transform_output(offset(to, 2 * VL * t), OW, lines, n, room, at, pitch, add, least)
+
+
 @cache
 def winograd_kernel(vectors: int) -> Any:
     """The kernel with register tiles of ROWS x `vectors` vectors."""
@@ -166,19 +195,7 @@ def winograd_kernel(vectors: int) -> Any:
         for unit in range(lo, hi):
             n0, y0 = unit // bands * IB, unit % bands * YB
             images, height = min(IB, N - n0), min(YB, ty - y0)
-            top = 2 * y0 - above  # the padded rows of a unit: the zeros around them stay
-            first, last = max(top, 0), min(top + 2 * height + 2, IH)
-            for i in range((2 * height + 2) * line + 3 * VL):
-                plane[i] = T(0)
-            for iq in range(images * Q):
-                i, q = iq // Q, iq % Q
-                source = offset(x, (((n0 + i) * Q + q) * IH + first) * IW)
-                copy_rows(offset(plane, (first - top) * line + left), line, source, last - first, IW)
-                for y in range(height):
-                    to = offset(v, q * pitch + (i * height + y) * tx)
-                    for t in range((tx + VL - 1) // VL):
-                        at = offset(plane, 2 * y * line + 2 * VL * t)
-                        transform_input(offset(to, t * VL), Q * pitch, at, line)
+            unit_input(v, offset(x, n0 * Q * IH * IW), plane, images, height, Q, IH, IW, 2 * y0 - above, left, tx, line, pitch)
             panels = (images * height * tx + width - 1) // width
             for m0 in range(0, M, OB):
                 for k in range(16):
@@ -193,17 +210,11 @@ def winograd_kernel(vectors: int) -> Any:
                             to = offset(products, (k * OB + b * ROWS) * pitch + p * width)
                             tile_store(spread(to, VL, vectors, vectors), pitch, tile)
                 for m in range(min(OB, M - m0)):
-                    add, least = vsplat(bias[m0 + m] if flags != 0 else T(0)), vsplat(low)
-                    for i in range(images):
-                        image = offset(out, ((n0 + i) * M + m0 + m) * OH * OW)
-                        for y in range(height):
-                            to, lines = offset(image, 2 * (y0 + y) * OW), min(2, OH - 2 * (y0 + y))
-                            behind = (min(2 * height, OH - 2 * y0) - 2 * y - 2) * OW  # written by the next rows
-                            for t in range((tx + VL - 1) // VL):
-                                at, n = offset(products, m * pitch + (i * height + y) * tx + t * VL), OW - 2 * VL * t
-                                room = 2 * VL if tx <= VL and behind >= 2 * VL else n
-                                to_t = offset(to, 2 * VL * t)
-                                transform_output(to_t, OW, lines, n, room, at, OB * pitch, add, least)
+                    first = (n0 * M + m0 + m) * OH + 2 * y0
+                    unit_output(
+                        offset(out, first * OW), M * OH * OW, images, height, OH - 2 * y0, OW, tx,
+                        offset(products, m * pitch), OB * pitch, bias[m0 + m] if flags != 0 else T(0), low,
+                    )  # fmt: skip
 
     return winograd_conv
 
