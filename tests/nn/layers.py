@@ -315,31 +315,33 @@ def flat(value: Any) -> list[Any]:
     return [] if value is None else [value]
 
 
-def run(module: Any, row: tuple, dtype_name: str = "float64", training: bool = True) -> dict[str, Any]:
+def run(
+    module: Any, row: tuple, dtype_name: str = "float64", training: bool = True, device: str = "cpu"
+) -> dict[str, Any]:
     """Outputs, gradients of inputs and parameters, buffers and text of one layer in ``module`` (numtorch or
     torch).
     """
     name, args, kwargs, inputs = row
     dtype = getattr(module, dtype_name)
     layer = getattr(module.nn, name)(*args, **{k: build(module, v, dtype) for k, v in kwargs.items()})
-    layer.to(dtype).train(training)
+    layer.to(device, dtype).train(training)
     fill(layer, module)
     tensors = []
     for k, spec in enumerate(inputs):
         x = array(spec, k + 0.1)
         floating = x.dtype.kind == "f"
-        t = module.tensor(x, dtype=dtype if floating else module.int64)
+        t = module.tensor(x, dtype=dtype if floating else module.int64).to(device)
         tensors.append(t.requires_grad_(floating and not (spec and spec[0] == "sign")))
     outputs = flat(layer(*tensors))
     differentiable = [y for y in outputs if y.requires_grad]
     cotangents = [
-        module.tensor(numbers(tuple(y.shape), 5.0 + k), dtype=dtype) for k, y in enumerate(differentiable)
+        module.tensor(numbers(tuple(y.shape), 5.0 + k), dtype=dtype).to(device) for k, y in enumerate(differentiable)
     ]
     if differentiable:
         module.autograd.backward(differentiable, cotangents)
 
     def lists(items: Any) -> list[Any]:
-        return [None if t is None else t.detach().numpy().tolist() for t in items]
+        return [None if t is None else t.detach().cpu().numpy().tolist() for t in items]
 
     return {
         "text": repr(layer),

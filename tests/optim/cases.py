@@ -60,12 +60,14 @@ def values(shape: tuple[int, ...], phase: float) -> np.ndarray:
     return (1.2 * np.sin(2.3 * np.arange(n) + phase)).reshape(shape)
 
 
-def run(module: Any, name: str, options: dict[str, Any], dtype: str) -> list[list[np.ndarray]]:
+def run(
+    module: Any, name: str, options: dict[str, Any], dtype: str, device: str = "cpu", steps: int = STEPS
+) -> list[list[np.ndarray]]:
     """The parameters after each step of an optimizer of ``module`` (numtorch or torch)."""
     shapes = MATRICES if name == "Muon" else SHAPES
 
     def tensor(array: np.ndarray) -> Any:
-        return module.from_numpy(np.array(array, dtype))
+        return module.from_numpy(np.array(array, dtype)).to(device)
 
     params = [tensor(values(s, k)).requires_grad_(True) for k, s in enumerate(shapes)]
     optimizer = getattr(module.optim, name)(params, **options)
@@ -74,17 +76,17 @@ def run(module: Any, name: str, options: dict[str, Any], dtype: str) -> list[lis
     def closure() -> Any:
         loss = 0.0
         for p, w in zip(params, weights):
-            x = p.detach().numpy()
+            x = p.detach().cpu().numpy()
             loss += float((w * x**2).sum()) / 2 + float(np.cos(x).sum())
             p.grad = tensor(w * x - np.sin(x))
         return module.tensor(loss)
 
     found = []
-    for step in range(STEPS):
+    for step in range(steps):
         for k, p in enumerate(params):
             p.grad = tensor(values(shapes[k], 7 * step + 3 * k + 1))
         optimizer.step(closure) if name == "LBFGS" else optimizer.step()
-        found.append([p.detach().numpy().copy() for p in params])
+        found.append([p.detach().cpu().numpy().copy() for p in params])
     return found
 
 
