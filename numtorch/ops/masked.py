@@ -24,6 +24,7 @@ from .index import (
 )
 from .inplace import refuse_overlap, write_out
 from .launch import Launch
+from .node_names import named
 from .places import nonzero
 
 
@@ -64,7 +65,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         tensor([1., 0., 0.])
     """
     _mask("masked_fill", input, mask)
-    return E.where(mask, _fill_value(input, value), input)
+    return named(E.where(mask, _fill_value(input, value), input), "MaskedFillBackward0")
 
 
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:

@@ -16,6 +16,7 @@ from . import view
 from .declare import Context, kernel_op, tensor_cores
 from .inplace import write_out
 from .launch import Launch, Scratch
+from .node_names import named
 from .reduce import planner
 
 
@@ -272,7 +273,7 @@ def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
             f"size mismatch, got input ({input._layout.shape[0]}), mat ({input._layout.shape[0]}x{input._layout.shape[1]}),"
             f" vec ({vec._layout.shape[0]})"
         )
-    return matmul(input, vec, out=out)
+    return named(matmul(input, vec, out=out), "MvBackward0")
 
 
 def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
@@ -284,7 +285,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
             f"inconsistent tensor size, expected tensor [{input.numel()}] and src [{tensor.numel()}] to have the same number"
             f" of elements, but got {input.numel()} and {tensor.numel()} elements respectively"
         )
-    return matmul(input, tensor, out=out)
+    return named(matmul(input, tensor, out=out), "DotBackward0")
 
 
 def vdot(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
@@ -322,7 +323,7 @@ def addmm(
     if row and beta == 1 and alpha == 1 and input.dtype.is_floating_point:
         result = gemm(mat1, mat2, input)
         return result if out is None else write_out(result, out, "addmm")
-    return _combined(input, gemm(mat1, mat2, None), beta, alpha, out, "addmm")
+    return named(_combined(input, gemm(mat1, mat2, None), beta, alpha, out, "addmm"), "AddmmBackward0")
 
 
 def addmv(
