@@ -292,8 +292,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any =
     if steps < 0:
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
     d = _dtype(dtype, "logspace") or get_default_dtype()
-    start, end = (x.detach().numpy() if isinstance(x, Tensor) else x for x in (start, end))
-    values = np.power(float(base), _spaced(start, end, steps, d))
+    values = np.power(float(base), _spaced(_bound("logspace", "start", start), _bound("logspace", "end", end), steps, d))
     return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
 
 

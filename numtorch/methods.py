@@ -203,6 +203,8 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
 def resize_as_(self: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
     """``resize_`` to the shape of another tensor."""
     require_tensor("resize_as_", "other", other)
+    if other._layout.shape == self._layout.shape:
+        return self
     return resize_(self, other._layout.shape)
 
 
@@ -223,6 +225,7 @@ def requires_same(self: Tensor, other: Tensor) -> bool:
 
 def swap_geometry(self: Tensor, name: str, *args: Any, **kwargs: Any) -> Tensor:
     """The in-place forms of views: the tensor itself takes the view's shape and strides."""
+    inplace.check_leaf(self, name)
     v = getattr(view, name)(self.detach() if not self._rg else self, *args, **kwargs)
     self._storage.version += not self._untracked
     if self._rg:

@@ -46,6 +46,7 @@ class Differentiable:
     params: tuple[str, ...]
     count: int
     grad_body: Callable | None
+    lifts_numbers = False  # the derivative's body calls ops that take no numbers on operands that may be some
     parent: tuple[Any, int] | None = None  # of a derivative: the op, and which of its operands it is for
     _grads: dict[int, Any]
     _saves: dict[tuple, Any]
@@ -149,6 +150,8 @@ class Differentiable:
         wanted = tuple(inspect.signature(self.grad_body).parameters)  # type: ignore[arg-type]
         values = [given[n] if n in given else node.tensor(n) if n in node.saved else None for n in wanted]
         values = [NotNeeded if v is None else v for v in values]
+        if self.lifts_numbers:
+            values = [_full(node.out_metas[0], v) if type(v) in (int, float) else v for v in values]
         result = self.grad_body(*values)  # type: ignore[misc]
         if not isinstance(result, tuple):
             result = (result,)

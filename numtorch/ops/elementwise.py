@@ -263,6 +263,9 @@ def pow_tensor_grad(g, input, exponent, y):
     )
 
 
+pow_tensor.lifts_numbers = True
+
+
 @elementwise(ref=np.maximum, tensors=2)
 def maximum(input, other):
     """The larger of the two; NaN if one is."""

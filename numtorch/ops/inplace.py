@@ -32,7 +32,12 @@ def check_inplace(target: Any, op: str, needs_grad: bool) -> None:
             f"a view of a leaf Variable that requires grad is being used in an in-place operation ({op}_); do it within"
             " numtorch.no_grad(), or on a copy made by clone()"
         )
-    if target._rg and target._grad_fn() is None:
+    check_leaf(target, op)
+
+
+def check_leaf(target: Any, op: str) -> None:
+    """RuntimeError for a leaf that requires grad, whose gradient would no longer be that of what was given."""
+    if state.grad and target._rg and target._grad_fn() is None:
         raise RuntimeError(
             f"a leaf Variable that requires grad is being used in an in-place operation ({op}_); do it within"
             " numtorch.no_grad(), or on a copy made by clone()"

@@ -148,6 +148,7 @@ _cummax, _cummin = _extreme("cummax"), _extreme("cummin")
 def _run(op: KernelOp, input: Tensor, dim: Any, d: DType | None, out: Any) -> Tensor:
     require_tensor(op.name, "input", input)
     axis = wrap_dim(dim, input.ndim, op.name)
+    d = out._layout.dtype if d is None and isinstance(out, Tensor) else d
     x = input if d is None or d is input.dtype else input.to(d)
     result = op(x, dim=axis) if x.ndim else view.reshape(op(view.reshape(x, (1,)), dim=0), ())
     if d is not None and result.dtype is not d:

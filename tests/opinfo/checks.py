@@ -273,7 +273,7 @@ def _second(library: Any, result: Any, given: list[Any]) -> list[Any]:
 
 
 def _like(t: Any) -> torch.Tensor:
-    return t if isinstance(t, torch.Tensor) else torch.zeros(tuple(t.shape), dtype=torch.float64)
+    return t if isinstance(t, torch.Tensor) else torch.zeros(tuple(t.shape), dtype=getattr(torch, t.dtype.name))
 
 
 def dtypes(op: Any, most: int = 1, chosen: tuple[torch.dtype, ...] = tuple(DTYPES)) -> Found:

@@ -47,6 +47,7 @@ def test_out_of_exactly_the_results_dtype(name):
 
 
 def test_sums_are_made_in_the_dtype_of_out():
+    assert torch.cumsum(torch.tensor([1.6, 1.6]), 0, out=torch.empty(2, dtype=torch.int64)).tolist() == [1, 2]
     assert torch.cumprod(X[0], 0, out=torch.empty(2, dtype=torch.int64)).tolist() == [3, -3]
 
 

@@ -57,6 +57,13 @@ def test_shapes_changed_in_place_count_as_changes():
     assert x.shape == (3,) and x._version == before + 4
 
 
+def test_shapes_of_leaves_that_require_grad_are_not_changed_in_place():
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
+        torch.ones(1, 2, requires_grad=True).squeeze_()
+    x = torch.ones(1, 2, requires_grad=True)
+    assert (x * 2).squeeze_().shape == (2,)
+
+
 def test_gradient_of_a_view_that_begins_before_its_source():
     x = torch.arange(6.0)[1:4].requires_grad_()
     x.as_strided((2, 2), (1, 2), 0).sum().backward()
@@ -64,6 +71,11 @@ def test_gradient_of_a_view_that_begins_before_its_source():
     x = torch.arange(6.0)[1:3].requires_grad_()
     x.as_strided((2,), (3,), 1).sum().backward()
     assert x.grad.tolist() == [1, 0]
+
+
+def test_second_derivative_of_a_power_of_a_number():
+    x = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda t: 3.0**t, (x,)) and torch.autograd.gradgradcheck(lambda t: torch.ldexp(t, t), (x,))
 
 
 def test_gradients_at_equal_elements():
