@@ -91,7 +91,7 @@ class _Writer:
         self._ending()
         head = ["import numtorch as torch"]
         body = "\n".join(self.lines)
-        if "ops[" in body:
+        if any("ops[" in line for line in (body, *self.helpers.lines())):
             head.append("from numtorch.ops import TABLE as ops")
         numbers = ["numbers"] if self.numbers else []
         signature = f"def {self.name}({', '.join([*inputs, 'captured', *numbers])}):"

@@ -22,6 +22,10 @@ _WHERE = """def where(condition, a, b):
     if not isinstance(condition, torch.Tensor):
         return a if condition else b
     return torch.where(condition, a, b)"""
+# A rule may compare with a number; the public functions take tensors only.
+_PAIRS = """def {0}(a, b):
+    a, b = (v if isinstance(v, torch.Tensor) else torch.full_like(other, v) for v, other in ((a, b), (b, a)))
+    return torch.{0}(a, b)"""
 
 
 class Helpers:
@@ -105,7 +109,15 @@ def public_name(op: Any) -> str | None:
         return f"torch.{op.name}"
     if op.name == "where":
         return "torch.where"
+    if numtorch.ops.TABLE.get(op.name) is op and _is_primitive(op):
+        return f'ops["{op.name}"]'
     return None
+
+
+def _is_primitive(op: Any) -> bool:
+    """Whether an op's body is the call of the kernels' function of its name: there is no formula to write."""
+    code = getattr(op.body, "__code__", None)
+    return code is not None and op.name in code.co_names and op.body.__globals__.get(op.name) is op
 
 
 def _statements(body: Any, component: int | None, writer: ast.NodeTransformer) -> list[str]:
@@ -167,7 +179,12 @@ class _Names(ast.NodeTransformer):
 
         name = getattr(found, "name", None) or getattr(found, "__name__", "")
         if found is getattr(builtins, name, None) and name in _BUILTINS:
-            return f"torch.{_BUILTINS[name]}"
+            name = _BUILTINS[name]
+            if name not in ("maximum", "minimum"):
+                return f"torch.{name}"
+        if name in ("maximum", "minimum"):
+            self.helpers.sources.setdefault(name, _PAIRS.format(name))
+            return name
         if name == "where":
             self.helpers.sources.setdefault("where", _WHERE)
             return "where"
