@@ -25,7 +25,9 @@ def to_dlpack(tensor: Tensor, **kwargs: Any) -> Any:
 
 
 def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
-    """A tensor over the memory of any object with ``__dlpack__``, without a copy.
+    """A tensor over the memory of any object with ``__dlpack__`` (or of a capsule that it gave), without a copy.
+
+    RuntimeError for dtypes that numtorch doesn't have.
 
     Example:
         >>> import numtorch, numpy
@@ -34,12 +36,21 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
     """
     from .creation import from_numpy
 
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
     device = getattr(ext_tensor, "__dlpack_device__", lambda: (1, 0))()
     if device[0] == 2:
         from .cuda import runtime
 
         return runtime.from_dlpack(ext_tensor)
-    array = np.from_dlpack(ext_tensor)
+    try:
+        array = np.from_dlpack(ext_tensor)
+    except RuntimeError as error:
+        if "dtype" not in str(error):
+            raise
+        raise RuntimeError(
+            f"from_dlpack: numtorch has no such dtype ({error} {getattr(ext_tensor, 'dtype', '')}); convert to float32 or int64 first"
+        ) from error
     if not array.flags.writeable:
         # NumPy marks what it imports read-only; the exporter handed the memory out for writing.
         view = (
@@ -49,6 +60,24 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
         )
         return from_numpy(view)
     return from_numpy(array)
+
+
+class _Capsule:
+    """A DLPack capsule as an object that can be asked for it once."""
+
+    def __init__(self, capsule: Any):
+        self.capsule = capsule
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        import ctypes
+
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        kind, number = (ctypes.c_int32 * 2).from_address(pointer(self.capsule, b"dltensor") + 8)  # after the address of the data
+        return kind, number
 
 
 def from_cuda_array(data: Any) -> Tensor:

@@ -115,6 +115,25 @@ class Storage:
         """All of the memory as writable bytes."""
         return self.array((self.nbytes,), (1,), np.dtype(np.uint8), 0).data
 
+    def data_ptr(self) -> int:
+        """The address of the first byte."""
+        return self.ptr
+
+    def size(self) -> int:
+        """The number of bytes."""
+        return self.nbytes
+
+    __len__ = size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def is_shared(self) -> bool:
+        """Whether other processes can see the memory."""
+        from .multiprocessing.shared import shared_of
+
+        return shared_of(self) is not None
+
     def __deepcopy__(self, memo: dict) -> Storage:
         copy = allocate(self.nbytes, self.device)
         if self.nbytes:
@@ -171,3 +190,6 @@ def empty_cache() -> None:
     """Give free blocks back to the system."""
     for size in list(_free):
         _cached[0] -= size * len(_free.pop(size))
+
+
+UntypedStorage = Storage  # PyTorch's name
