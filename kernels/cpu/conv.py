@@ -80,9 +80,11 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
                             vstore(line, hi - VL, vload(row, hi - VL))
                         end = hi
                     elif xstep == 2:
-                        for _ in range((hi - lo + VL - 1) // VL):
-                            vstore(line, end, vevens(row, 2 * end, hi - end))
+                        for _ in range((hi - lo - 1) // VL):  # the element behind a whole vector exists: no masks
+                            vstore(line, end, vevens(row, 2 * end, VL + 1))
                             end += VL
+                        vstore(line, end, vevens(row, 2 * end, hi - end))
+                        end += VL
                     else:
                         for q in range(lo, hi):
                             line[q] = row[xstep * q]
