@@ -28,22 +28,30 @@ def _outputs(func: Callable, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _values(x: Any) -> np.ndarray:
-    return x.detach()._numpy()
+    return x.detach().cpu()._numpy()
+
+
+def _put(x: Any, at: tuple[int, ...], value: float) -> None:
+    """Change one element, wherever the tensor is."""
+    if x.is_cuda:
+        x.detach()[at] = value
+    else:
+        _values(x)[at] = value
 
 
 def numeric_jacobian(func: Callable, inputs: Sequence[Any], target: int, eps: float) -> list[np.ndarray]:
     """Central differences: for each output a matrix (input elements, output elements)."""
     x = inputs[target]
-    values = _values(x)
+    values = _values(x)  # of a tensor on the CPU its own memory
     columns: list[list[np.ndarray]] = []
     with no_grad():
         for at in np.ndindex(values.shape):
             before = values[at].item()
             sides = []
             for sign in (1, -1):
-                values[at] = before + sign * eps
+                _put(x, at, before + sign * eps)
                 sides.append([_values(o).astype(np.float64).ravel().copy() for o in _outputs(func, inputs)])
-            values[at] = before
+            _put(x, at, before)
             columns.append([(a - b) / (2 * eps) for a, b in zip(*sides)])
     count = len(_outputs(func, inputs))
     return [np.array([c[k] for c in columns]).reshape(values.size, -1) for k in range(count)]
@@ -63,8 +71,8 @@ def declared_jacobian(
         for j in range(out.numel()):
             if not out.requires_grad:
                 continue
-            seed = zeros(out.shape, dtype=out.dtype)
-            _values(seed).reshape(-1)[j] = 1.0
+            seed = zeros(out.shape, dtype=out.dtype, device=out.device)
+            _put(seed, np.unravel_index(j, tuple(out.shape)), 1.0)
             (g,) = grad(out, x, seed, retain_graph=True, allow_unused=True)
             if g is not None:
                 matrix[:, j] = _values(g).astype(np.float64).ravel()
@@ -121,7 +129,7 @@ def gradgradcheck(
         from ..from_data import tensor
 
         grad_outputs = [
-            tensor(rng.standard_normal(tuple(o.shape)), dtype=o.dtype, requires_grad=True) for o in outputs
+            tensor(rng.standard_normal(tuple(o.shape)), dtype=o.dtype, device=o.device, requires_grad=True) for o in outputs
         ]
     else:
         grad_outputs = list(_tuple(grad_outputs))

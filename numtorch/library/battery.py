@@ -9,6 +9,8 @@ import numpy as np
 
 from .._tensor import Tensor
 from ..dtype import float32, float64
+from ..ops.pointwise import Elementwise
+from .reduction import UserReduction
 
 
 class OpCheckError(AssertionError):
@@ -19,13 +21,17 @@ def _outputs(result: Any) -> list[Tensor]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
+def _array(t: Tensor) -> np.ndarray:
+    return t.detach().cpu().numpy()
+
+
 def _map(args: Sequence[Any], change: Callable[[Tensor], Tensor]) -> list[Any]:
     return [change(a) if isinstance(a, Tensor) else a for a in args]
 
 
 def _compare(name: str, have: Any, want: Any, tolerance: float = 0.0) -> None:
     for k, (a, b) in enumerate(zip(_outputs(have), _outputs(want), strict=True)):
-        x, y = a.detach().numpy(), b.detach().numpy()
+        x, y = _array(a), _array(b)
         if x.shape != y.shape or a.dtype is not b.dtype:
             raise OpCheckError(
                 f"{name}: output {k} is {a.dtype}{list(x.shape)}, expected {b.dtype}{list(y.shape)}; check the shape rule and"
@@ -50,10 +56,10 @@ def _float32(op: Any, args: Sequence[Any]) -> None:
 
 
 def _inputs_unmodified(op: Any, args: Sequence[Any]) -> None:
-    before = [a.detach().numpy().copy() if isinstance(a, Tensor) else a for a in args]
+    before = [_array(a).copy() if isinstance(a, Tensor) else a for a in args]
     op(*args)
     for k, (a, b) in enumerate(zip(args, before)):
-        if isinstance(a, Tensor) and not np.array_equal(a.detach().numpy(), b, equal_nan=True):
+        if isinstance(a, Tensor) and not np.array_equal(_array(a), b, equal_nan=True):
             raise OpCheckError(f"inputs: operand {k} was changed; write to the outputs only, or name it in mutates_args")
 
 
@@ -73,6 +79,37 @@ def _strided(op: Any, args: Sequence[Any]) -> None:
         op(*_map(args, lambda t: t.detach().transpose(0, -1).contiguous().transpose(0, -1) if t.dim() > 1 else t.detach())),
         want,
     )
+
+
+def _sizes(op: Any, args: Sequence[Any]) -> None:
+    """Scalar functions and reductions take tensors without dimensions and without elements; the former broadcast."""
+    plain = [t.detach() for t in args if isinstance(t, Tensor)]
+    if isinstance(op, Elementwise) and plain and plain[0].numel():
+        one = _map(args, lambda t: t.detach().reshape(-1)[:1])
+        _compare("operands without dimensions", op(*_map(one, lambda t: t[0])), _each(op(*one), lambda t: t[0]))
+        _compare("operands without elements", op(*_map(one, lambda t: t[:0])), _each(op(*one), lambda t: t[:0]))
+        first = next(k for k, a in enumerate(args) if isinstance(a, Tensor))
+        row, column = plain[0].reshape(-1)[:3], _map(args, lambda t: t.detach().reshape(-1)[:2, None])
+        column[first] = row
+        full = _map(column, lambda t: t.expand(2, len(row)).contiguous())
+        want = op(*full) if len(plain) > 1 else op(*[a[0] if isinstance(a, Tensor) else a for a in full])
+        _compare("broadcast operands", op(*column), want)
+    if isinstance(op, UserReduction) and plain[0].numel():
+        x = plain[0].reshape(-1)
+        _compare("an operand without dimensions", op(x[0]), op(x[:1]))
+        _compare("an operand without elements", op(x[:0, None], 1), op(x[:1, None], 1)[:0])
+        _compare("another dimension", op(x[:, None].expand(len(x), 2), 0), op(x).expand(2))
+
+
+def _each(result: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    return type(result)(map(change, result)) if isinstance(result, (tuple, list)) else change(result)
+
+
+def _device(op: Any, args: Sequence[Any]) -> None:
+    """On a GPU the values and dtypes of the CPU."""
+    if any(isinstance(a, Tensor) and a.is_cuda for a in args):
+        plain = _map(args, lambda t: t.detach())
+        _compare("on the GPU", _each(op(*plain), lambda t: t.cpu()), op(*_map(plain, lambda t: t.cpu())), 1e-5)
 
 
 def _gradient(op: Any, args: Sequence[Any], second: bool) -> None:
@@ -113,6 +150,8 @@ TESTS: dict[str, Callable] = {
     "test_float32": _float32,
     "test_inputs_unmodified": _inputs_unmodified,
     "test_strided": _strided,
+    "test_sizes": _sizes,
+    "test_device": _device,
     "test_gradient": lambda op, args: _gradient(op, args, False),
     "test_second_gradient": lambda op, args: _gradient(op, args, True),
     "test_traced": _traced,
@@ -120,7 +159,8 @@ TESTS: dict[str, Callable] = {
 
 
 def opcheck(op: Any, args: Sequence[Any], *, test_utils: Sequence[str] | None = None, raise_exception: bool = True) -> dict:
-    """Run the op battery on an op with these operands: float32 stays float32, operands unmodified, strided operands, first
+    """Run the op battery on an op with these operands: float32 stays float32, operands unmodified, strided operands, for scalar
+    functions and reductions operands without dimensions, without elements and broadcast, on a GPU the values of the CPU, first
     and second gradient (of the floating operands that require grad, in float64), traced equals eager.
 
     ``test_utils`` names some of the tests (default all). Returns {test: "SUCCESS"}; the first failure raises, or is the
