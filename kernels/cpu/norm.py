@@ -8,6 +8,7 @@ by fixed blocks of rows into pairs [blocks, 2, n], which sum_plan(1, blocks, 2 *
 """
 
 from ..jit import T, T_ptr, device, i64, kernel, real
+from ..loops import independent
 from ..memory import offset, split
 from ..scalar import sqrt
 
@@ -108,6 +109,34 @@ def layer_norm_backward_sums(
             for i in range(n):
                 dw[i] += grad[i] * ((row[i] - m) * s)
                 db[i] += grad[i]
+
+
+@kernel(fastmath=REASSOC)
+def layer_norm_gradients(
+    dx: T_ptr, part: T_ptr, g: T_ptr, x: T_ptr, mean: T_ptr, rstd: T_ptr, weight: T_ptr, rows: i64, n: i64,
+    chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """layer_norm_backward and layer_norm_backward_sums while a row is in the cache; units: blocks (at least 1)."""
+    blocks = (rows + BLOCK - 1) // BLOCK if rows > 0 else 1
+    lo, hi = split(blocks, chunk, nchunks)
+    for block in range(lo, hi):
+        dw, db = offset(part, 2 * block * n), offset(part, (2 * block + 1) * n)
+        for i in range(n):
+            dw[i], db[i] = T(0), T(0)
+        for r in range(block * BLOCK, rows if rows < (block + 1) * BLOCK else (block + 1) * BLOCK):
+            row, grad, out = offset(x, r * n), offset(g, r * n), offset(dx, r * n)
+            m, s = mean[r], rstd[r]
+            a, b = T(0), T(0)
+            for i in range(n):
+                a += grad[i] * weight[i]
+                b += grad[i] * weight[i] * (row[i] - m)
+            a = a / T(n)
+            b = b * s * s / T(n)
+            for i in range(n):
+                out[i] = s * (grad[i] * weight[i] - a - (row[i] - m) * b)
+                dw[i] += grad[i] * ((row[i] - m) * s)
+                db[i] += grad[i]
+    independent()
 
 
 @kernel(fastmath=REASSOC)

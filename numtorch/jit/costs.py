@@ -13,6 +13,7 @@ from .record import Entry, Ref
 _PER_ELEMENT = {
     "sum": 1, "mean": 1, "max": 1, "min": 1, "amax": 1, "amin": 1, "prod": 1, "logsumexp": 4, "softmax": 5, "log_softmax": 5,
     "softmax_backward": 4, "log_softmax_backward": 4, "layer_norm": 8, "layer_norm_backward": 11, "layer_norm_sums": 4,
+    "layer_norm_gradients": 15,
     "batch_norm": 8, "batch_norm_backward": 11, "group_norm": 8, "group_norm_backward": 11, "rms_norm": 5,
     "cross_entropy": 6, "cross_entropy_backward": 3, "max_pool_values": 1, "avg_pool": 1, "convolution_bias": 1,
     "cumsum": 1, "dropout": 2, "var": 4, "norm": 2,

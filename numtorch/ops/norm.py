@@ -101,6 +101,9 @@ def _(ctx: Context, g: Tensor, *_: Any) -> Any:
         dx, dw, db = _gradients(g, x, weight, *moments, eps, (1,), (0,))
         return dx, (dw if ctx.needs(1) else None), (db if ctx.needs(2) else None)
     dx = dw = db = None
+    if center and ctx.needs(0) and ctx.needs(1) and x._layout.device == "cpu":
+        dx, sums = layer_norm_gradients(g, x, ctx.out1, ctx.out2, weight)
+        return dx, *parts.unbind(sums, 0)
     if ctx.needs(0):
         dx = layer_norm_input(g, x, ctx.out1, ctx.out2, weight, center=center)
     if ctx.needs(1) or ctx.needs(2):
@@ -144,6 +147,24 @@ def _(outputs: Any, g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> list[La
         ("norm", "layer_norm_backward_sums"), {"T": kind}, pointers, (rows, n), blocks, 4 * x._layout.numel
     )
     return [first, *from_plan(planner("sum_plan")(1, blocks, 2 * n, kind), y=outputs[0], x=part)]
+
+
+@kernel_op(["g", "x", "mean", "rstd", "weight"])
+def layer_norm_gradients(g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor) -> Any:
+    """``layer_norm_input`` and ``layer_norm_sums`` in one pass, on the CPU."""
+    la = x._layout
+    return contiguous(la.shape, la.dtype, la.device), contiguous((2, la.shape[1]), la.dtype, la.device)
+
+
+@layer_norm_gradients.plan
+def _(outputs: Any, g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor) -> list[Launch]:
+    rows, n = x._layout.shape
+    blocks, kind = twin("cpu", "norm", "row_blocks")(rows), x.dtype.kind
+    part = Scratch(blocks * 2 * n * x._layout.itemsize)
+    pointers = [outputs[0], part, g.contiguous(), x.detach().contiguous(), mean, rstd, _pointer(weight)]
+    cost = 6 * x._layout.numel
+    first = Launch(("norm", "layer_norm_gradients"), {"T": kind}, pointers, (rows, n), blocks, cost)
+    return [first, *from_plan(planner("sum_plan")(1, blocks, 2 * n, kind), y=outputs[1], x=part)]
 
 
 def _rows_of(x: Tensor, shape: Sizes) -> Tensor:

@@ -54,7 +54,11 @@ def test_layer_norm(rows, n, scaled, shifted, dtype):
     chunked(K.layer_norm_backward, [out], g, x, mean, rstd, w, rows, n, scaled)
     check_close(out, dx, dtype)
     chunked(K.layer_norm_backward_sums, [part], g, x, mean, rstd, rows, n)
-    check_close(part.sum(0) / 10, np.stack([(g * h).sum(0), g.sum(0, dtype=np.float64)]) / 10, dtype)
+    sums = np.stack([(g * h).sum(0), g.sum(0, dtype=np.float64)]) / 10
+    check_close(part.sum(0) / 10, sums, dtype)
+    chunked(K.layer_norm_gradients, [out, part], g, x, mean, rstd, w, rows, n)
+    check_close(out, dx, dtype)
+    check_close(part.sum(0) / 10, sums, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -23,6 +23,7 @@ ONLY_CPU: dict[str, str] = {
     "conv_weight.weight_sum": TILED,
     "matmul.gemm_outer": TILED,
     "matmul.gemm_by_dot": TILED,
+    "norm.layer_norm_gradients": "one pass serves caches; a GPU's threads take rows for one, columns for the other",
     "recurrent": TILED,
     "winograd": TILED,
 }
