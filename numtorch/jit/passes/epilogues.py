@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..record import Entry, Ref
-from .work import Work, covers, is_virtual, recorded, replanned, touches
+from .work import Work, can_replan, covers, is_virtual, recorded, replanned, touches
 
 TAKES_RELU = ("matmul", "convolution")
 
@@ -34,6 +34,8 @@ def _relu_of(entries: list[Entry], places: dict[int, list[int]], k: int, work: W
     """The place of the relu that is the only reader of result ``k`` and may be computed there; None without."""
     e = entries[k]
     if e.name not in TAKES_RELU or not e.launches or len(e.outputs) != 1 or (e.attrs or {}).get("relu"):
+        return None
+    if not can_replan(e):
         return None
     product = e.outputs[0]
     key = id(product.storage)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..._tensor import Tensor
 from ..record import Entry, Ref, ref
-from .work import Work, is_virtual, reads, replanned, writes
+from .work import Work, can_replan, is_virtual, reads, replanned, writes
 
 
 def normalize(entries: list[Entry], work: Work) -> list[Entry]:
@@ -36,6 +36,8 @@ def _norm_of(entries: list[Entry], k: int, work: Work) -> int | None:
     """The place of the batch norm that alone reads the result of convolution ``k``, all their weights being frozen."""
     e = entries[k]
     if e.name != "convolution" or not e.launches or not _frozen(e.args[1:3], work) or (e.attrs or {}).get("relu"):
+        return None
+    if not can_replan(e):
         return None
     out = e.outputs[0]
     key = id(out.storage)

@@ -10,7 +10,7 @@ from ...ops.matmul import bind
 from ...ops.pointwise import Plan
 from ...shape import expand_strides, layout
 from ..record import Entry, Ref
-from .work import copy_of, is_virtual, reads, replanned, writes
+from .work import can_replan, copy_of, replanned, writes
 
 Cut = tuple[int, list[int]]  # elements of the first dimension, numbers of the operands that are cut too
 
@@ -69,19 +69,13 @@ def _elementwise(e: Entry, n: int) -> list[int] | None:
 
 
 def _kernel(e: Entry, n: int) -> list[int] | None:
-    name = e.name.removesuffix(" (packed)").removesuffix("+relu")
-    rule = RULES.get(name)
-    known = {id(r.storage) for r in (*e.outputs, *e.inputs) if isinstance(r, Ref)}
-    used = {id(p.storage) for la in e.launches or () for p in la.pointers if isinstance(p, Ref) and is_virtual(p)}
-    if rule is None or len(e.launches or ()) != 1 or not used <= known or not reads(e) <= used | _real(e):
-        return None  # an operand was copied first: the copy is what the kernel reads
+    name = e.name.removesuffix(" (packed)")
+    rule = RULES.get(name.removesuffix("+relu"))
+    if rule is None or len(e.launches or ()) != 1 or (name == e.name and not can_replan(e)):
+        return None
     found = rule(e)
     tensors = _operands(e)
     return None if found is None or any(tensors[k].layout.shape[0] != n for k in found) else found
-
-
-def _real(e: Entry) -> set[int]:
-    return {id(p.storage) for la in e.launches or () for p in la.pointers if isinstance(p, Ref)}
 
 
 def _first(e: Entry) -> list[int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from ...ops.pool import has_quick_kernel
 from ...shape import contiguous
 from ..record import Entry, Ref
-from .work import Work, covers, is_virtual, reads, recorded, replanned, touches, writes
+from .work import Work, can_replan, covers, is_virtual, reads, recorded, replanned, touches, writes
 
 
 def pooling(entries: list[Entry], work: Work) -> list[Entry]:
@@ -20,7 +20,7 @@ def pooling(entries: list[Entry], work: Work) -> list[Entry]:
     result: list[Entry | None] = list(entries)
     places = touches(entries)
     for k, e in enumerate(entries):
-        if e.name != "max_pool_values" or not e.launches or e.outputs[0].layout.device != "cpu":
+        if e.name != "max_pool_values" or e.outputs[0].layout.device != "cpu" or not e.launches or not can_replan(e):
             continue
         found = _around(entries, places, k, work)
         outputs = list(e.outputs)
@@ -60,6 +60,8 @@ def _around(entries: list[Entry], places: dict[int, list[int]], k: int, work: Wo
         return None
     conv, relu = entries[before[0]], entries[after[1]]
     if conv.name != "convolution" or not conv.launches or (conv.attrs or {}).get("relu") or relu.name != "relu":
+        return None
+    if not can_replan(conv):
         return None
     if relu.plan is None or not relu.plan.address or relu.inputs[0].storage is not values.storage:
         return None

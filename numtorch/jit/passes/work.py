@@ -135,6 +135,12 @@ def renamed(entries: Iterable[Entry], old: Any, new: Any) -> list[Entry]:
     return [mapped(e, change) if key in reads(e) or key in writes(e) else e for e in entries]
 
 
+def can_replan(e: Entry) -> bool:
+    """Whether its kernels read its operands themselves (not copies in another layout): only then it can be planned anew."""
+    used = storages(p for la in e.launches or () for p in la.pointers)
+    return storages(e.args) <= used
+
+
 def replanned(e: Entry, op: Any, outputs: Sequence[Ref], args: Sequence[Any], attrs: dict) -> Entry:
     """An entry whose launches are planned anew, for other outputs, operands or attributes; nothing runs."""
     made = copy_of(e)

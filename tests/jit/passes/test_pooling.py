@@ -108,3 +108,18 @@ def test_values_and_places_that_are_read_elsewhere_stay():
             assert not any("relu" in note for note in notes(traced))
             for a, b in zip(traced(x), f(x)):
                 assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
+def test_operands_in_another_layout():
+    """Kernels that read a contiguous copy of an operand are not planned anew from the operand."""
+    conv = nn.Conv2d(2, 3, 3)
+    functions = [
+        lambda x: F.max_pool2d(x.transpose(2, 3) * 2, 2),
+        lambda x: F.max_pool2d((x * 2).transpose(2, 3), 2),
+        lambda x: F.relu(conv((x * 2).transpose(2, 3))),
+        lambda x: F.relu(F.max_pool2d(conv((x * 2).transpose(2, 3)), 2)),
+    ]
+    with torch.no_grad():
+        for f in functions:
+            x = torch.randn(2, 2, 12, 10)
+            assert jit.trace(f, x)(x).numpy().tobytes() == f(x).numpy().tobytes()
