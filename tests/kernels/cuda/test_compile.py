@@ -87,6 +87,16 @@ def test_every_op(part: int) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("inputs, output", [(["float16", "float16"], "float16"), (["float16"], "int64"), (["float64"], "float16")])
+def test_float16(inputs: list[str], output: str) -> None:
+    """float16 is read and written as its bits; a sum, and casts both ways."""
+    op = ops.TABLE["add"] if len(inputs) == 2 else ops.TABLE["clone_values"]
+    wide = "float64" if "float64" in inputs else "float16"
+    step = Step(op.body, op._full_args(("x0", "x1")[: len(inputs)]), ("y0",), wide)
+    program = Program(inputs, [], [output], [step])
+    check(elementwise.contiguous(program), **program.written.env)
+
+
 def test_the_table_was_seen() -> None:
     names = {name for name, _ in programs().values()}
     assert len(names) > 250 and {"add", "sin", "tanh, gradient 0", "lgamma"} <= names
