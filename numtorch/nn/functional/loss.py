@@ -265,6 +265,7 @@ def soft_margin_loss(
     reduction = legacy(size_average, reduce, reduction)
     require_tensor("soft_margin_loss", "input", input)
     require_tensor("soft_margin_loss", "target", target)
+    refuse_dtypes("soft_margin_loss", input, UNREAL, RuntimeError)
     return reduced(loss_terms.soft_margin_term(input, target), reduction)
 
 
