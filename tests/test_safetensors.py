@@ -22,7 +22,7 @@ def everything():
     return {**found, "scalar": numtorch.tensor(2.5), "empty": numtorch.empty(0, 3)}
 
 
-def same(ours, theirs):
+def check_same(ours, theirs):
     assert set(ours) == set(theirs)
     for name, t in ours.items():
         assert str(t.dtype).partition(".")[2] == str(theirs[name].dtype).partition(".")[2]
@@ -32,8 +32,8 @@ def same(ours, theirs):
 def test_there_and_back(tmp_path):
     path = tmp_path / "x.safetensors"
     st.save_file(everything(), path, metadata={"made": "here"})
-    same(st.load_file(path), everything())
-    same(st.load(st.save(everything())), everything())
+    check_same(st.load_file(path), everything())
+    check_same(st.load(st.save(everything())), everything())
     loaded = st.load_file(path)["float32"]
     loaded += 1  # memory of its own, which may be written
 
@@ -56,7 +56,7 @@ def test_a_model_with_tied_weights(tmp_path):
     st.save_model(net, path)
     assert "1.weight" not in st.load_file(path)
     assert st.load_model(other, path) == ([], [])
-    same(other.state_dict(), net.state_dict())
+    check_same(other.state_dict(), net.state_dict())
     with pytest.raises(RuntimeError, match=r"missing keys \['weight'\], unexpected keys \['0.weight'"):
         st.load_model(nn.Linear(3, 3, bias=False), path)
     assert st.load_model(nn.Linear(3, 3, bias=False), path, strict=False)[0] == ["weight"]
@@ -93,8 +93,8 @@ def test_both_ways_with_pytorch(tmp_path):
 
     path = tmp_path / "x.safetensors"
     st.save_file(everything(), path)
-    same(everything(), theirs.load_file(path))
+    check_same(everything(), theirs.load_file(path))
     theirs.save_file({d: torch.arange(6).reshape(2, 3).to(getattr(torch, d)) for d in DTYPES}, path)
-    same({k: v for k, v in everything().items() if k in DTYPES}, st.load_file(path))
+    check_same({k: v for k, v in everything().items() if k in DTYPES}, st.load_file(path))
     theirs.save_model(torch.nn.Linear(3, 2), path)
     assert st.load_model(nn.Linear(3, 2), path) == ([], [])

@@ -13,7 +13,6 @@ An op is declared once, in a file of this folder:
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from ..errors import saved_version_error, second_backward_error
 from ..shape import Layout, contiguous
 from ..storage import allocate
 from .launch import Launch, run_launches
+from .pickling import reduce_op
 
 TABLE: dict[str, Any] = {}
 
@@ -32,19 +32,6 @@ TABLE: dict[str, Any] = {}
 def camel(name: str) -> str:
     """``log_softmax`` -> ``LogSoftmax``."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
-def declared(module: str, name: str) -> Any:
-    """The op of that name, declared in that module."""
-    importlib.import_module(module)
-    return TABLE[name]
-
-
-def reduce_op(op: Any, rule: Callable) -> tuple:
-    """Ops are pickled, and copied, as their names. TypeError for one that was not declared in a module of numtorch."""
-    if TABLE.get(op.name) is not op:
-        raise TypeError(f"cannot pickle the op {op.name}, which was made by a program and has no name in a module of numtorch")
-    return declared, (rule.__module__, op.name)
 
 
 class Saved:

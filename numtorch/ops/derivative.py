@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.mode import state
-from .declare import OpNode, Saved, attach, camel, reduce_op
+from .declare import OpNode, Saved, attach, camel
+from .pickling import reduce_op
 
 _ONE = [None]
 

@@ -118,4 +118,4 @@ SKIP = frozenset("""are_deterministic_algorithms_enabled broadcast_shapes can_ca
     is_floating_point is_grad_enabled is_inference is_inference_mode_enabled is_tensor is_warn_always_enabled load manual_seed numel promote_types
     reduction result_type save seed set_default_device set_default_dtype set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision
     set_flush_denormal set_num_interop_threads set_num_threads set_printoptions set_rng_state set_warn_always typename
-    use_deterministic_algorithms resize_as_ index_put_ equal allclose require_matrices write_out""".split())
+    use_deterministic_algorithms vmap or_nan regular resize_as_ index_put_ equal allclose require_matrices write_out""".split())
