@@ -117,6 +117,10 @@ class Untraceable(Exception):
     """The function does something that a program cannot hold; the message says what."""
 
 
+class NotNow(Untraceable):
+    """Something wants to see each call as Python runs it: the function is not recorded as long as that is so."""
+
+
 class Recorder:
     """Notes what one run of a function does."""
 

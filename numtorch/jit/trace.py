@@ -21,7 +21,7 @@ from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
 from .passes import Report, check_names
 from .path import record_path
-from .record import Untraceable
+from .record import NotNow, Untraceable
 from .seeing import Visible, told, unwatched
 from .surroundings import surroundings
 from .watching import Flagged, nobody_looking, watched
@@ -198,6 +198,8 @@ class Traced(Visible):
         with nobody_looking():
             try:
                 bound = Bound(record_path(self.function, structure, leaves), self._passes, self._frozen)
+            except NotNow:
+                return None
             except Untraceable as reason:
                 kind.eager = str(reason)
                 warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autograd.mode import state
+from ..jit.record import NotNow
+
 
 class Values(NamedTuple):
     """What was seen of one tensor: moments of its finite elements, and how many are zero or not finite."""
@@ -62,6 +65,8 @@ class Statistics:
                     self._handles.append(p.register_hook(lambda g, name=name, p=p: self._gradient(name, p, g)))
 
     def _due(self, key: tuple[str, str]) -> bool:
+        if state.recorder is not None:
+            raise NotNow("a trace's replays would not be seen")
         count = self._calls[key] = self._calls.get(key, 0) + 1
         return (count - 1) % self.every == 0
 

@@ -85,3 +85,33 @@ def test_statistics_tell_what_is_wrong():
     seen.close()
     with pytest.raises(ValueError, match="every"):
         torch.utils.watch(net, every=0)
+
+
+def test_watching_sees_each_call_of_a_trace():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    calls = []
+
+    def step(x):
+        calls.append(1)
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = torch.ones(2, 4)
+    traced = torch.jit.trace(step, x)
+    for _ in range(3):
+        traced(x)
+    with torch.utils.watch(net) as seen:
+        for _ in range(3):
+            traced(x)
+    readings = [v.mean for kind, name, v in seen.history if (kind, name) == ("activation", "2")]
+    assert len(readings) == 3 and len(set(readings)) == 3
+    assert len([1 for kind, name, _ in seen.history if (kind, name) == ("gradient", "0.weight")]) == 3
+    traced(x)
+    before = len(calls)
+    for _ in range(3):
+        traced(x)
+    assert len(calls) == before, "it is replayed again"
