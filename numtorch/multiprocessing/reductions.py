@@ -41,7 +41,7 @@ def _memory(handle: Any, nbytes: int) -> Storage:
 def rebuild_tensor(cls: type, handle: Any, nbytes: int, geometry: tuple, requires_grad: bool, attributes: dict) -> Tensor:
     """The tensor over the memory that another process has shared."""
     offset, shape, strides, dtype = geometry
-    tensor = Tensor._make(_memory(handle, nbytes), offset, layout(shape, strides, dtype, "cpu"))
+    tensor: Any = Tensor._make(_memory(handle, nbytes), offset, layout(shape, strides, dtype, "cpu"))
     if cls is not Tensor:
         tensor = cls(tensor, requires_grad) if issubclass(cls, Parameter) else tensor.as_subclass(cls)
     plain = {"_seen", "_nr", "_history", "_hooks", "_untracked", "_post_hooks", "_views", "_lent", "_made"}
