@@ -34,8 +34,10 @@ TABLE_WORDS = 48
 ARG_WORDS, CAPTURED_WORDS, GRAD_WORDS, LIVE_WORDS, SLOT_WORDS, CELL_WORDS = 6, 4, 5, 3, 3, 2
 RING_WORDS, ENTRIES, ENTRY_WORDS = 20, 3, 4
 RING_HEAD = 56  # bytes before the first entry
-COPY_WORDS, CHECK_WORDS, OUTPUT_WORDS, NAME_WORDS = 3, 7, 2, 3
-_CELL_VALUE = 2  # word of a closure's cell
+COPY_WORDS, CHECK_WORDS, OUTPUT_WORDS, NAME_WORDS = 3, 7, 2, 4
+
+# Words of Python's objects: a closure's cell, a dict, a list.
+_CELL_VALUE, DICT_USED, _LIST_SIZE, _LIST_ITEMS = 2, 2, 2, 3
 
 # Kinds of records.
 IS_CONSTANT, IS_TENSOR = 0, 1
@@ -44,6 +46,7 @@ LEFT, CLEARED, FRESH = range(3)  # what becomes of it
 FROM_ARGUMENT, FIXED, FROM_RING = range(3)  # where an output comes from
 AS_NONE, AS_ONE, AS_TUPLE = range(3)  # how outputs become the result
 SAME_BYTES, IN_RANGE = 0, 1
+IN_CELL, IN_DICT, IN_MEMORY, IN_LIST, IN_ARRAY = range(5)  # places around the function
 
 MOST_ARGS = 16
 
@@ -118,16 +121,48 @@ def read_arguments(gate, table, argv, addresses, storages):
 
 
 @device
+def is_same(dst, src, nbytes):
+    a = pointer(dst, np.uint8)
+    b = pointer(src, np.uint8)
+    for i in range(nbytes):
+        if a[i] != b[i]:
+            return 0
+    return 1
+
+
+@device
+def has_items(thing, known, count):
+    """Whether a list has the objects that it had."""
+    if ldi(thing, _LIST_SIZE) != count:
+        return 0
+    items = ldi(thing, _LIST_ITEMS)
+    for i in range(count):
+        if ldi(items, i) != ldi(known, i):
+            return 0
+    return 1
+
+
+@device
 def names_hold(gate, table):
-    """Whether variables around the function hold the objects they held."""
+    """Whether the places around the function hold what they held."""
     for i in range(ldi(table, NAMES)):
         record = ldi(table, NAMES + 1) + 8 * NAME_WORDS * i
-        if ldi(record, 1) == 0:
-            value = ldi(ldi(record, 0), _CELL_VALUE)
+        kind, place, known, value = ldi(record, 0), ldi(record, 1), ldi(record, 2), ldi(record, 3)
+        if kind == IN_LIST:
+            if has_items(place, known, value) == 0:
+                return 0
+        elif kind == IN_ARRAY:
+            if is_same(place, known, value) == 0:
+                return 0
         else:
-            value = call(ldi(gate, DICT_ITEM), ldi(record, 0), ldi(record, 1))
-        if value != ldi(record, 2):
-            return 0
+            if kind == IN_DICT:
+                now = call(ldi(gate, DICT_ITEM), place, known)
+            elif kind == IN_CELL:
+                now = ldi(place, _CELL_VALUE)
+            else:
+                now = ldi(place, 0)
+            if now != value:
+                return 0
     return 1
 
 
@@ -209,16 +244,6 @@ def copy_all(table, section, back):
         record = ldi(table, section + 1) + 8 * COPY_WORDS * i
         dst = pointer(ldi(record, back), np.uint8)
         copy(dst, pointer(ldi(record, 1 - back), np.uint8), ldi(record, 2))
-
-
-@device
-def is_same(dst, src, nbytes):
-    a = pointer(dst, np.uint8)
-    b = pointer(src, np.uint8)
-    for i in range(nbytes):
-        if a[i] != b[i]:
-            return 0
-    return 1
 
 
 @device

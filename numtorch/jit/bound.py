@@ -17,9 +17,10 @@ from .nodes import FreedNode, TracedNode
 from .passes import Report, optimize
 from .passes import storages as storages_of
 from .path import Path, Virtual
+from .places import Place
 from .program import Compiled, Op, lower
 from .record import Entry, RangeCheck, Ref
-from .surroundings import Name, flags_of, global_hooks, looks_of, state_of
+from .surroundings import flags_of, global_hooks, looks_of, state_of
 
 
 class GuardFailed(Exception):
@@ -55,7 +56,7 @@ class Bound:
         self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
         self.hooks = global_hooks()
         self.tf32 = settings.tf32_permitted()
-        self.names: list[Name] = []  # variables around the function; set when it has been recorded and checked
+        self.names: list[Place] = []  # places around the function; set when it has been recorded and checked
         self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, state_of(o)) for o in path.recorder.optimizers.values()]
         self.captured = [(t, s, off, la, flags_of(t)) for t, s, off, la in path.captured]

@@ -16,6 +16,7 @@ from ..autograd.mode import state
 from ..storage import INFERENCE, Storage
 from . import tree
 from .nodes import FreedNode
+from .places import NotNative
 from .record import RangeCheck
 
 _BYTES_HEAD = bytes.__basicsize__ - 1  # where the content of a bytes object starts
@@ -280,12 +281,12 @@ class Direct:
         self._write_names(C)
 
     def _write_names(self, C: Any) -> None:
-        """The variables around the function, with the objects that they hold now."""
-        self.held = [name.place.cell_contents if name.key is None else name.place[name.key] for name in self.bound.names]
-        rows = [
-            [id(name.place), 0 if name.key is None else id(name.key), id(value)]
-            for name, value in zip(self.bound.names, self.held)
-        ]
+        """The places around the function, with the objects that they hold now."""
+        self.held: list[Any] = []
+        try:
+            rows = [place.words(self.held) for place in self.bound.names]
+        except NotNative as reason:
+            raise NotDirect(str(reason)) from None
         self.name_words = np.array(rows, np.int64).reshape(-1)
         self.table[C.NAMES], self.table[C.NAMES + 1] = len(rows), self.name_words.ctypes.data
 

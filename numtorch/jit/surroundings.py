@@ -1,98 +1,230 @@
-"""What a traced function takes from around it: its closure's variables and its globals, and those of functions among them.
+"""What a traced function takes from around it: variables, globals, attributes, and what lies in containers among them.
 
-Tensors, numbers, modules, optimizers and functions found there belong to a path: bound to something else, they make another.
+Everything is looked for that the function's code, and the code of functions and methods that it mentions, can name: closures,
+globals, default arguments, attributes of objects, classes and modules, entries of dicts and lists, small NumPy arrays. Bound to
+something else, they make another path. Attributes that no code mentions do not count, nor what the function itself writes.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
+import inspect
+import sys
+import sysconfig
 import types
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
 
 from .._source import is_internal
 from .._tensor import Tensor
+from .places import MISSING, PLAIN, Cell, Content, Count, Items, Key, Members, Place, Slot
 
-_PLAIN = (bool, int, float, str, bytes, type(None))
+_NOTHING = types.FunctionType  # stands for an attribute that is not there; no plain value
 _MOST = 256  # functions looked into
+_MOST_ITEMS = 4096  # of a container; larger ones are data, not settings
+_MOST_BYTES = 1 << 16  # of an array
+_MOST_DEPTH = 8  # containers and objects within each other
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-class Name(NamedTuple):
-    """A variable: ``place`` is a closure's cell (``key`` is None) or a module's dict."""
-
-    place: Any
-    key: Any
-    value: Any
-
-    def holds(self) -> bool:
-        """Whether the variable has the value still."""
-        now = _look(self.place, self.key)
-        return now is self.value or (type(now) in _PLAIN and type(now) is type(self.value) and now == self.value)
+def surroundings(function: Callable) -> list[Place]:
+    """The places that a function of the user's depends on."""
+    walk, names = Walk(set(), set()), None
+    while walk.names != names:  # a method found by its name mentions further names
+        names = walk.names
+        walk = Walk(set(names), walk.strings)
+        walk.value(function)
+        walk.functions()
+    return list(walk.found.values())
 
 
-_MISSING = object()
+class Walk:
+    """One walk from a function to everything that code with these names can reach."""
+
+    def __init__(self, names: set[str], strings: set[str]):
+        self.names, self.strings = names, strings  # `strings` may be names for getattr and hasattr
+        self.found: dict[tuple, Place] = {}
+        self.seen: dict[int, Any] = {}
+        self.waiting: list[types.FunctionType] = []
+
+    def functions(self) -> None:
+        """Look into the functions found, and into those found there."""
+        count = 0
+        while self.waiting and count < _MOST:
+            f, count = self.waiting.pop(), count + 1
+            strings = set(_strings(f.__code__))
+            self.strings |= strings
+            self.names |= {*_names(f.__code__), *strings}
+            for cell in f.__closure__ or ():
+                try:
+                    self.place(Cell(cell, cell.cell_contents))
+                except ValueError:
+                    continue  # not set yet
+            for name in _names(f.__code__):
+                if name in f.__globals__:
+                    self.place(Key(f.__globals__, name, f.__globals__[name]))
+            for held in (f.__defaults__, f.__kwdefaults__):
+                self.value(held)
+
+    def place(self, place: Any, depth: int = 0) -> None:
+        """Note a place that may hold something else later, and walk on from what it holds."""
+        value = place.value
+        if isinstance(value, types.ModuleType) and _is_library(getattr(value, "__file__", None)):
+            return
+        if isinstance(value, type) and _is_library(_file_of(value)):
+            return
+        self.found.setdefault((type(place), id(place.place), getattr(place, "key", None)), place)
+        self.value(value, depth + 1)
+
+    def value(self, value: Any, depth: int = 0) -> None:
+        """Walk on from a value."""
+        from ..nn.module import Module
+        from ..optim.optimizer import Optimizer
+
+        if type(value) in PLAIN or isinstance(value, (Tensor, Optimizer)) or depth > _MOST_DEPTH or id(value) in self.seen:
+            return
+        self.seen[id(value)] = value
+        if isinstance(value, functools.partial):
+            for part in (value.func, value.args, value.keywords):
+                self.value(part, depth)
+        elif isinstance(value, types.MethodType):
+            self.value(value.__func__, depth)
+            self.value(value.__self__, depth)
+        elif _is_function(value):
+            self._function(value)
+        elif isinstance(value, Module):
+            for m in value.modules():
+                self._module(m, depth)
+        elif isinstance(value, (dict, list, tuple, set, np.ndarray)):
+            self._container(value, depth)
+        elif isinstance(value, type):
+            self._class(value, depth)
+        elif isinstance(value, types.ModuleType):
+            self._attributes(vars(value), depth)
+        else:
+            self._object(value, depth)
+
+    def _function(self, f: types.FunctionType) -> None:
+        if not is_internal(f.__code__.co_filename):
+            self.waiting.append(f)
+        wrapped = getattr(f, "__wrapped__", None)
+        if wrapped is not None:
+            self.value(wrapped)
+
+    def _module(self, m: Any, depth: int) -> None:
+        """A module: its code, and attributes that are no numbers, tensors or modules (looks_of has those)."""
+        from ..nn import ModuleDict, ModuleList
+        from ..nn.module import Module
+
+        self._class(type(m), depth)
+        if isinstance(m, (ModuleList, ModuleDict)):  # nobody calls those, so looks_of does not look at them
+            self._container(m._modules, depth)
+        own = m.__dict__
+        for name in self.names & own.keys():
+            value = own[name]
+            if type(value) not in PLAIN and not isinstance(value, (Tensor, Module)) and not _is_own(name):
+                self.place(Key(own, name, value), depth)
+
+    def _container(self, value: Any, depth: int) -> None:
+        if isinstance(value, np.ndarray):
+            if value.nbytes <= _MOST_BYTES and not value.dtype.hasobject:
+                self.place(Content(value, value.tobytes()), depth)
+            return
+        if len(value) > _MOST_ITEMS:
+            return
+        if isinstance(value, dict):
+            self.place(Count(value, len(value)), depth)
+            for key, item in list(value.items()):
+                self.place(Key(value, key, item), depth)
+            return
+        if isinstance(value, set):
+            self.place(Members(value, frozenset(value)), depth)
+        elif isinstance(value, list):
+            self.place(Items(value, tuple(value)), depth)
+        for item in value:
+            self.value(item, depth + 1)
+
+    def _class(self, kind: type, depth: int) -> None:
+        for base in kind.__mro__:
+            if not _is_library(_file_of(base)):
+                self._attributes(gc.get_referents(vars(base))[0], depth)
+        if not _is_library(_file_of(kind)):
+            own = gc.get_referents(vars(kind))[0]
+            for name in self.strings:
+                if not hasattr(kind, name):
+                    self.place(Key(own, name, MISSING), depth)
+        for method in ("forward", "__call__"):
+            f = getattr(kind, method, None)
+            if _is_function(f):
+                self._function(f)
+
+    def _object(self, value: Any, depth: int) -> None:
+        kind = type(value)
+        if kind.__module__ in ("builtins", "numpy") or is_internal(_file_of(kind) or ""):
+            return
+        try:
+            own = object.__getattribute__(value, "__dict__")
+            self._attributes(own, depth)
+            for name in self.names - own.keys():  # the class's value, until the object gets its own
+                if type(inspect.getattr_static(kind, name, _NOTHING)) in (*PLAIN, dict, list, tuple):
+                    self.place(Key(own, name, MISSING), depth)
+        except AttributeError:
+            for name in self.names & {n for base in kind.__mro__ for n in _slots(base)}:
+                if hasattr(value, name):
+                    self.place(Slot(value, name, getattr(value, name)), depth)
+        self._class(kind, depth)
+
+    def _attributes(self, held: dict, depth: int) -> None:
+        for name in self.names & held.keys():
+            self.place(Key(held, name, held[name]), depth)
 
 
-def _look(place: Any, key: Any) -> Any:
-    if key is not None:
-        return place.get(key, _MISSING)
-    try:
-        return place.cell_contents
-    except ValueError:  # the variable was deleted, or not set yet
-        return _MISSING
+def _slots(kind: type) -> tuple:
+    held = vars(kind).get("__slots__", ())
+    return (held,) if isinstance(held, str) else tuple(held)
 
 
-def _matters(value: Any) -> bool:
-    """Whether a path may depend on a value as such: not classes, libraries, containers."""
-    from ..nn.module import Module
-    from ..optim.optimizer import Optimizer
-
-    return type(value) in _PLAIN or isinstance(
-        value, (Tensor, Module, Optimizer, types.FunctionType, types.MethodType, functools.partial)
-    )
+def _is_function(value: Any) -> bool:
+    return isinstance(value, types.FunctionType)
 
 
-def _functions(value: Any) -> Iterable[types.FunctionType]:
-    """The Python functions that calling a value runs at first."""
-    from ..nn.module import Module
-
-    if isinstance(value, functools.partial):
-        return _functions(value.func)
-    if isinstance(value, types.MethodType):
-        return _functions(value.__func__)
-    if isinstance(value, types.FunctionType):
-        wrapped = getattr(value, "__wrapped__", None)
-        return (value, *(_functions(wrapped) if wrapped is not None else ()))
-    if isinstance(value, Module):
-        found = [type(m).forward for m in value.modules()]
-        return [f for f in found if isinstance(f, types.FunctionType)]
-    call = vars(type(value)).get("__call__")
-    return (call,) if isinstance(call, types.FunctionType) else ()
+def _is_own(name: str) -> bool:
+    """Whether an attribute of a module is one that every module has."""
+    return name in ("_parameters", "_buffers", "_modules") or name.endswith("hooks")
 
 
-def surroundings(function: Callable) -> list[Name]:
-    """The variables that a function of the user's depends on."""
-    names: dict[tuple, Name] = {}
-    waiting, seen = list(_functions(function)), set()
-    while waiting and len(seen) < _MOST:
-        f = waiting.pop()
-        if f in seen or is_internal(f.__code__.co_filename):
-            continue
-        seen.add(f)
-        places = [(cell, None) for cell in f.__closure__ or ()]
-        places += [(f.__globals__, name) for name in _global_names(f.__code__) if name in f.__globals__]
-        for place, key in places:
-            value = _look(place, key)
-            if value is not _MISSING and _matters(value):
-                names[id(place), key] = Name(place, key, value)
-                waiting += _functions(value)
-    return list(names.values())
+def _file_of(kind: type) -> str | None:
+    """The file of a class's module; None for classes written in C and those of a session without files."""
+    module = sys.modules.get(kind.__module__)
+    if module is None or kind.__module__ == "__main__":
+        return "<session>"
+    return getattr(module, "__file__", None)
 
 
-def _global_names(code: types.CodeType) -> Iterable[str]:
-    """Names that code and the functions inside it may look up globally."""
-    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return dict.fromkeys([*code.co_names, *[name for c in inner for name in _global_names(c)]])
+def _is_library(file: str | None) -> bool:
+    """Whether code comes with Python, an installed package or numtorch: such code isn't changed between two calls."""
+    return file is None or file.startswith(_LIBRARIES) or is_internal(file)
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Code, and the code of functions inside it."""
+    yield code
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from _codes(inner)
+
+
+def _names(code: types.CodeType) -> Iterable[str]:
+    """Names that code may look up: globals and attributes."""
+    return dict.fromkeys(name for part in _codes(code) for name in part.co_names)
+
+
+def _strings(code: types.CodeType) -> Iterable[str]:
+    """Strings in code that may be names."""
+    return (x for part in _codes(code) for x in part.co_consts if type(x) is str and x.isidentifier())
 
 
 # -- what a path depends on of hooks, tensors, modules and optimizers: looked at when something was set somewhere
@@ -115,12 +247,28 @@ def looks_of(m: Any) -> tuple:
     """What a module's computation may depend on: its tensors, its mode, and its plain attributes."""
     tensors = tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
     plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, _SIMPLE)])
+    plain += tuple([(k, _Same(v)) for k, v in m.__dict__.items() if isinstance(v, _FIXED)])
     hooks = tuple([tuple(v) for k, v in m.__dict__.items() if k.endswith("hooks") and k not in _STATE_HOOKS])
     return tensors, plain, tuple(map(id, m._modules.values())), hooks
 
 
 _STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
 _SIMPLE = (bool, int, float, str, type(None))
+_FIXED = (tuple, types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial, type)
+
+
+class _Same:
+    """Equal to what holds the same object, whatever that thinks of equality."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any):
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.held is self.held
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def state_of(o: Any) -> tuple:

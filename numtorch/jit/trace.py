@@ -21,6 +21,7 @@ from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
 from .passes import Report, check_names
 from .path import record_path
+from .places import unchanged
 from .record import NotNow, Untraceable
 from .seeing import Visible, told, unwatched
 from .surroundings import surroundings
@@ -195,6 +196,7 @@ class Traced(Visible):
 
     def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
         start = time.perf_counter()
+        before = surroundings(self.function)
         with nobody_looking():
             try:
                 bound = Bound(record_path(self.function, structure, leaves), self._passes, self._frozen)
@@ -206,7 +208,7 @@ class Traced(Visible):
                 return None
             if self.check_trace:
                 check(self.function, bound, structure, leaves)
-        bound.names = surroundings(self.function)
+        bound.names = unchanged(before, surroundings(self.function))
         told(self, bound, time.perf_counter() - start)
         return bound
 

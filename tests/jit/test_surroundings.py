@@ -1,0 +1,252 @@
+"""Python's state around a traced function: changed after tracing, it makes another path, and results equal eager.
+
+PyTorch's tracer bakes all of this in without a word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+
+import numpy as np
+import pytest
+
+import numtorch as torch
+from numtorch import nn
+
+FACTOR = 2.0
+SETTINGS = {"factor": 2.0}
+
+
+class Config:
+    factor = 2.0
+
+
+@dataclasses.dataclass
+class Data:
+    factor: float = 2.0
+
+
+class Slotted:
+    __slots__ = ("factor",)
+
+    def __init__(self):
+        self.factor = 2.0
+
+
+class Holder(nn.Module):
+    """Keeps everything that a module may keep besides parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.settings = {"factor": 2.0, "deep": {"list": [2.0]}}
+        self.values = [1.0, 2.0]
+        self.space = types.SimpleNamespace(factor=3.0)
+        self.array = np.array([1, 2, 3], np.float32)
+        self.pair = (1.0, 2.0)
+        self.chosen = {"a"}
+
+
+def of_module(forward, change):
+    """A module with this forward, and what changes it."""
+
+    def make():
+        m = type("Module", (Holder,), {"forward": forward})()
+        return m, lambda: change(m)
+
+    return make
+
+
+def in_closure(held, use, change):
+    """A function with `held` in its closure, and what changes it."""
+
+    def make():
+        value = held()
+        return lambda x: use(x, value), lambda: change(value)
+
+    return make
+
+
+def of_a_global(function, change):
+    def make():
+        return function, change
+
+    return make
+
+
+def use_settings(x):
+    return x * SETTINGS["factor"]
+
+
+def use_helper(x):
+    return use_settings(x) + 1
+
+
+class Callable_:
+    def __init__(self):
+        self.factor = 2.0
+        self.settings = {"factor": 2.0}
+
+    def __call__(self, x):
+        return x * self.factor
+
+    def method(self, x):
+        return self.other(x)
+
+    def other(self, x):
+        return x * self.settings["factor"]
+
+
+def callable_object():
+    c = Callable_()
+    return c, lambda: setattr(c, "factor", 5.0)
+
+
+def bound_method():
+    c = Callable_()
+    return c.method, lambda: c.settings.update(factor=5.0)
+
+
+def partial():
+    held = {"factor": 2.0}
+    return functools.partial(lambda x, held: x * held["factor"], held=held), lambda: held.update(factor=4.0)
+
+
+def default_argument():
+    def f(x, held=[2.0]):  # noqa: B006
+        return x * held[0]
+
+    return f, lambda: f.__defaults__[0].__setitem__(0, 5.0)
+
+
+def module_list():
+    layers = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+
+    def f(x):
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return f, lambda: layers.append(nn.Linear(3, 3))
+
+
+def replaced_forward():
+    m = nn.Linear(3, 3)
+    return m, lambda: setattr(m, "forward", lambda x: x * 0)
+
+
+def library_attribute():
+    m = nn.Sequential(nn.Conv1d(3, 3, 1), nn.MaxPool1d(1))
+    return (lambda x: m(x.reshape(1, 3, 1))), lambda: setattr(m[0], "padding", (1,))
+
+
+def attribute_on_object():
+    config = Config()
+    return (lambda x: x * config.factor), lambda: setattr(config, "factor", 7.0)
+
+
+def attribute_of_class():
+    kind = type("Kind", (), {"factor": 2.0})
+    return (lambda x: x * kind.factor), lambda: setattr(kind, "factor", 7.0)
+
+
+def attribute_by_getattr():
+    kind = type("Kind", (), {})
+    return (lambda x: x * getattr(kind, "factor", 1.0)), lambda: setattr(kind, "factor", 7.0)
+
+
+CASES = {
+    "dict of a module": of_module(
+        lambda s, x: x * s.settings["factor"], lambda m: m.settings.update(factor=5.0)
+    ),
+    "list in a dict in a dict": of_module(
+        lambda s, x: x * s.settings["deep"]["list"][0],
+        lambda m: m.settings["deep"]["list"].append(m.settings["deep"]["list"].pop() + 1),
+    ),
+    "list of a module": of_module(lambda s, x: x * s.values[0], lambda m: m.values.__setitem__(0, 7.0)),
+    "longer list": of_module(lambda s, x: sum((x * v for v in s.values), x), lambda m: m.values.append(4.0)),
+    "longer dict": of_module(lambda s, x: x * len(s.settings), lambda m: m.settings.update(new=1)),
+    "namespace": of_module(lambda s, x: x * s.space.factor, lambda m: setattr(m.space, "factor", 9.0)),
+    "tuple": of_module(lambda s, x: x * s.pair[1], lambda m: setattr(m, "pair", (1.0, 9.0))),
+    "set": of_module(lambda s, x: x * ("b" in s.chosen), lambda m: (m.chosen.clear(), m.chosen.add("b"))),
+    "NumPy array, shared": of_module(lambda s, x: x * torch.from_numpy(s.array), lambda m: m.array.fill(9)),
+    "NumPy array, copied": of_module(lambda s, x: x * torch.tensor(s.array), lambda m: m.array.fill(9)),
+    "number of a NumPy array": of_module(lambda s, x: x * float(s.array[0]), lambda m: m.array.fill(9)),
+    "new attribute": of_module(
+        lambda s, x: x * (2 if hasattr(s, "new") else 1), lambda m: setattr(m, "new", 1)
+    ),
+    "list in a closure": in_closure(lambda: [2.0], lambda x, v: x * v[0], lambda v: v.__setitem__(0, 5.0)),
+    "tensors in a list": in_closure(
+        lambda: [torch.ones(3)], lambda x, v: x * v[0], lambda v: v.__setitem__(0, torch.zeros(3))
+    ),
+    "tensors in a dict": in_closure(
+        lambda: {"w": torch.ones(3)}, lambda x, v: x * v["w"], lambda v: v.update(w=torch.zeros(3))
+    ),
+    "dataclass": in_closure(Data, lambda x, v: x * v.factor, lambda v: setattr(v, "factor", 5.0)),
+    "slots": in_closure(Slotted, lambda x, v: x * v.factor, lambda v: setattr(v, "factor", 5.0)),
+    "global dict": of_a_global(use_settings, lambda: SETTINGS.update(factor=SETTINGS["factor"] + 1)),
+    "global dict of a helper": of_a_global(
+        use_helper, lambda: SETTINGS.update(factor=SETTINGS["factor"] + 1)
+    ),
+    "callable object": callable_object,
+    "bound method and another": bound_method,
+    "partial": partial,
+    "default argument": default_argument,
+    "ModuleList": module_list,
+    "replaced forward": replaced_forward,
+    "attribute of a library's layer": library_attribute,
+    "class attribute, then the object's own": attribute_on_object,
+    "class attribute": attribute_of_class,
+    "attribute by getattr": attribute_by_getattr,
+}
+
+
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("calls", [0, 3])  # answered by Python, by native code
+def test_a_change_is_seen(make, calls):
+    function, change = make()
+    x = torch.ones(3)
+    traced = torch.jit.trace(function, (x,))
+    before = function(x)
+    for _ in range(calls):
+        assert traced(x).equal(before)
+    change()
+    expected = function(x)
+    assert expected.shape != before.shape or not expected.equal(before)
+    assert traced(x).equal(expected)
+    assert traced(x).equal(expected)
+
+
+def test_what_code_does_not_mention_may_change():
+    class Trainer:
+        def __init__(self):
+            self.factor, self.count, self.history = 2.0, 0, []
+
+        def step(self, x):
+            return x * self.factor
+
+    trainer = Trainer()
+    traced = torch.jit.trace(trainer.step, (torch.ones(3),))
+    for _ in range(5):
+        trainer.count += 1
+        trainer.history.append(float(traced(torch.ones(3)).sum()))
+    assert trainer.history == [6.0] * 5 and len(traced.paths()) == 1
+
+
+def test_what_the_function_writes_itself_makes_no_path_at_each_call():
+    class Net(nn.Module):
+        def forward(self, x):
+            self.seen = []
+            for k in range(2):
+                x = x * 2 + k
+                self.seen.append(x)
+            return self.seen[-1]
+
+    net = Net()
+    traced = torch.jit.trace(net, (torch.ones(3),))
+    for n in (3, 4) * 8:
+        assert traced(torch.ones(n)).tolist() == [5.0] * n
+    assert (
+        len(traced.paths()) <= 3
+    )  # the first recording can't know that the new attribute will be written again
