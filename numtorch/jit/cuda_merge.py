@@ -34,7 +34,8 @@ class _Group:
         kernel, sizes = together.kernel_of([(op.entry.plan, (), ()) for op in self.ops])
         numbers = self.ops[0].words[len(self.ops[0].words) - len(plan.scalars) :]
         words = [*together.words([op.words[:count] for op in self.ops], sizes), *numbers]
-        return [Op((kernel, plan.program.written.env), 1, words, self.reads, self.writes, self.ops[0].entry)]
+        address: Any = (kernel, plan.program.written.env)
+        return [Op(address, 1, words, self.reads, self.writes, self.ops[0].entry)]
 
 
 def merged(ops: Sequence[Op], cuts: Sequence[int]) -> tuple[list[Op], list[int]]:
