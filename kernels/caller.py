@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
+from .around import names_hold
 from .builtin import Builtin, Gate, c_api, method_def, new_builtin
 from .driver import DRIVER, PARALLEL, pool_is_ready
 from .jit import device, load_native
@@ -48,7 +49,6 @@ from .tables import (
     grads_fit,
     is_captured,
     is_mode,
-    names_hold,
     patch_slot,
     raise_versions,
     read_arguments,

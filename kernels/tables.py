@@ -37,7 +37,7 @@ RING_HEAD = 56  # bytes before the first entry
 COPY_WORDS, CHECK_WORDS, OUTPUT_WORDS, NAME_WORDS = 3, 7, 2, 4
 
 # Words of Python's objects: a closure's cell, a dict, a list.
-_CELL_VALUE, DICT_USED, _LIST_SIZE, _LIST_ITEMS = 2, 2, 2, 3
+CELL_VALUE, DICT_USED, LIST_SIZE, LIST_ITEMS = 2, 2, 2, 3
 
 # Kinds of records.
 IS_CONSTANT, IS_TENSOR = 0, 1
@@ -127,42 +127,6 @@ def is_same(dst, src, nbytes):
     for i in range(nbytes):
         if a[i] != b[i]:
             return 0
-    return 1
-
-
-@device
-def has_items(thing, known, count):
-    """Whether a list has the objects that it had."""
-    if ldi(thing, _LIST_SIZE) != count:
-        return 0
-    items = ldi(thing, _LIST_ITEMS)
-    for i in range(count):
-        if ldi(items, i) != ldi(known, i):
-            return 0
-    return 1
-
-
-@device
-def names_hold(gate, table):
-    """Whether the places around the function hold what they held."""
-    for i in range(ldi(table, NAMES)):
-        record = ldi(table, NAMES + 1) + 8 * NAME_WORDS * i
-        kind, place, known, value = ldi(record, 0), ldi(record, 1), ldi(record, 2), ldi(record, 3)
-        if kind == IN_LIST:
-            if has_items(place, known, value) == 0:
-                return 0
-        elif kind == IN_ARRAY:
-            if is_same(place, known, value) == 0:
-                return 0
-        else:
-            if kind == IN_DICT:
-                now = call(ldi(gate, DICT_ITEM), place, known)
-            elif kind == IN_CELL:
-                now = ldi(place, _CELL_VALUE)
-            else:
-                now = ldi(place, 0)
-            if now != value:
-                return 0
     return 1
 
 

@@ -1,0 +1,55 @@
+"""Places around a traced function, as native calls look at them: variables, dicts, lists, arrays (jit/places.py writes them)."""
+
+from __future__ import annotations
+
+from .jit import device
+from .memory import call, ldi
+from .tables import (
+    CELL_VALUE,
+    DICT_ITEM,
+    IN_ARRAY,
+    IN_CELL,
+    IN_DICT,
+    IN_LIST,
+    LIST_ITEMS,
+    LIST_SIZE,
+    NAME_WORDS,
+    NAMES,
+    is_same,
+)
+
+
+@device
+def has_items(thing, known, count):
+    """Whether a list has the objects that it had."""
+    if ldi(thing, LIST_SIZE) != count:
+        return 0
+    items = ldi(thing, LIST_ITEMS)
+    for i in range(count):
+        if ldi(items, i) != ldi(known, i):
+            return 0
+    return 1
+
+
+@device
+def names_hold(gate, table):
+    """Whether the places around the function hold what they held."""
+    for i in range(ldi(table, NAMES)):
+        record = ldi(table, NAMES + 1) + 8 * NAME_WORDS * i
+        kind, place, known, value = ldi(record, 0), ldi(record, 1), ldi(record, 2), ldi(record, 3)
+        if kind == IN_LIST:
+            if has_items(place, known, value) == 0:
+                return 0
+        elif kind == IN_ARRAY:
+            if is_same(place, known, value) == 0:
+                return 0
+        else:
+            if kind == IN_DICT:
+                now = call(ldi(gate, DICT_ITEM), place, known)
+            elif kind == IN_CELL:
+                now = ldi(place, CELL_VALUE)
+            else:
+                now = ldi(place, 0)
+            if now != value:
+                return 0
+    return 1
