@@ -199,7 +199,7 @@ class Settings:
             self.on_backward(node, results, grads)
             return results
         outer = self.node, self.outer
-        custom = hasattr(node, "cls")
+        custom = hasattr(node, "cls") or hasattr(node, "has_ops")
         # Only the results of a built-in backward are looked at: it runs unwatched unless it makes nodes itself.
         alone = not custom and not state.grad and state.recorder is None
         self.node, self.outer = (None, node) if custom else (node, self.outer)

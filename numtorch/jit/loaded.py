@@ -187,14 +187,25 @@ class Run:
         t = Tensor._make(storage, 0, contiguous((len(content),), uint8))
         write(t, from_numpy(np.frombuffer(content, np.uint8).copy()))
 
-    def step(self, e: StoredEntry) -> None:
-        """One op."""
+    def step(self, e: StoredEntry, line: str = "") -> None:
+        """One op, which anomaly detection says to be at ``line`` (by default where it was recorded)."""
         recorder = state.recorder
         before = len(recorder.entries) if recorder is not None else 0
         anomaly = state.anomaly
         if anomaly is not None:
-            anomaly.line = e.line
-        op = self.function.op(e)
+            anomaly.line = line or e.line
+        try:
+            outputs = self._do(self.function.op(e), e)
+        finally:
+            if anomaly is not None:
+                anomaly.line = ""
+        for t in outputs:
+            t._storage.version += 1
+        if recorder is not None:
+            for noted in recorder.entries[before:]:
+                noted.line = e.line
+
+    def _do(self, op: Any, e: StoredEntry) -> list[Tensor]:
         outputs = [self.tensor(r) for r in e.outputs]
         args = [self.value(a) for a in e.args]
         if e.attrs is None:
@@ -202,11 +213,7 @@ class Run:
         else:
             made = len(outputs) - len(op.mutated(args))
             op.run(outputs[:made], tuple(args), {k: self.value(v) for k, v in e.attrs.items()})
-        for t in outputs:
-            t._storage.version += 1
-        if recorder is not None:
-            for noted in recorder.entries[before:]:
-                noted.line = e.line
+        return outputs
 
     def _elementwise(self, op: Any, outputs: list[Tensor], args: list[Any]) -> None:
         la = outputs[0]._layout
@@ -318,10 +325,21 @@ def _same_value(a: Any, b: Any) -> bool:
     return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
+def _forward_line(forward: Sequence[StoredEntry], e: StoredEntry) -> str:
+    """The line of the forward op that a derivative belongs to: the same op on the same memory."""
+    if e.op[0] == "grad":
+        mine = {r.storage for r in (*e.args, *e.outputs) if isinstance(r, Ref)}
+        for f in reversed(forward):
+            if f.op == e.op[1] and mine & {r.storage for r in (*f.args, *f.outputs) if isinstance(r, Ref)}:
+                return f.line
+    return ""
+
+
 class LoadedNode(Node):
     """History of what a loaded forward gave: its backward runs the recorded backward ops."""
 
     title = "LoadedBackward0"
+    has_ops = True  # anomaly detection looks at them one by one
 
     def __init__(self, run: Run, inputs: Sequence[Any], outputs: int):
         Node.__init__(self, inputs, outputs)
@@ -351,5 +369,5 @@ class LoadedNode(Node):
             write(t, zeros_like(t) if g is None else g)
             run.places[r.storage] = (t._storage, -r.offset * r.layout.itemsize)
         for e in run.path.backward:
-            run.step(e)
+            run.step(e, _forward_line(run.path.forward, e))
         return [None if g is None else run.tensor(g) for g in run.path.leaf_grads]

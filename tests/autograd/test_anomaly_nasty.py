@@ -352,7 +352,7 @@ CASES = [  # case, op, phase, module; "later": the gradient is taken by the call
     (in_place_on_a_view, "log", "forward", ""), (put_twice, "index_add", "forward", ""),
     (hidden_by_where, "log", "forward", ""), (never_used, "log", "forward", ""),
     (in_the_middle_of_a_chain, "acos", "forward", ""), (half_precision, "sub", "forward", ""),
-    (a_trace_in_a_trace, "sqrt", "forward", ""), (double_backward_through_a_function, "sqrt", "backward", ""),
+    (a_trace_in_a_trace, "sqrt", "forward", ""), (double_backward_through_a_function, None, "backward", ""),
     (function_forward, "log", "forward", ""), (function_backward, "log", "later", ""),
     (gradients_added, "add", "backward", ""), (behind_dropout, "sqrt", "later", ""),
     (module_at_depth_in_backward, "sqrt", "later", "Sequential.1.0"), (forward_hook, "div", "forward", "Sequential.0"),

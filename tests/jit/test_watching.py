@@ -261,3 +261,22 @@ def test_a_fused_backward_of_a_replay_from_before():
         warnings.simplefilter("ignore")
         (y * 0.0).sum().backward()
     assert error.value.op == "sqrt" and "# the line" in linecache.getline(__file__, int(error.value.line.rpartition(":")[2]))
+
+
+def test_the_backward_of_a_loaded_trace(tmp_path):
+    def f(x):
+        y = x * 2
+        return y.sqrt()  # the root
+
+    torch.jit.trace(f, torch.ones(2, requires_grad=True)).save(tmp_path / "f")
+    loaded = torch.jit.load(tmp_path / "f")
+    x = torch.tensor([0.0, 1.0], requires_grad=True)
+    with detect_anomaly(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded(torch.ones(2, requires_grad=True)).sum().backward()
+        with pytest.raises(AnomalyError, match="'sqrt_grad'") as error:
+            (loaded(x) * 0.0).sum().backward()
+        assert "# the root" in linecache.getline(__file__, int(error.value.line.rpartition(":")[2]))
+        with pytest.raises(AnomalyError) as error:
+            torch.log(x - 1)  # another line
+        assert "# another line" in linecache.getline(__file__, int(error.value.line.rpartition(":")[2]))
