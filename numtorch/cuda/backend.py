@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-
 _here = threading.local()  # .index: the device that is current to the driver in this thread, as far as numtorch knows
 
 
