@@ -34,6 +34,7 @@ COMPILER_FILES = re.compile(r"kernels/(compile_\w+|intrinsics_\w+|lean|cuda/comp
 CUDA_ONLY = {
     "matmul.py:gemm_sum": "adds up the parts of a split K; on the CPU one thread keeps all of K",
     "conv.py:weight_sum": "its partial sums lie otherwise than those of the CPU (cpu/conv_weight.py)",
+    "tensor.py:tensor_sum": "adds up the parts of a product on tensor cores, which a CPU has not",
 }
 COMPILER_DOORS = {"kernels/jit.py", "kernels/compile_cpu.py", "kernels/cuda/compile.py"}
 
