@@ -141,7 +141,8 @@ def stages(ops: Sequence[Op]) -> list[int]:
     """The number of the stage of each call; all calls of a run are one stage."""
     found: list[int] = []
     for i, op in enumerate(ops):
-        same = op.part is not None and i > 0 and ops[i - 1].part is not None and ops[i - 1].part[0] is op.part[0]
+        last = ops[i - 1].part if i > 0 else None
+        same = op.part is not None and last is not None and last[0] is op.part[0]
         found.append(found[-1] + (not same) if found else 0)
     return found
 

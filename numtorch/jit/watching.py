@@ -206,6 +206,7 @@ def _again(settings: Any, node: TracedNode, grads: list[Any]) -> Sequence[Any]:
                 with settings.again(node):
                     chosen = node.outputs_again()
                 pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
+                assert node.again is not None
                 targets = node.bound.leaf_tensors(node.again[2])
                 return backward([o for o, _ in pairs], [g for _, g in pairs], False, False, targets, accumulate=False)
             finally:

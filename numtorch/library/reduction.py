@@ -182,7 +182,7 @@ class UserReduction(Own):
         kind, ways = role[:-1], role[-1:]
         return self._op(kind, int(ways)) if kind in ("step", "combine") and ways.isdecimal() and 0 < int(ways) <= WAYS else None
 
-    def _owned(self, op: UserElementwise, role: str) -> UserElementwise:
+    def _owned(self, op: Any, role: str) -> UserElementwise:
         op.owner = self, role
         return op
 
