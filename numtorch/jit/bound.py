@@ -13,7 +13,7 @@ from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..storage import INFERENCE, Storage, allocate
 from .memory import duplicate, number_at, peek, restore, snapshot
-from .nodes import FreedNode, TracedNode
+from .nodes import FreedNode, TracedNode, in_layout
 from .passes import Report, optimize
 from .passes import storages as storages_of
 from .path import Path, Virtual
@@ -56,6 +56,7 @@ class Bound:
         self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
         self.hooks = global_hooks()
         self.tf32 = settings.tf32_permitted()
+        self.before: Sequence[tuple[Storage, bytes]] = ()  # what the latest forward with a history was about to change
         self.names: list[Place] = []  # places around the function; set when it has been recorded and checked
         self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, state_of(o)) for o in path.recorder.optimizers.values()]
@@ -229,6 +230,7 @@ class Bound:
             pointers[slot] = s.ptr
         for s, content in self.path.constants:
             restore(s, content)
+        self.before = self._changing(storages) if self.path.differentiable and self.path.written else ()
         undo = self._undone(storages) if self.undo else ()
         try:
             self.program.run(pointers, self._check if self.checks else None)
@@ -246,6 +248,12 @@ class Bound:
         """What is restored when a guard fails."""
         index = self.slots.index
         return [(s, snapshot(s)) for s in (storages[index[id(k)]] if id(k) in index else k for k in self.undo)]
+
+    def _changing(self, storages: Sequence[Any]) -> list[tuple[Storage, bytes]]:
+        """What a forward is about to change, as it is: a second derivative runs the function again from there."""
+        index = self.slots.index
+        found = [storages[index[key]] if key in index else s for key, s in self.path.written.items()]
+        return [(s, snapshot(s)) for s in found if type(s) is Storage]
 
     def _check(self, k: int, pointers: Sequence[int]) -> None:
         for g in self.checks[k]:
@@ -321,7 +329,7 @@ class Bound:
         targets = self.leaf_tensors(leaves)
         saved = [storages[i] for i in self.saved]
         args = [(t._storage, t._address(), t._storage.version) for t in leaves]
-        node = TracedNode(self, targets, len(self.path.differentiable), [saved, args], again)
+        node = TracedNode(self, targets, len(self.path.differentiable), [saved, args], again, self.before)
         for k, i in enumerate(self.path.differentiable):
             node.out_metas[k] = outputs[i]._layout
             outputs[i]._set_history(node, k)
@@ -335,7 +343,7 @@ class Bound:
         storages: list[Any] = [None] * len(pointers)
         keep = []
         for r, _i, g in zip(path.given, path.differentiable, grads):
-            g = _in_layout(g, r.layout)
+            g = in_layout(g, r.layout)
             keep.append(g)
             slot = slots.index[id(r.storage)]
             pointers[slot] = g._address()
@@ -364,21 +372,6 @@ class Bound:
 
     def _backward_arguments(self) -> list[tuple[int, int]]:
         return [(slot, r.offset * r.layout.itemsize) for slot, r in zip(self.backward_inputs, self.path.inputs)]
-
-
-def _in_layout(g: Any, la: Any) -> Any:
-    """A gradient as the program expects it: zeros where none arrived, in the recorded strides."""
-    from ..creation import zeros
-    from ..ops.copying import write
-    from ..ops.declare import empty_like_layout
-
-    if g is None:
-        return zeros(la.shape, dtype=la.dtype, device=la.device)
-    if g._layout is la:
-        return g
-    out = empty_like_layout(la)
-    write(out, g)
-    return out
 
 
 def used_storages(path: Path) -> set[int]:

@@ -9,18 +9,21 @@ from typing import Any
 from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..errors import second_backward_error
+from .memory import restore, snapshot
 
 
 class TracedNode(Node):
     """History of a traced forward: its backward is the traced backward program."""
 
-    __slots__ = ("again", "bound", "freed", "saved")
+    __slots__ = ("again", "before", "bound", "freed", "saved")
     title = "TracedBackward0"
-    before: Sequence[Any] = ()  # under anomaly detection: (storage, content) of what the forward changed
 
-    def __init__(self, bound: Any, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any):
+    def __init__(
+        self, bound: Any, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any, before: Sequence[Any] = ()
+    ):
         Node.__init__(self, inputs, outputs)
         self.bound, self.saved, self.again = bound, saved, again
+        self.before = before  # (storage, content) of what the forward changed, as it was
         self.freed = False
 
     def release(self) -> None:
@@ -40,8 +43,15 @@ class TracedNode(Node):
 
         assert self.again is not None
         watcher = state.anomaly
-        with contextlib.nullcontext() if watcher is None else watcher.again(self):
-            chosen = self.outputs_again()
+        now = [(s, snapshot(s)) for s, _ in self.before]
+        for s, content in self.before:  # the same random numbers; running statistics change once only
+            restore(s, content)
+        try:
+            with contextlib.nullcontext() if watcher is None else watcher.again(self):
+                chosen = self.outputs_again()
+        finally:
+            for s, content in now:
+                restore(s, content)
         targets = self.bound.leaf_tensors(self.again[2])
         pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
         return grad(
@@ -71,3 +81,18 @@ class FreedNode(Node):
 
     def run(self, grads: list[Any]) -> Any:
         raise second_backward_error(self)
+
+
+def in_layout(g: Any, la: Any) -> Any:
+    """A gradient as the program expects it: zeros where none arrived, in the recorded strides."""
+    from ..creation import zeros
+    from ..ops.copying import write
+    from ..ops.declare import empty_like_layout
+
+    if g is None:
+        return zeros(la.shape, dtype=la.dtype, device=la.device)
+    if g._layout is la:
+        return g
+    out = empty_like_layout(la)
+    write(out, g)
+    return out

@@ -504,3 +504,25 @@ def test_shapes_mixed_with_strides_in_one_group():
         return wide[:, :4] * y + z.view(2, 4)
 
     check_both(f, (torch.ones(2, 4), torch.arange(24.0).reshape(2, 12)), (torch.ones(2, 4), torch.arange(24.0).reshape(2, 12)))
+
+
+def test_second_derivatives_use_the_random_numbers_and_statistics_of_the_forward():
+    layer, norm = torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4)
+
+    def f(x):
+        return torch.nn.functional.dropout(norm(layer(x)).tanh(), 0.5)
+
+    def run(function):
+        torch.manual_seed(3)
+        norm.reset_running_stats()
+        y = function(x)
+        (g,) = torch.autograd.grad((y**2).sum(), x, create_graph=True)
+        (h,) = torch.autograd.grad((g**2).sum(), x)
+        return [y, g, h, norm.running_mean.clone(), norm.running_var.clone(), norm.num_batches_tracked.clone(), torch.rand(1)]
+
+    x = torch.randn(8, 4, requires_grad=True)
+    traced = jit.trace(f, torch.randn(8, 4, requires_grad=True))
+    expected = run(f)
+    for _ in range(4):
+        for got, want in zip(run(traced), expected):
+            torch.testing.assert_close(got, want)
