@@ -85,7 +85,8 @@ def scale(y: Any, k: Any) -> Any:
 @_numba
 def power_of_two(x: Any, k: Any) -> Any:
     """2**k in the type of x; k within the exponents of normal numbers."""
-    return type(x)(math.ldexp(1.0, int(k)))
+    with np.errstate(over="ignore"):  # for a NaN, k is no exponent, and the result does not matter
+        return np.ldexp(type(x)(1), int(k))
 
 
 @_numba

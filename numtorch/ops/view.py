@@ -451,6 +451,7 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
 # -- parts
 
 
+@tensors_only
 def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged (and conjugated, which changes no real number)."""
     if input._layout.ndim == 1:

@@ -212,3 +212,12 @@ def test_convolutions_of_integers_are_pytorchs():
         want = getattr(pytorch.nn.functional, name)(pytorch.from_numpy(x), pytorch.from_numpy(w), **given)
         have = getattr(F, name)(torch.from_numpy(x), torch.from_numpy(w), **given)
         assert have.tolist() == want.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
+def test_gcd_and_lcm_are_those_of_numpy(dtype):
+    a, b = np.meshgrid(*(np.array([0, 1, 4, 6, 9, 10], dtype),) * 2)
+    for name in ("gcd", "lcm"):
+        got = getattr(torch, name)(torch.tensor(a), torch.tensor(b))
+        np.testing.assert_array_equal(got.numpy(), getattr(np, name)(a, b))
+        assert got.dtype == getattr(torch, dtype)

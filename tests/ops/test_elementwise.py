@@ -25,6 +25,7 @@ INTEGER = {
     "bitwise_not",
     "bitwise_left_shift",
     "bitwise_right_shift",
+    "gcd",
 }
 # Ops whose inputs need more than independent numbers, tested beside their public functions.
 ELSEWHERE = {"where", "copy", "fill"}
