@@ -93,6 +93,7 @@ UNREAL = WHOLE | {"bool"}  # what is no floating number
 
 def refuse_dtypes(op: str, tensor: Any, names: Any, kind: type = NotImplementedError) -> None:
     """The error of an op that takes no tensors of these dtypes (names), though it could: PyTorch's ``kind``."""
+    require_tensor(op, "input", tensor)
     d = tensor._layout.dtype
     if d.name not in names:
         return
