@@ -131,6 +131,12 @@ def picture(results: Results, facts: dict[str, Any], path: pathlib.Path) -> bool
     return True
 
 
+COLORS = {
+    "numtorch eager": "tab:orange", "torch": "tab:red", "torch.jit.trace": "tab:purple", "torch.compile": "tab:brown",
+    "jax": "tab:blue", "onnxruntime": "tab:green",
+}  # fmt: skip
+
+
 def panel_bars(panel: Any, rows: dict[str, dict[str, dict[str, Any]]], ours: str) -> None:
     """One dot for each peer and workload on a logarithmic axis, a line at 1."""
     names = [name for name, row in rows.items() if median(row.get(ours))]
@@ -141,7 +147,7 @@ def panel_bars(panel: Any, rows: dict[str, dict[str, dict[str, Any]]], ours: str
     for backend in backends:
         points = [(median(rows[n].get(backend)), median(rows[n][ours]), i) for i, n in enumerate(names)]
         known = [(peer / mine, i) for peer, mine, i in points if peer and mine]
-        panel.scatter([x for x, _ in known], [i for _, i in known], label=backend, s=36, zorder=3)
+        panel.scatter([x for x, _ in known], [i for _, i in known], label=backend, s=36, zorder=3, color=COLORS.get(backend))
     panel.axvline(1, color="black", linewidth=1)
     panel.set(xscale="log", yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     panel.grid(axis="x", which="both", alpha=0.25)
