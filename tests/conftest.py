@@ -57,6 +57,9 @@ def seeded_and_restored() -> Iterator[None]:
         yield
         return
     torch.manual_seed(0)
+    oracle = sys.modules.get("torch")
+    if oracle is not None and hasattr(oracle, "default_generator"):
+        oracle.manual_seed(0)  # its weights, too, are the same in each run
     before = _switches(torch)
     yield
     after = _switches(torch)
