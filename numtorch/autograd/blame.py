@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .._source import is_internal
-from .mode import set_anomaly, state
+from .mode import no_grad, nobody_looking
 from .remedies import public_name, remedy
 from .stack import Stack, module_path
 
@@ -41,7 +40,7 @@ def looks_bad(t: Any) -> bool:
     if la.numel == 0:
         return False
     if la.device != "cpu":
-        with unwatched():
+        with nobody_looking(), no_grad():
             return bool((t - t).sum(dtype=t.dtype) != 0)  # x - x is 0 for a finite x
     if not la.dense or la.itemsize < 4:
         return not bool(np.isfinite(array_of(t)).all())
@@ -81,22 +80,9 @@ def array_of(t: Any, storage: Any = None) -> np.ndarray:
     """A tensor's values, or those it had in a copy of its memory."""
     la = t._layout
     if la.device != "cpu":
-        with unwatched():
+        with nobody_looking(), no_grad():
             return array_of(type(t)._make(storage or t._storage, t._offset, la).cpu())
     return (storage or t._storage).array(la.shape, la.strides, la.dtype.numpy, t._offset)
-
-
-@contextlib.contextmanager
-def unwatched() -> Iterator[None]:
-    """Ops inside belong to the search itself: nobody looks at them, and they have no gradient."""
-    outer, grad = state.anomaly, state.grad
-    set_anomaly(None)
-    state.grad = False
-    try:
-        yield
-    finally:
-        state.grad = grad
-        set_anomaly(outer)
 
 
 def pass_running() -> str:

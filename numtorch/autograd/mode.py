@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -46,6 +46,17 @@ def set_anomaly(settings: Any) -> None:
     """Look for anomalies in this thread (None: don't)."""
     state.anomaly = settings
     _look()
+
+
+@contextlib.contextmanager
+def nobody_looking() -> Iterator[None]:
+    """What runs inside is nobody's anomaly: it has no effect, or belongs to the search itself."""
+    before = state.anomaly
+    set_anomaly(None)
+    try:
+        yield
+    finally:
+        set_anomaly(before)
 
 
 def set_saved_hooks(hooks: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -230,8 +230,9 @@ class Bound:
             pointers[slot] = s.ptr
         for s, content in self.path.constants:
             restore(s, content)
-        self.before = self._changing(storages) if self.path.differentiable and self.path.written else ()
-        undo = self._undone(storages) if self.undo else ()
+        # What a forward is about to change: a second derivative runs the function again from there.
+        self.before = self._as_it_is(self.path.written.values(), storages) if self.path.differentiable else ()
+        undo = self._as_it_is(self.undo, storages)
         try:
             self.program.run(pointers, self._check if self.checks else None)
         except BaseException:
@@ -244,16 +245,10 @@ class Bound:
         """Whether memory of a call is restored when a guard fails."""
         return any(id(s) in self.slots.index for s in self.undo)
 
-    def _undone(self, storages: Sequence[Any]) -> list[tuple[Storage, bytes]]:
-        """What is restored when a guard fails."""
+    def _as_it_is(self, wanted: Iterable[Any], storages: Sequence[Any]) -> list[tuple[Storage, bytes]]:
+        """What memory of the path, or the memory of this call that stands for it, holds now."""
         index = self.slots.index
-        return [(s, snapshot(s)) for s in (storages[index[id(k)]] if id(k) in index else k for k in self.undo)]
-
-    def _changing(self, storages: Sequence[Any]) -> list[tuple[Storage, bytes]]:
-        """What a forward is about to change, as it is: a second derivative runs the function again from there."""
-        index = self.slots.index
-        found = [storages[index[key]] if key in index else s for key, s in self.path.written.items()]
-        return [(s, snapshot(s)) for s in found if type(s) is Storage]
+        return [(s, snapshot(s)) for s in (storages[index[id(k)]] if id(k) in index else k for k in wanted)]
 
     def _check(self, k: int, pointers: Sequence[int]) -> None:
         for g in self.checks[k]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,19 @@ def restore(s: Storage, content: bytes) -> None:
         ctypes.memmove(s.ptr, content, len(content))
     elif content:
         _gpu(s.device).upload(s.ptr, np.frombuffer(content, np.uint8).ctypes.data, len(content))
+
+
+@contextlib.contextmanager
+def as_before(held: Sequence[tuple[Storage, bytes]]) -> Iterator[None]:
+    """Inside the block memory holds what a snapshot says, and afterwards what it held."""
+    now = [(s, snapshot(s)) for s, _ in held]
+    for s, content in held:
+        restore(s, content)
+    try:
+        yield
+    finally:
+        for s, content in now:
+            restore(s, content)
 
 
 def peek(address: int, nbytes: int, device: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..errors import second_backward_error
-from .memory import restore, snapshot
+from .memory import as_before
 
 
 class TracedNode(Node):
@@ -43,15 +43,9 @@ class TracedNode(Node):
 
         assert self.again is not None
         watcher = state.anomaly
-        now = [(s, snapshot(s)) for s, _ in self.before]
-        for s, content in self.before:  # the same random numbers; running statistics change once only
-            restore(s, content)
-        try:
-            with contextlib.nullcontext() if watcher is None else watcher.again(self):
-                chosen = self.outputs_again()
-        finally:
-            for s, content in now:
-                restore(s, content)
+        # The same random numbers; running statistics change once only.
+        with as_before(self.before), contextlib.nullcontext() if watcher is None else watcher.again(self):
+            chosen = self.outputs_again()
         targets = self.bound.leaf_tensors(self.again[2])
         pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
         return grad(

@@ -76,9 +76,9 @@ class Key(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many items a dict or a set has."""
+    """How many items a dict has."""
 
-    place: Any
+    place: dict
     value: int
 
     def holds(self) -> bool:
@@ -87,8 +87,6 @@ class Count(NamedTuple):
     def words(self, keep: list[Any]) -> list[int]:
         from ..kernels import tables as C
 
-        if not isinstance(self.place, dict):
-            raise NotNative("a set")
         return [C.IN_MEMORY, id(self.place) + 8 * C.DICT_USED, 0, self.value]
 
 

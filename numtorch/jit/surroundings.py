@@ -22,7 +22,6 @@ from .._source import is_internal
 from .._tensor import Tensor
 from .places import MISSING, PLAIN, Cell, Content, Count, Items, Key, Members, Place, Slot
 
-_NOTHING = types.FunctionType  # stands for an attribute that is not there; no plain value
 _MOST = 256  # functions looked into
 _MOST_ITEMS = 4096  # of a container; larger ones are data, not settings
 _MOST_BYTES = 1 << 16  # of an array
@@ -169,7 +168,7 @@ class Walk:
             own = object.__getattribute__(value, "__dict__")
             self._attributes(own, depth)
             for name in self.names - own.keys():  # the class's value, until the object gets its own
-                if type(inspect.getattr_static(kind, name, _NOTHING)) in (*PLAIN, dict, list, tuple):
+                if type(inspect.getattr_static(kind, name, MISSING)) in (*PLAIN, dict, list, tuple):
                     self.place(Key(own, name, MISSING), depth)
         except AttributeError:
             for name in self.names & {n for base in kind.__mro__ for n in _slots(base)}:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._tensor import Tensor, replaced
-from ..autograd.mode import state
+from ..autograd.mode import nobody_looking, state
 from ..dtype import float32
 from ..shape import contiguous
 from ..storage import Storage
@@ -25,7 +25,7 @@ from .places import unchanged
 from .record import NotNow, Untraceable
 from .seeing import Visible, told, unwatched
 from .surroundings import surroundings
-from .watching import Flagged, nobody_looking, watched
+from .watching import Flagged, watched
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
 _MOST_TABLES = 8  # paths that native calls try

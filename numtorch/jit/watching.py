@@ -8,15 +8,15 @@ is seen as it is without a trace, and each kernel belongs to one op and one line
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..autograd.mode import set_anomaly, state
+from ..autograd.mode import nobody_looking, state
 from ..ops.launch import PARALLEL_COST, threads
 from .bound import Bound
-from .memory import restore, snapshot
+from .memory import as_before
 from .nodes import TracedNode
 from .program import Compiled, Op, Word, lower
 from .record import Entry, Recording, Ref
@@ -112,7 +112,6 @@ class Watched(Bound):
 
     def __init__(self, bound: Bound):
         self.made: list[Checks] = []  # of the backward program, and of the forward one
-        self.before: list[Any] = []  # (storage, content) of what the latest call was about to change
         super().__init__(bound.path, ())
 
     def _choose_device(self) -> None:
@@ -133,15 +132,6 @@ class Watched(Bound):
     def _plan_undo(self, ops: Sequence[Op], cuts: Sequence[int]) -> None:
         self.undo = list(self.path.written.values())
 
-    def _undone(self, storages: Sequence[Any]) -> list[Any]:
-        self.before = super()._undone(storages)
-        return self.before
-
-    def _attach(self, outputs: list[Any], leaves: Sequence[Any], storages: Sequence[Any], again: Any) -> None:
-        super()._attach(outputs, leaves, storages, again)
-        node = outputs[self.path.differentiable[0]]._node
-        node.before = self.before  # what the forward changed, so that it can be taken again
-
     def _results(self, leaves: Sequence[Any], storages: Sequence[Any], again: Any) -> list[Any]:
         outputs = super()._results(leaves, storages, again)
         e = self.program.checks.first_infinite()
@@ -159,17 +149,6 @@ def watched(bound: Bound, settings: Any) -> Bound:
         bound.watched.names = bound.names
     bound.watched.program.settings = settings
     return bound.watched
-
-
-@contextlib.contextmanager
-def nobody_looking() -> Iterator[None]:
-    """While something is recorded: it has no effect, so it is nobody's anomaly."""
-    before = state.anomaly
-    set_anomaly(None)
-    try:
-        yield
-    finally:
-        set_anomaly(before)
 
 
 # -- backward
@@ -196,24 +175,16 @@ def _again(settings: Any, node: TracedNode, grads: list[Any]) -> Sequence[Any]:
     from ..autograd.engine import backward
     from ..autograd.mode import enable_grad
 
-    held = getattr(node, "before", ())
-    now = [(s, snapshot(s)) for s, _ in held]
-    for s, content in held:
-        restore(s, content)
-    try:
-        with Recording() as recorder, enable_grad():
-            try:
-                with settings.again(node):
-                    chosen = node.outputs_again()
-                pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
-                assert node.again is not None
-                targets = node.bound.leaf_tensors(node.again[2])
-                return backward([o for o, _ in pairs], [g for _, g in pairs], False, False, targets, accumulate=False)
-            finally:
-                recorder.roll_back()
-    finally:
-        for s, content in now:
-            restore(s, content)
+    with as_before(node.before), Recording() as recorder, enable_grad():
+        try:
+            with settings.again(node):
+                chosen = node.outputs_again()
+            pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
+            assert node.again is not None
+            targets = node.bound.leaf_tensors(node.again[2])
+            return backward([o for o, _ in pairs], [g for _, g in pairs], False, False, targets, accumulate=False)
+        finally:
+            recorder.roll_back()
 
 
-__all__ = ["Flagged", "Watched", "nobody_looking", "run_backward", "watched"]
+__all__ = ["Flagged", "Watched", "run_backward", "watched"]
