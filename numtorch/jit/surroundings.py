@@ -245,14 +245,13 @@ def flags_of(t: Any) -> tuple:
 def looks_of(m: Any) -> tuple:
     """What a module's computation may depend on: its tensors, its mode, and its plain attributes."""
     tensors = tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
-    plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, _SIMPLE)])
+    plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, PLAIN)])
     plain += tuple([(k, _Same(v)) for k, v in m.__dict__.items() if isinstance(v, _FIXED)])
     hooks = tuple([tuple(v) for k, v in m.__dict__.items() if k.endswith("hooks") and k not in _STATE_HOOKS])
     return tensors, plain, tuple(map(id, m._modules.values())), hooks
 
 
 _STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
-_SIMPLE = (bool, int, float, str, type(None))
 _FIXED = (tuple, types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial, type)
 
 

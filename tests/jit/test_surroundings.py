@@ -46,6 +46,7 @@ class Holder(nn.Module):
         self.array = np.array([1, 2, 3], np.float32)
         self.pair = (1.0, 2.0)
         self.chosen = {"a"}
+        self.name = b"a"
 
 
 def of_module(forward, change):
@@ -169,6 +170,7 @@ CASES = {
     "longer dict": of_module(lambda s, x: x * len(s.settings), lambda m: m.settings.update(new=1)),
     "namespace": of_module(lambda s, x: x * s.space.factor, lambda m: setattr(m.space, "factor", 9.0)),
     "tuple": of_module(lambda s, x: x * s.pair[1], lambda m: setattr(m, "pair", (1.0, 9.0))),
+    "bytes": of_module(lambda s, x: x * len(s.name), lambda m: setattr(m, "name", b"abc")),
     "set": of_module(lambda s, x: x * ("b" in s.chosen), lambda m: (m.chosen.clear(), m.chosen.add("b"))),
     "NumPy array, shared": of_module(lambda s, x: x * torch.from_numpy(s.array), lambda m: m.array.fill(9)),
     "NumPy array, copied": of_module(lambda s, x: x * torch.tensor(s.array), lambda m: m.array.fill(9)),
