@@ -10,6 +10,7 @@ from ..autograd.mode import no_grad
 from ..from_data import as_tensor
 from ..ops.joining import broadcast_tensors
 from ..shape import Size
+from . import constraints
 
 _KL: dict[tuple[type, type], Callable] = {}
 
@@ -113,6 +114,18 @@ class Distribution:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(batch_shape={tuple(self._batch_shape)}, event_shape={tuple(self._event_shape)})"
+
+
+class LocationScale(Distribution):
+    """Base of distributions over all numbers that are given by ``loc`` and a positive ``scale``."""
+
+    has_rsample = True
+    support = constraints.real
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
+        self.loc, self.scale = parameters(loc, scale)
+        super().__init__(self.loc.shape, (), validate_args)
+        self._require("parameter scale", self.scale, self.scale > 0, "GreaterThan(lower_bound=0.0)")
 
 
 class Independent(Distribution):

@@ -10,27 +10,18 @@ from .._tensor import Tensor
 from ..ops import elementwise as E
 from ..ops.random import randn
 from . import constraints
-from .distribution import Distribution, parameters, register_kl
+from .distribution import Distribution, LocationScale, register_kl
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-class Normal(Distribution):
+class Normal(LocationScale):
     """The normal distribution with mean ``loc`` and standard deviation ``scale``.
 
     Example:
         >>> Normal(0.0, 1.0).log_prob(torch.tensor(0.0))
         tensor(-0.9189)
     """
-
-    support = constraints.real
-
-    has_rsample = True
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
-        self.loc, self.scale = parameters(loc, scale)
-        super().__init__(self.loc.shape, (), validate_args)
-        self._require("parameter scale", self.scale, self.scale > 0, "GreaterThan(lower_bound=0.0)")
 
     @property
     def mean(self) -> Tensor:

@@ -11,7 +11,7 @@ from ..ops import elementwise as E
 from ..ops.arithmetic import where
 from ..ops.random import rand
 from . import constraints
-from .distribution import Distribution, parameters, register_kl
+from .distribution import Distribution, LocationScale, parameters, register_kl
 
 
 def _uniform(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -51,17 +51,8 @@ class Exponential(Distribution):
         return 1 - self.rate.log()
 
 
-class Laplace(Distribution):
+class Laplace(LocationScale):
     """The double exponential distribution around ``loc``."""
-
-    support = constraints.real
-
-    has_rsample = True
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
-        self.loc, self.scale = parameters(loc, scale)
-        super().__init__(self.loc.shape, (), validate_args)
-        self._require("parameter scale", self.scale, self.scale > 0, "GreaterThan(lower_bound=0.0)")
 
     @property
     def mean(self) -> Tensor:

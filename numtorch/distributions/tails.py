@@ -13,7 +13,7 @@ from ..ops.arithmetic import where
 from ..ops.elementwise_more import digamma, i0e, i1e, lgamma
 from ..ops.random import rand
 from . import constraints
-from .distribution import Distribution, parameters, register_kl
+from .distribution import Distribution, LocationScale, parameters, register_kl
 from .normal import Normal
 
 EULER = 0.57721566490153286060
@@ -27,16 +27,8 @@ def uniform(shape: Sequence[int], like: Tensor) -> Tensor:
     return rand(tuple(shape), dtype=like.dtype, device=like.device).clamp(limits.tiny, 1 - limits.eps)
 
 
-class Cauchy(Distribution):
+class Cauchy(LocationScale):
     """The Cauchy (Lorentz) distribution, which has no mean."""
-
-    has_rsample = True
-    support = constraints.real
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
-        self.loc, self.scale = parameters(loc, scale)
-        super().__init__(self.loc.shape, (), validate_args)
-        self._require("parameter scale", self.scale, self.scale > 0, "GreaterThan(lower_bound=0.0)")
 
     @property
     def mean(self) -> Tensor:
@@ -63,16 +55,8 @@ class Cauchy(Distribution):
         return math.log(4 * math.pi) + self.scale.log()
 
 
-class Gumbel(Distribution):
+class Gumbel(LocationScale):
     """The distribution of maxima."""
-
-    has_rsample = True
-    support = constraints.real
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None):
-        self.loc, self.scale = parameters(loc, scale)
-        super().__init__(self.loc.shape, (), validate_args)
-        self._require("parameter scale", self.scale, self.scale > 0, "GreaterThan(lower_bound=0.0)")
 
     @property
     def mean(self) -> Tensor:
@@ -197,17 +181,36 @@ class Kumaraswamy(Distribution):
         return (1 - 1 / b) + (1 - 1 / a) * (digamma(b + 1) + EULER) - a.log() - b.log()
 
 
-class HalfNormal(Distribution):
-    """The distribution of |x| for normal x of mean 0."""
+class _Half(Distribution):
+    """The distribution of |x| for x of a distribution around 0."""
 
     has_rsample = True
     support = constraints.nonnegative
+    whole: type[LocationScale]
 
     def __init__(self, scale: Any, validate_args: bool | None = None):
-        self.base_dist = Normal(0.0, scale, validate_args)
+        self.base_dist: Any = self.whole(0.0, scale, validate_args)
         super().__init__(self.base_dist.batch_shape, (), validate_args)
 
     scale = property(lambda self: self.base_dist.scale)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self.base_dist.rsample(sample_shape).abs()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return where(value >= 0, self.base_dist.log_prob(value) + math.log(2), -math.inf)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        return 2 * self.base_dist.cdf(value) - 1
+
+    def entropy(self) -> Tensor:
+        return self.base_dist.entropy() - math.log(2)
+
+
+class HalfNormal(_Half):
+    """The distribution of |x| for normal x of mean 0."""
+
+    whole = Normal
 
     @property
     def mean(self) -> Tensor:
@@ -217,30 +220,11 @@ class HalfNormal(Distribution):
     def variance(self) -> Tensor:
         return self.scale.square() * (1 - 2 / math.pi)
 
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.base_dist.rsample(sample_shape).abs()
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        return where(value >= 0, self.base_dist.log_prob(value) + math.log(2), -math.inf)
-
-    def cdf(self, value: Tensor) -> Tensor:
-        return 2 * self.base_dist.cdf(value) - 1
-
-    def entropy(self) -> Tensor:
-        return self.base_dist.entropy() - math.log(2)
-
-
-class HalfCauchy(Distribution):
+class HalfCauchy(_Half):
     """The distribution of |x| for Cauchy-distributed x around 0."""
 
-    has_rsample = True
-    support = constraints.nonnegative
-
-    def __init__(self, scale: Any, validate_args: bool | None = None):
-        self.base_dist = Cauchy(0.0, scale, validate_args)
-        super().__init__(self.base_dist.batch_shape, (), validate_args)
-
-    scale = property(lambda self: self.base_dist.scale)
+    whole = Cauchy
 
     @property
     def mean(self) -> Tensor:
@@ -249,18 +233,6 @@ class HalfCauchy(Distribution):
     @property
     def variance(self) -> Tensor:
         return self.scale * math.inf
-
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.base_dist.rsample(sample_shape).abs()
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return where(value >= 0, self.base_dist.log_prob(value) + math.log(2), -math.inf)
-
-    def cdf(self, value: Tensor) -> Tensor:
-        return 2 * self.base_dist.cdf(value) - 1
-
-    def entropy(self) -> Tensor:
-        return self.base_dist.entropy() - math.log(2)
 
 
 class VonMises(Distribution):

@@ -156,34 +156,37 @@ class Identity(BasePruningMethod):
         return default_mask
 
 
-class RandomUnstructured(BasePruningMethod):
+class _Unstructured(BasePruningMethod):
+    """Prunes single elements."""
+
+    def __init__(self, amount: float):
+        _count(amount, 1 << 62)
+        self.amount = amount
+
+    def _chosen(self, t: Tensor, count: int) -> Tensor:
+        """The places, in the flattened tensor, of the elements that are pruned."""
+        raise NotImplementedError(f"{type(self).__name__} must say which elements are pruned")
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        count = _count(self.amount, t.numel())
+        mask = default_mask.clone()
+        if count:
+            mask.view(-1)[self._chosen(t, count)] = 0
+        return mask
+
+
+class RandomUnstructured(_Unstructured):
     """Prunes ``amount`` elements (a share or a number) at random."""
 
-    def __init__(self, amount: float):
-        _count(amount, 1 << 62)
-        self.amount = amount
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        count = _count(self.amount, t.numel())
-        mask = default_mask.clone()
-        if count:
-            mask.view(-1)[topk(rand_like(t.float()).view(-1), count)[1]] = 0
-        return mask
+    def _chosen(self, t: Tensor, count: int) -> Tensor:
+        return topk(rand_like(t.float()).view(-1), count)[1]
 
 
-class L1Unstructured(BasePruningMethod):
+class L1Unstructured(_Unstructured):
     """Prunes the ``amount`` elements of the least absolute value."""
 
-    def __init__(self, amount: float):
-        _count(amount, 1 << 62)
-        self.amount = amount
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        count = _count(self.amount, t.numel())
-        mask = default_mask.clone()
-        if count:
-            mask.view(-1)[topk(t.abs().reshape(-1), count, largest=False)[1]] = 0
-        return mask
+    def _chosen(self, t: Tensor, count: int) -> Tensor:
+        return topk(t.abs().reshape(-1), count, largest=False)[1]
 
 
 class _Structured(BasePruningMethod):
