@@ -42,6 +42,15 @@ def spot_x():
 
 
 @device
+def tile_of(count, inner):
+    """(matrix, first of its rows, outer number, inner number) of this block's tile; a matrix has `count` rows."""
+    tiles = quotient(count + SIDE - 1, int64(SIDE))
+    n = quotient(int64(block()), tiles)
+    o = quotient(n, inner)
+    return n, (int64(block()) - n * tiles) * SIDE, o, n - o * inner
+
+
+@device
 def fetch(room, x, first, rows, row_step, size):
     """room[SIDE, DIM] = rows `first`.. of the matrix x[rows, size]; 0 outside."""
     i = thread()
@@ -138,11 +147,7 @@ def forward_kernel(
 ):  # fmt: skip
     """out[batch, L, V] and lse[batch, L]. Matrix n is at (n // inner) * outer + (n % inner) * inner of each operand."""
     room_q, room_k, squares = shared(ROOM, T), shared(ROOM, T), shared(SQUARE, T)
-    tiles = quotient(L + SIDE - 1, int64(SIDE))
-    n = quotient(int64(block()), tiles)
-    first = (int64(block()) - n * tiles) * SIDE
-    o = quotient(n, inner)
-    i = n - o * inner
+    n, first, o, i = tile_of(L, inner)
     keys, values = offset(k, o * k_outer + i * k_inner), offset(v, o * v_outer + i * v_inner)
     mask, y, x = o * m_outer + i * m_inner, spot_y(), spot_x()
     scores, sums, most, total = stack(PAIRS, T), stack(OWN, T), stack(R, T), stack(R, T)
@@ -218,11 +223,7 @@ def backward_q_kernel(
     """dq[batch, L, E] from g[batch, L, V], lse and delta[batch, L] = sum(g * out)."""
     room_q, room_g, room_k, room_v = shared(ROOM, T), shared(ROOM, T), shared(ROOM, T), shared(ROOM, T)
     squares = shared(SQUARE, T)
-    tiles = quotient(L + SIDE - 1, int64(SIDE))
-    n = quotient(int64(block()), tiles)
-    first = (int64(block()) - n * tiles) * SIDE
-    o = quotient(n, inner)
-    i = n - o * inner
+    n, first, o, i = tile_of(L, inner)
     keys, values = offset(k, o * k_outer + i * k_inner), offset(v, o * v_outer + i * v_inner)
     mask, y, x = o * m_outer + i * m_inner, spot_y(), spot_x()
     scores, grads, sums = stack(PAIRS, T), stack(PAIRS, T), stack(OWN, T)
@@ -262,11 +263,7 @@ def backward_kv_kernel(
     """dk[batch, S, E] and dv[batch, S, V]: a block takes SIDE keys and walks over the queries."""
     room_q, room_g, room_k, room_v = shared(ROOM, T), shared(ROOM, T), shared(ROOM, T), shared(ROOM, T)
     squares = shared(SQUARE, T)
-    tiles = quotient(S + SIDE - 1, int64(SIDE))
-    n = quotient(int64(block()), tiles)
-    c = (int64(block()) - n * tiles) * SIDE
-    o = quotient(n, inner)
-    i = n - o * inner
+    n, c, o, i = tile_of(S, inner)
     queries, above = offset(q, o * q_outer + i * q_inner), offset(g, n * L * V)
     mask, y, x = o * m_outer + i * m_inner, spot_y(), spot_x()
     scores, grads, of_k, of_v = stack(PAIRS, T), stack(PAIRS, T), stack(OWN, T), stack(OWN, T)
@@ -319,7 +316,7 @@ def _variant(function: Any, name: str, dim: int, side: int, grid: Any) -> Any:
         "DIM": dim, "SIDE": side, "R": side // 16, "WIDE": dim // 16, "LINE": line, "PLACE": place, "ROOM": side * line,
         "SQUARE": side * place, "PAIRS": (side // 16) ** 2, "OWN": side // 16 * (dim // 16), "SHIFT": dim.bit_length() - 1,
     }  # fmt: skip
-    for helper in (fetch, dots, gather, softened, weights, keep_turned):
+    for helper in (tile_of, fetch, dots, gather, softened, weights, keep_turned):
         names[helper.name] = device(bound(helper.py, f"{helper.name}_{dim}_{side}", **names))
     return kernel(grid=grid, threads=THREADS)(bound(function, f"{name}_{dim}", **names))
 
