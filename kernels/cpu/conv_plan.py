@@ -10,7 +10,7 @@ from math import gcd
 from typing import Any, NamedTuple
 
 from ..target import target
-from . import winograd
+from . import conv_rows, winograd
 from .conv import BIAS, READ, pack_weight, taps_kernel
 from .conv_tables import (
     Conv,
@@ -152,6 +152,14 @@ def _winograd(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
     return Plan(*winograd.winograd_launches(conv, T, grad, flags, relu))
 
 
+@lru_cache(maxsize=1024)
+def _rows(conv: Conv, T: str, flags: int, relu: bool) -> Plan:
+    """The input gradient of small images, by rows of the output gradient."""
+    units = max(1, conv.N * conv.groups)
+    wanted = min(FEW // units, conv.multiply_adds // (units * LEAST), conv.C // conv.groups)
+    return Plan((conv_rows.rows_launch(conv, T, flags, relu, max(1, wanted)),), 0)
+
+
 def _way(conv: Conv, flags: int) -> Any:
     return _product if _is_product(conv) else _winograd if winograd.suits(conv, flags) else _correlation
 
@@ -164,13 +172,39 @@ def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> 
     return _way(conv, flags := BIAS if bias else 0)(conv, T, False, flags, relu)
 
 
+def packed_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> Plan | None:
+    """A `forward_plan` whose first launch only brings the weight into the order of the second: once for all calls.
+
+    None where the kernel reads the weight as it is.
+    """
+    flags = BIAS if bias else 0
+    if winograd.suits(conv, flags, packed=True):
+        return _winograd(conv, T, False, flags, relu)
+    plan = forward_plan(conv, T, bias, relu)
+    return plan if len(plan.launches) == 2 else None
+
+
 def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = False, relu: bool = False) -> Plan:
     """Plan out = gradient of the input for the output gradient x: pointers out, weight, x, bias, table, scratch.
 
     With `bias` (one number per input channel) and `relu` it is the forward pass of a transposed convolution.
     """
+    _lanes(T)
     flags = (READ if accumulate else 0) | (BIAS if bias else 0)
+    if conv_rows.suits(conv, T):
+        return _rows(conv, T, flags, relu)
     return _way(conv, flags)(conv, T, True, flags, relu)
+
+
+def _weight_tile(taps: int, M: int, lanes: int) -> tuple[int, int]:
+    """(rows, vectors) of the tile that computes least beside `taps` (channel, tap) pairs x M output channels."""
+    choices = ((8, 2),) if target().vector_bytes == 64 else ((6, 2), (4, 3), (5, 2))
+
+    def work(tile: tuple[int, int]) -> int:
+        return -(-taps // tile[0]) * tile[0] * -(-M // (tile[1] * lanes)) * tile[1]
+
+    best = min(choices, key=work)
+    return best if 20 * work(best) < 19 * work(choices[0]) else choices[0]
 
 
 @lru_cache(maxsize=1024)
@@ -181,7 +215,7 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     taps, out, M, Q = K[0] * K[1] * K[2], conv.output, OC // G, C // G
     if 4 * M <= lanes:
         return _weight_dots(conv, T, accumulate)
-    rows, vectors = (8, 2) if target().vector_bytes == 64 else (6, 2)
+    rows, vectors = _weight_tile(Q * taps, M, lanes)
     width = vectors * lanes
     cols = _round(M, width)
     xb = min(out[2], 256)
@@ -205,7 +239,7 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     kernel = partials_kernel(rows, vectors)
     first = Launch(kernel, T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table)
     words = (G, M, Q, taps, blocks, cb, block_rows, cols, int(accumulate))
-    second = Launch(weight_sum, T, ("dw", "work"), words, G * -(-M // 8), 0, blocks * OC * Q * taps)
+    second = Launch(weight_sum, T, ("dw", "work"), words, G * -(-M // lanes), 0, blocks * OC * Q * taps)
     return Plan((first, second), units * block_rows * cols * itemsize)
 
 
@@ -229,7 +263,7 @@ def _weight_dots(conv: Conv, T: str, accumulate: bool) -> Plan:
     names = ("work", "x", "dy", "table", "scratch")
     first = Launch(dots_kernel(rows), T, names, words, slots(units), itemsize * chunk_words, conv.multiply_adds, table)
     words = (G, M, Q, taps // Q, blocks, Q, taps, M, int(accumulate))
-    second = Launch(weight_sum, T, ("dw", "work"), words, G * -(-M // 8), 0, blocks * OC * taps)
+    second = Launch(weight_sum, T, ("dw", "work"), words, G * -(-M // lanes), 0, blocks * OC * taps)
     return Plan((first, second), units * taps * M * itemsize)
 
 

@@ -28,10 +28,13 @@ from ..simd import (
     tile_load,
     tile_store,
     tile_sums,
+    tile_turned,
     tile_zero,
     vadd,
     vload,
     vloadn,
+    vstore,
+    vstoren,
     vsum,
     vzero,
 )  # fmt: skip
@@ -121,33 +124,37 @@ def weight_sum(
     dw: T_ptr, partial: T_ptr, G: i64, M: i64, Q: i64, taps: i64, blocks: i64, CB: i64, block_rows: i64, block_cols: i64,
     accumulate: i64, chunk: i64, nchunks: i64,
 ):  # fmt: skip
-    """dw (G M, Q, taps) = sum over blocks of partial (+ dw with `accumulate`); a unit is eight output channels."""
-    sums = stack(8, T)
-    cblocks, eights = (Q + CB - 1) // CB, (M + 7) // 8
+    """dw (G M, Q, taps) = sum over blocks of partial (+ dw with `accumulate`); a unit is VL output channels.
+
+    A square of VL taps x VL channels is summed, turned, and written row by row.
+    """
+    square, turned = stack(256, T), stack(256, T)  # lanes are at most 16
+    cblocks, mblocks = (Q + CB - 1) // CB, (M + VL - 1) // VL
     size = block_rows * block_cols
-    lo, hi = split(G * eights, chunk, nchunks)
+    lo, hi = split(G * mblocks, chunk, nchunks)
     for unit in range(lo, hi):
-        g, m0 = unit // eights, unit % eights * 8
-        count = min(M, m0 + 8) - m0
+        g, m0 = unit // mblocks, unit % mblocks * VL
         for cb in range(cblocks):
             source = offset(partial, (g * cblocks + cb) * size + m0)
             to = offset(dw, ((g * M + m0) * Q + cb * CB) * taps)
-            for r in range(min(CB, Q - cb * CB) * taps):
-                if m0 + 8 <= block_cols:  # all eight are there, those behind M unused
-                    for m in range(8):
-                        sums[m] = T(0)
+            length = min(CB, Q - cb * CB) * taps
+            for p in range((length + VL - 1) // VL):
+                n = min(VL, length - p * VL)
+                for r in range(n):
+                    total = vzero(T)
                     for b in range(blocks):
-                        other = offset(source, b * G * cblocks * size + r * block_cols)
-                        for m in range(8):
-                            sums[m] += other[m]
-                else:
-                    for m in range(count):
-                        sums[m] = T(0)
-                        for b in range(blocks):
-                            sums[m] += source[b * G * cblocks * size + r * block_cols + m]
-                for m in range(count):
-                    at = m * Q * taps + r
-                    to[at] = sums[m] + to[at] if accumulate != 0 else sums[m]
+                        line = offset(source, b * G * cblocks * size + (p * VL + r) * block_cols)
+                        total = vadd(total, vloadn(line, 0, block_cols - m0))
+                    vstore(square, r * VL, total)
+                tile_store(spread(turned, 0, 1, 1), VL, tile_turned(spread(square, VL, n, VL), 0, VL))
+                for m in range(min(VL, M - m0)):
+                    values, at = vload(turned, m * VL), m * Q * taps + p * VL
+                    if accumulate != 0:
+                        values = vadd(values, vloadn(to, at, n))
+                    if n == VL:
+                        vstore(to, at, values)
+                    else:
+                        vstoren(to, at, values, n)
 
 
 @kernel

@@ -107,11 +107,14 @@ CASES = [
     Conv(24, 6, 5, (1, 7, 7), (1, 3, 3), padding=(0, 1, 1)),
     Conv(16, 3, 70, (1, 4, 5), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
     Conv(1, 1, 1, (1, 1, 1), (1, 1, 1), (1, 2, 2)),
+    Conv(1, 10, 20, (1, 12, 12), (1, 5, 5)),  # gradients of x by rows of dy
+    Conv(2, 6, 8, (1, 7, 9), (1, 4, 6), padding=(0, 1, 2), groups=2),
     Conv(1, 16, 16, (1, 32, 32), (1, 3, 3), padding=(0, 1, 1)),
     Conv(1, 64, 61, (1, 8, 8), (1, 3, 3), padding=(0, 1, 1)),
     Conv(1, 32, 75, (1, 16, 17), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
 ]
 SPLIT = CASES[-3:]  # one image, in bands of rows or blocks of channels
+BY_ROWS = CASES[-5:-3]
 
 
 WHOLE = Conv(2, 4, 8, (1, 16, 64), (1, 3, 3), padding=(0, 1, 1))  # all vectors full on every target
@@ -143,7 +146,7 @@ def test_any_convolution(conv, T, nchunks):
     assert_right(conv, T, nchunks)
 
 
-@pytest.mark.parametrize("conv", CASES[:6] + CASES[10:13] + SPLIT, ids=str)
+@pytest.mark.parametrize("conv", CASES[:6] + CASES[10:13] + BY_ROWS + SPLIT, ids=str)
 def test_bits_do_not_depend_on_the_number_of_chunks(conv):
     one = compute(conv)
     for nchunks in (2, 5, 8):
@@ -157,12 +160,19 @@ def test_one_image_makes_several_units():
             assert plan.launches[-1].units > 3
 
 
+def test_rows_of_small_outputs_fill_vectors():
+    for conv in BY_ROWS:
+        (launch,) = input_grad_plan(conv, "float32").launches
+        assert launch.kernel.name == "input_rows"
+
+
 @pytest.mark.parametrize(
     "conv",
     [
         Conv(1, 2, 3, (1, 5, 6), (1, 3, 3), padding=(0, 1, 1)),
         Conv(2, 2, 2, (1, 5, 4), (1, 2, 3), (1, 2, 1), (0, 1, 0), groups=2),
         Conv(1, 1, 2, (2, 3, 9), (2, 2, 2), (1, 1, 2), (1, 0, 1)),
+        Conv(2, 2, 3, (1, 7, 9), (1, 4, 5), padding=(0, 1, 0)),
     ],
     ids=str,
 )
@@ -170,7 +180,7 @@ def test_interpreted_source_stays_inside_its_buffers(conv):
     assert_right(conv, nchunks=2, interpreted=True)
 
 
-@pytest.mark.parametrize("conv", [CASES[0], CASES[2], CASES[8], CASES[14], WHOLE, *SPLIT], ids=str)
+@pytest.mark.parametrize("conv", [CASES[0], CASES[2], CASES[8], CASES[14], WHOLE, *BY_ROWS, *SPLIT], ids=str)
 def test_bias_relu_and_accumulation(conv):
     x, w, dy = arrays(conv, "float32")
     y, dx, dw = reference(conv, x, w, dy)

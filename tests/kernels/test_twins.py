@@ -19,6 +19,7 @@ ONLY_CPU: dict[str, str] = {
     "pool.max_pool_2x2_values": "the pass that asks for it rewrites programs of the CPU",
     "conv.conv_taps": TILED,
     "conv.pack_weight": TILED,
+    "conv_rows": TILED,
     "conv_weight.weight_partials": TILED,
     "conv_weight.weight_sum": TILED,
     "matmul.gemm_outer": TILED,
