@@ -196,6 +196,7 @@ class Direct:
             slots[place] = [0, len(cells), len(by_slot[slot])]
             cells += by_slot[slot]
         self.slots = self._section(C.SLOTS, slots)
+        program.known = self.slots.reshape(-1, 3)[:, 0]
         self._section(C.CELLS, cells)
 
     def _write_captured(self, C: Any) -> None:
@@ -275,7 +276,6 @@ class Direct:
         table[C.THREAD], table[C.LOCALS], table[C.MODES] = id(thread), id(own), self.modes.ctypes.data
         table[C.COUNTED], table[C.COUNTER] = id(replaced), id(self.now[3])
         table[C.NEW_VERSION], table[C.REPAIR] = id(self.now[4]), id(self.now[5])
-        self.slots.reshape(-1, 3)[:, 0] = 0
         self._adopt()
         self._write_numbers(C)
         self._write_names(C)

@@ -266,6 +266,7 @@ class Compiled:
         self._slots, self._shifts, self._places = (np.ascontiguousarray(c) for c in cells.T)
         self.programs: list[Any] = []
         self.parallel = False
+        self.known: np.ndarray | None = None  # addresses that a native call's table has written into the block
         for a, b in itertools.pairwise([0, *cuts, len(table)]):
             found = rows(self.ops[a:b], table[a:b], self.keep)
             self.parallel = self.parallel or any(chunks > 1 for _, _, chunks in found)
@@ -330,6 +331,8 @@ class Compiled:
         from ..kernels.driver import PARALLEL, SERIAL, replay
 
         if self.cells:
+            if self.known is not None:  # where native calls believe the memory of a call to be
+                self.known[:] = 0
             self.block[self._places] = np.array(pointers, np.int64)[self._slots] + self._shifts
         self.set_numbers()
         mode = PARALLEL if self.parallel else SERIAL

@@ -59,6 +59,16 @@ def test_branch_on_a_value():
     assert len(traced.paths()) == 2
 
 
+def test_branches_taken_in_turn_by_native_calls():
+    def f(x):
+        if x.sum() > 0:
+            return x * 2
+        return x - 1 if (x < -5).any() else x.abs()
+
+    values = [torch.tensor(v) for v in ([1.0, 2.0], [-1.0, -2.0], [-9.0, 0.0], [0.0, 0.0])]
+    check_both(f, (values[0],), *[(v,) for v in values * 5])
+
+
 def test_item_as_a_scale():
     check_both(
         lambda x: x * x.max().item(),
