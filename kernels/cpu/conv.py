@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from ..jit import VL, T, T_ptr, device, i64, i64_ptr, kernel, real
-from ..memory import offset, select, split, stack
+from ..memory import offset, prefetch, select, split, stack
 from ..simd import (
     spread,
     spread_at,
@@ -40,6 +40,15 @@ from ..simd import (
 )  # fmt: skip
 
 READ, BIAS = 1, 2  # flags: the output is added to; a number per output channel is added
+
+
+@device
+def write_zeros(to, count):
+    """Zeros to[:count], count > 0, in whole vectors; the first outside of the loop, which becomes a call to memset."""
+    vstore(to, 0, vzero(T))
+    if count > VL:
+        for p in range(1, (count + VL - 1) // VL):
+            vstore(to, p * VL, vzero(T))
 
 
 @device
@@ -67,9 +76,12 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
                 line = offset(to, at)
                 at += pitch
                 end = 0
+                if f == 0:  # the next plane comes from beyond L2
+                    for b in range((IW + 15) // 16):
+                        prefetch(offset(row, IH * IW + 16 * b))
                 if iy >= 0 and iy < IH and lo < hi:
-                    for p in range((lo + VL - 1) // VL):
-                        vstore(line, p * VL, vzero(T))
+                    if lo > 0:
+                        write_zeros(line, lo)
                     end = lo
                     if xstep == 1:
                         for p in range((hi - lo) // VL):
@@ -83,14 +95,17 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
                         for _ in range((hi - lo - 1) // VL):  # the element behind a whole vector exists: no masks
                             vstore(line, end, vevens(row, 2 * end, VL + 1))
                             end += VL
-                        vstore(line, end, vevens(row, 2 * end, hi - end))
-                        end += VL
+                        if iy + 1 < IH and hi - lo >= VL:
+                            vstore(line, hi - VL, vevens(row, 2 * (hi - VL), VL + 1))
+                        else:
+                            vstore(line, end, vevens(row, 2 * end, hi - end))
+                        end = hi
                     else:
                         for q in range(lo, hi):
                             line[q] = row[xstep * q]
                         end = hi
-                for p in range((pitch - end + VL - 1) // VL):
-                    vstore(line, end + p * VL, vzero(T))
+                if end < pitch:
+                    write_zeros(offset(line, end), pitch - end)
 
 
 @device

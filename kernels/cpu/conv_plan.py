@@ -10,7 +10,7 @@ from math import gcd
 from typing import Any, NamedTuple
 
 from ..target import target
-from . import conv_rows, winograd
+from . import conv_panels_plan, conv_rows, winograd
 from .conv import BIAS, READ, pack_weight, taps_kernel
 from .conv_tables import (
     Conv,
@@ -28,6 +28,7 @@ from .plan import LOWEST, Launch, slots
 
 FEW = 8  # units that a convolution of few images is split into
 LEAST = 1 << 18  # multiply-adds of such a unit
+FIRST_CACHE = 36 << 10  # bytes of lines of planes from which on a group of pixels no longer stays in L1
 
 
 class Plan(NamedTuple):
@@ -160,8 +161,31 @@ def _rows(conv: Conv, T: str, flags: int, relu: bool) -> Plan:
     return Plan((conv_rows.rows_launch(conv, T, flags, relu, max(1, wanted)),), 0)
 
 
-def _way(conv: Conv, flags: int) -> Any:
-    return _product if _is_product(conv) else _winograd if winograd.suits(conv, flags) else _correlation
+@lru_cache(maxsize=1024)
+def _panels(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
+    """A convolution, or its input gradient, as a product with packed blocks of pixels."""
+    _lanes(T)
+    return Plan(*conv_panels_plan.panels_launches(conv, T, grad, flags, relu))
+
+
+@lru_cache(maxsize=1024)
+def _pays(conv: Conv, T: str, grad: bool) -> bool:
+    """Whether panels should be faster than `_correlation`: rows that fill few lanes, planes beyond L1, strided gradients."""
+    (lanes, itemsize), lay = _lanes(T), layout(conv, grad)
+    _, vectors = _tile(lay.M)
+    npx = lay.positions[2]
+    lines = lay.Q * conv.kernel[1] * min(lay.planes[2], conv.kernel[2]) * (vectors * lanes * itemsize + 64)
+    correlation = -(-npx // lanes) * lanes / npx * (1.15 if lines > FIRST_CACHE else 1.0)
+    correlation *= 1.4 if max(lay.phases) > 1 else 1.0  # weights that are far apart, outputs one by one
+    return conv_panels_plan.cost(conv, grad, T) < correlation
+
+
+def _way(conv: Conv, T: str, grad: bool, flags: int) -> Any:
+    if _is_product(conv):
+        return _product
+    if winograd.suits(conv, flags):
+        return _winograd
+    return _panels if conv_panels_plan.suits(conv, flags) and _pays(conv, T, grad) else _correlation
 
 
 def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> Plan:
@@ -169,7 +193,8 @@ def forward_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> 
 
     Example: `forward_plan(Conv(64, 1, 10, (1, 28, 28), (1, 5, 5)), "float32", bias=True)`
     """
-    return _way(conv, flags := BIAS if bias else 0)(conv, T, False, flags, relu)
+    flags = BIAS if bias else 0
+    return _way(conv, T, False, flags)(conv, T, False, flags, relu)
 
 
 def packed_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> Plan | None:
@@ -193,7 +218,7 @@ def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = F
     flags = (READ if accumulate else 0) | (BIAS if bias else 0)
     if conv_rows.suits(conv, T):
         return _rows(conv, T, flags, relu)
-    return _way(conv, flags)(conv, T, True, flags, relu)
+    return _way(conv, T, True, flags)(conv, T, True, flags, relu)
 
 
 def _weight_tile(taps: int, M: int, lanes: int) -> tuple[int, int]:
