@@ -95,6 +95,9 @@ def find(module: str, name: str) -> CudaKernel:
 
     Example: `find("softmax", "softmax_rows")`
     """
+    known = _KERNELS.get((module, name))
+    if known is not None:
+        return known
     try:
         importlib.import_module(f"{__package__}.{module}")
         return _KERNELS[module, name]

@@ -7,6 +7,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from .blocks import LARGEST, Block, Kept, size_class
+
+_MOST_CONFIGS = 4096
+_AS_THEY_ARE = {np.int64: int, np.float64: float}  # cuda.core takes Python's numbers for these
 _here = threading.local()  # .index: the device that is current to the driver in this thread, as far as numtorch knows
 
 
@@ -14,45 +20,44 @@ class OutOfMemoryError(RuntimeError):
     """The GPU has no room for an allocation; the message says how much was asked for, used and free."""
 
 
-class Block:
-    """A piece of device memory; counted while it lives, and given back to the pool when it goes.
+class Prepared:
+    """A launch that only lacks the addresses, and the numbers that change: `fixed` are the words between them."""
 
-    ``streams``: those that use it beside the one it was allocated on.
-    """
+    __slots__ = ("code", "config", "fixed", "grid", "kernel", "numbers")
 
-    __slots__ = ("buffer", "gpu", "home", "nbytes", "streams")
+    def __init__(self, kernel: Any, grid: tuple[int, int, int], config: Any, code: Any, fixed: Any, numbers: Any):
+        self.kernel, self.grid, self.config, self.code = kernel, grid, config, code
+        self.fixed, self.numbers = fixed, numbers
 
-    def __init__(self, gpu: Gpu, buffer: Any, nbytes: int):
-        self.gpu, self.buffer, self.nbytes = gpu, buffer, nbytes
-        self.home: Any = gpu.stream
-        self.streams: list[Any] = []
-        gpu.allocated += nbytes
-        gpu.peak = max(gpu.peak, gpu.allocated)
 
-    def __del__(self) -> None:
-        for stream in self.streams:
-            self.home.wait(stream)
-        self.gpu.allocated -= self.nbytes
+class _Current(threading.local):
+    """The stream that work goes to, of each thread by itself."""
+
+    def __init__(self, stream: Any):
+        self.stream = stream
 
 
 class Gpu:
     """One device. `allocated` and `peak` count the bytes of living storages; `first_stream` is its default stream."""
 
     def __init__(self, index: int):
-        from cuda.core import Device, DeviceMemoryResource
+        from cuda.core import Device, DeviceMemoryResource, LaunchConfig, launch
 
         from .detect import device_count
 
         self.index = index
         self.device = Device(index)
         self.alone = device_count() == 1
+        self._launch, self._config = launch, LaunchConfig
         self.enter()
         self.first_stream = self.device.create_stream()
         self.memory = DeviceMemoryResource(self.device)
         self.allocated = self.peak = 0
         self.checks = os.environ.get("NUMTORCH_CUDA_SYNC", "") not in ("", "0")
+        self.kept = Kept()  # free blocks of the default stream
         self._kernels: dict[Any, tuple[Any, list[Any]]] = {}
-        self._threads = threading.local()
+        self._configs: dict[Any, Any] = {}
+        self._threads = _Current(self.first_stream)
         self._pinned: Any = None
 
     @property
@@ -95,7 +100,7 @@ class Gpu:
     @property
     def stream(self) -> Any:
         """The stream that this thread's work goes to."""
-        return getattr(self._threads, "stream", self.first_stream)
+        return self._threads.stream
 
     def use(self, stream: Any) -> None:
         """Send this thread's work to another stream."""
@@ -119,18 +124,30 @@ class Gpu:
 
     def allocate(self, nbytes: int) -> tuple[int, Block]:
         """(address, owner) of uninitialised memory. Raises OutOfMemoryError."""
+        stream = self._threads.stream
+        if nbytes > LARGEST or stream is not self.first_stream or self.checks:
+            address, buffer = self._from_driver(nbytes, nbytes, stream)
+            return address, Block(self, stream, address, buffer, nbytes, nbytes, None)
+        size = size_class(nbytes)
+        address, buffer = self.kept.take(size) or self._from_driver(size, nbytes, stream)
+        return address, Block(self, stream, address, buffer, nbytes, size, self.kept)
+
+    def _from_driver(self, size: int, nbytes: int, stream: Any) -> tuple[int, Any]:
+        """(address, buffer) of `size` bytes for a tensor of `nbytes`."""
         self.enter()
         try:
-            buffer = self.memory.allocate(max(nbytes, 1), stream=self.stream)
+            buffer = self.memory.allocate(max(size, 1), stream=stream)
         except Exception as error:
             if "OUT_OF_MEMORY" not in str(error):
                 raise
+            if self.kept.release():
+                return self._from_driver(size, nbytes, stream)
             raise OutOfMemoryError(
                 f"CUDA out of memory. Tried to allocate {_size(nbytes)}. GPU {self.index} has {_size(self.free()[0])}"
                 f" free of {_size(self.free()[1])}; numtorch's tensors hold {_size(self.allocated)}. Use a smaller batch"
                 " or numtorch.no_grad(), and drop tensors that are no longer needed."
             ) from error
-        return int(buffer.handle), Block(self, buffer, nbytes)
+        return int(buffer.handle), buffer
 
     def free(self) -> tuple[int, int]:
         """(free, total) bytes of the device."""
@@ -138,6 +155,7 @@ class Gpu:
 
     def release(self) -> None:
         """Give the pool's unused memory back to the system."""
+        self.kept.release()
         self.synchronize()
         self._driver("cuMemPoolTrimTo", self.memory.handle, 0)
 
@@ -203,23 +221,43 @@ class Gpu:
 
     def launch(self, kernel: Any, env: dict[str, Any], words: Sequence[Any]) -> None:
         """Run a kernel of kernels/cuda with the words of a call: addresses and numbers."""
-        from cuda.core import LaunchConfig, launch
+        made = self.prepare(kernel, env, words)
+        if made is not None:
+            self.start(made, ())
 
+    def prepare(
+        self, kernel: Any, env: dict[str, Any], words: Sequence[Any], pointers: int = 0, numbers: int = 0
+    ) -> Prepared | None:
+        """The launch of a kernel with words whose first (`pointers`) and last (`numbers`) `start` gets; None for nothing to do."""
         grid, threads = kernel.config(words)
         if 0 in grid:
-            return
+            return None
         self.enter()
         code, converters = self.code(kernel, env)
-        args = [convert(word) for convert, word in zip(converters, words)]
+        last = len(words) - numbers
+        fixed = [convert(word) for convert, word in zip(converters[pointers:last], words[pointers:last])]
+        config = self._configs.get((grid, threads))
+        if config is None:
+            if len(self._configs) > _MOST_CONFIGS:
+                self._configs.clear()
+            config = self._configs[grid, threads] = self._config(grid=grid, block=(threads, 1, 1))
+        return Prepared(kernel, grid, config, code, fixed, converters[last:])
+
+    def start(self, made: Prepared, addresses: Sequence[int], numbers: Sequence[Any] = ()) -> None:
+        """Give a prepared launch to the current stream."""
+        self.enter()
+        if numbers:
+            numbers = [convert(number) for convert, number in zip(made.numbers, numbers)]
+        stream = self._threads.stream
         try:
-            launch(self.stream, LaunchConfig(grid=grid, block=(threads, 1, 1)), code, *args)
+            self._launch(stream, made.config, made.code, *addresses, *made.fixed, *numbers)
         except Exception as error:
-            raise RuntimeError(f"CUDA error at the launch of {kernel.name}: {error}") from error
+            raise RuntimeError(f"CUDA error at the launch of {made.kernel.name}: {error}") from error
         if self.checks:
             try:
-                self.stream.sync()
+                stream.sync()
             except Exception as error:
-                raise RuntimeError(f"CUDA error in {kernel.name}, grid {grid}: {error}") from error
+                raise RuntimeError(f"CUDA error in {made.kernel.name}, grid {made.grid}: {error}") from error
 
     def code(self, kernel: Any, env: dict[str, Any]) -> tuple[Any, list[Any]]:
         """The loaded kernel, and what makes each word of a call an argument."""
@@ -244,8 +282,8 @@ class Gpu:
         made = cubin(kernel, self.capability, **env)
         code = ObjectCode.from_cubin(made.code).get_kernel(made.symbol)
         env = {name: value for name, value in env.items() if value is not None}
-        converters = [int if p.kind == "pointer" else param_dtype(p, env) for p in kernel.params.values()]
-        return code, converters
+        kinds = [int if p.kind == "pointer" else param_dtype(p, env) for p in kernel.params.values()]
+        return code, [_AS_THEY_ARE.get(kind, kind) for kind in kinds]  # type: ignore[arg-type]
 
     def _driver(self, name: str, *args: Any) -> Any:
         from cuda.bindings import driver

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..autograd.mode import state
 from ..storage import Storage
 from . import detect
@@ -16,10 +18,14 @@ from . import detect
 SMALL = 4096  # bytes of a CPU operand that may be staged: a scalar, a generator's state
 
 _gpus: dict[int, Any] = {}
+_named: dict[str, Any] = {}
 
 
 def gpu(device: str) -> Any:
     """The GPU named "cuda:n". Raises as `detect.require` does, and RuntimeError for a number that no GPU has."""
+    found = _named.get(device)  # a name is looked up more quickly than it is read
+    if found is not None and found is _gpus.get(found.index):
+        return found
     index = int(device.partition(":")[2] or 0)
     found = _gpus.get(index)
     if found is None:
@@ -31,6 +37,7 @@ def gpu(device: str) -> Any:
         from .backend import Gpu
 
         found = _gpus[index] = Gpu(index)
+    _named[device] = found
     return found
 
 
@@ -154,16 +161,32 @@ def run_launches(launches: Sequence[Any], device: str) -> None:
 
 def run_program(plan: Any, outputs: Sequence[Any], args: Sequence[Any]) -> None:
     """Run an elementwise plan on the GPU of its outputs."""
-    from ..kernels.cuda import elementwise
-
-    program, device = plan.program, outputs[0]._layout.device
-    staging = _Staging(device)
-    tensors = [*outputs, *(args[i] for i in plan.tensors)]
+    staging = _Staging(outputs[0]._layout.device)
+    tensors = [*outputs, *[args[i] for i in plan.tensors]]
     addresses = [staging.address(t) for t in tensors]
     numbers = [args[i] for i in plan.scalars]
+    for made, shifts in prepared(plan, staging.gpu):
+        places = [a + s for a, s in zip(addresses, shifts)] if shifts else addresses
+        staging.gpu.start(made, places, numbers)
+
+
+def prepared(plan: Any, gpu: Any) -> Sequence[tuple[Any, Sequence[int]]]:
+    """The launches of an elementwise plan, and how many bytes into each operand they start (none: all at the start)."""
+    ready = getattr(plan, "ready", None)
+    if ready is not None and ready[0] is gpu:
+        return ready[1]
+    from ..kernels.cuda import elementwise
+
+    program, count, numbers = plan.program, len(plan.outputs) + len(plan.tensors), len(plan.scalars)
+    sizes = [np.dtype(kind).itemsize for kind in (*program.outputs, *program.inputs)]
+    found = []
     for call in elementwise.plan(program, *plan.sizes):
-        places = [a + s * t._layout.itemsize for a, s, t in zip(addresses, call.starts, tensors)]
-        staging.gpu.launch(call.kernel, program.written.env, [*places, *call.words, *numbers])
+        words = [*[0] * count, *call.words, *[0] * numbers]
+        made = gpu.prepare(call.kernel, program.written.env, words, count, numbers)
+        if made is not None:
+            found.append((made, [s * n for s, n in zip(call.starts, sizes)] if any(call.starts) else ()))
+    plan.ready = (gpu, found)
+    return found
 
 
 def run_programs(calls: Sequence[tuple[Any, Sequence[Any], Sequence[Any]]]) -> None:
@@ -209,14 +232,11 @@ def to_dlpack(tensor: Any, stream: Any = None, **kwargs: Any) -> Any:
 
 
 def _view(kind: Any, tensor: Any) -> Any:
-    la, storage = tensor._layout, tensor._storage
-    buffer = getattr(owner_of(storage), "buffer", None)
-    if tensor._offset or buffer is None:
-        from cuda.core import Buffer
+    from cuda.core import Buffer
 
-        buffer = Buffer.from_handle(
-            tensor._address(), storage.nbytes - tensor._offset * la.itemsize, owner=storage
-        )
+    la, storage = tensor._layout, tensor._storage
+    # The storage is its owner: a block that is kept must not be given away while another library reads it.
+    buffer = Buffer.from_handle(tensor._address(), storage.nbytes - tensor._offset * la.itemsize, owner=storage)
     return kind.from_buffer(buffer, la.shape, la.strides, dtype=la.dtype.numpy)
 
 

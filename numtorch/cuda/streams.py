@@ -160,7 +160,7 @@ def record_stream(tensor: Any, stream: Stream) -> None:
     block = owner_of(tensor._storage)
     if not tensor.is_cuda or not hasattr(block, "streams"):
         raise RuntimeError("record_stream: expected a CUDA tensor whose memory numtorch allocated")
-    block.streams.append(stream._stream)
+    block.streams = (*block.streams, stream._stream)
 
 
 def _gpu(device: Any) -> Any:

@@ -21,6 +21,7 @@ from ..autograd.mode import no_grad, state, watchers
 from ..autograd.views import inference_save_error
 from ..dtype import float16, float32
 from ..errors import saved_version_error, second_backward_error
+from ..settings import tf32_permitted
 from ..shape import Layout, contiguous
 from ..storage import allocate
 from .launch import Launch, run_launches
@@ -96,6 +97,7 @@ class OpNode(Node):
     """The node of a declared op: its saved tensors and attributes."""
 
     __slots__ = ("attrs", "freed", "op", "saved")
+    last_is_tensor = False  # of an elementwise op: whether its last operand was no number
 
     def __init__(self, op: Any, inputs: Sequence[Any], outputs: Sequence[Any], attrs: Any):
         Node.__init__(self, inputs, len(outputs))
@@ -216,9 +218,11 @@ class KernelOp:
     def _steps(self, inputs: Sequence[Any], attrs: dict) -> tuple[Any, tuple | None]:
         """What is known of inputs of these layouts, and their key (None for inputs that are no tensors)."""
         try:
-            key = (*[x if x is None else x._layout for x in inputs], *attrs.items())
+            key: tuple = (*[x if x is None else x._layout for x in inputs], *attrs.items())
         except AttributeError:
             return None, None
+        if self.half_on_gpu:
+            key = (tf32_permitted(), *key)  # which kernels a GPU takes
         return self._known.get(key), key
 
     def run(self, outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict) -> Sequence[Launch]:

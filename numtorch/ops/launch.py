@@ -37,6 +37,7 @@ class Plan:
         "layout_kind",
         "outputs",
         "program",
+        "ready",  # on a GPU: which one, and the launches prepared for it
         "scalars",
         "sizes",
         "tensors",

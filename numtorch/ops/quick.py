@@ -231,7 +231,7 @@ def binary(op: Any, slow: Callable) -> Callable:
         if not watchers:
             way = known.get((self._layout, other._layout if kind is Tensor else kind))
             if way is not None and way.direct:
-                out = ways.make(way.recipe, self, other)
+                out = ways.make(way.recipe, self, other) if way.small else way.run(self, other)
                 if kind is Tensor:
                     if (self._rg or other._rg) and state.grad:
                         record_two(way, self, other, out)

@@ -57,14 +57,13 @@ def _address(memory: Sequence[Any], place: int) -> int:
     return memory[place]._address()
 
 
-def note(
-    outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool
-) -> Steps | None:
+def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> Any:
     """What the launches of a call were; None if they can't be repeated with other tensors of the same layouts."""
-    if any(t is not None and t._layout.device != "cpu" for t in (*outputs, *inputs)):
+    devices = {t._layout.device for t in (*outputs, *inputs) if t is not None}
+    if len(devices) != 1 or (not launches and any(t._layout.numel for t in outputs)):
         return None
-    if not launches and any(t._layout.numel for t in outputs):
-        return None
+    if devices != {"cpu"}:
+        return _note_elsewhere(outputs, inputs, launches, single)
     made = Steps([t._layout for t in outputs], single)
     tensors: list[Any] = [*outputs, *inputs]
     scratches: list[Scratch] = []
@@ -77,6 +76,23 @@ def note(
         made.steps.append(_step(la, places, layouts, len(launches) == 1 and len(outputs) == 1, len(tensors)))
     made.scratch = [contiguous((s.nbytes,), uint8) for s in scratches]
     made.keep = list(launches)
+    return made
+
+
+def _note_elsewhere(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> Any:
+    """`note` for a GPU."""
+    from ..cuda.ways import DeviceSteps
+
+    made = DeviceSteps([t._layout for t in outputs], single, (outputs or inputs)[0]._layout.device)
+    tensors: list[Any] = [*outputs, *inputs]
+    scratches: list[Scratch] = []
+    for la in launches:
+        places = [_place(p, tensors, scratches) for p in la.pointers]
+        if None in places:
+            return None
+        made.add(la, places)  # type: ignore[arg-type]
+    made.scratch = [s.nbytes for s in scratches]
+    made.keep = [la.words for la in launches]
     return made
 
 

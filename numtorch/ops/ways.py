@@ -100,15 +100,26 @@ class Saves:
 def learn(op: Any, key: Any, args: Sequence[Any]) -> None:
     """Remember the short way for operands that the op has just had, if there is one."""
     plan = op._plans.get(key)
-    if plan is None or plan.alone is None or not plan.address or plan.chunks != 1 or plan.alone.device != "cpu":
+    if plan is not None and plan.alone is not None and plan.alone.device != "cpu":
+        from ..cuda.ways import way
+
+        found = way(op, plan, args)
+        if found is not None:
+            _remember(op, key, found)
+        return
+    if plan is None or plan.alone is None or not plan.address or plan.chunks != 1:
         return
     if any(type(args[i]) not in (float, int) for i in plan.scalars) or len(plan.words) + len(args) > 60:
         return
     if any(args[i]._layout.device != "cpu" for i in plan.tensors):
         return
+    _remember(op, key, Way(op, plan, args))
+
+
+def _remember(op: Any, key: Any, way: Any) -> None:
     if len(op._ways) > _MOST_WAYS:
         op._ways.clear()
-    op._ways[key] = Way(op, plan, args)
+    op._ways[key] = way
 
 
 def key_of(args: Sequence[Any]) -> tuple:

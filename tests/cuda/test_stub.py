@@ -140,8 +140,8 @@ def test_the_host_path(environment: dict[str, str]) -> None:
     assert cold["graph"] == [2, 0, ""], "a replay is one launch of a graph"
     assert cold["thread"] == [True, True], "the device is current in every thread that uses it"
     widths = cold["converters"]
-    assert widths["mul_run"] == ["int", "int", "int64", "float32"]
-    assert widths["dropout"] == ["int"] * 4 + ["int64"] * 2 + ["float64", "float32"]
+    assert widths["mul_run"] == ["int", "int", "int", "float32"], "Python's integers are 64 bits wide to the driver"
+    assert widths["dropout"] == ["int"] * 6 + ["float", "float32"]
     warm = run(environment)
     assert not warm["heavy"], "with all cubins in the cache numba is not imported"
     assert warm["converters"] == widths

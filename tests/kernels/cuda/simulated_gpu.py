@@ -21,7 +21,7 @@ class _Memory:
 
     def __init__(self, gpu: SimulatedGpu, nbytes: int):
         self.gpu, self.nbytes = gpu, nbytes
-        self.streams: list[Any] = []
+        self.streams: tuple[Any, ...] = ()
         room = np.full(max(nbytes, 1) + 255, 0xFF, np.uint8)
         start = -room.ctypes.data % 256  # as the driver aligns
         self.bytes = room[start : start + max(nbytes, 1)]
@@ -151,6 +151,15 @@ class SimulatedGpu:
             else:
                 args.append(word)
         run(kernel, *args, **env)
+
+    def prepare(self, kernel: Any, env: dict[str, Any], words: Sequence[Any], pointers: int = 0, numbers: int = 0) -> Any:
+        if 0 in kernel.config(words).grid:
+            return None
+        return kernel, env, words[pointers : len(words) - numbers]
+
+    def start(self, made: Any, addresses: Sequence[int], numbers: Sequence[Any] = ()) -> None:
+        kernel, env, fixed = made
+        self.launch(kernel, env, [*addresses, *fixed, *numbers])
 
     def graph(self, calls: Sequence[tuple[Any, dict, Sequence[Any]]]) -> _Graph:
         return _Graph(self, calls)
