@@ -85,12 +85,12 @@ def weight_order(conv: Conv, lay: Layout) -> np.ndarray:
     return ints(*found)
 
 
-def _units(lay: Layout, N: int, width: int, itemsize: int, weight_bytes: int, wanted: int) -> tuple[int, int]:
+def _units(lay: Layout, N: int, width: int, itemsize: int, few: int, wanted: int) -> tuple[int, int]:
     """(images, rows of positions) of a unit: few empty columns and repeated rows, but at least `wanted` units."""
     _, npy, npx = lay.positions
     most = max(npx, SUMS // (lay.M * itemsize * lay.phases[1] * lay.phases[2]))
     found = []
-    for images in range(1, max(1, min(N // (4 if weight_bytes > 1 << 19 else 8), most // (npy * npx))) + 1):
+    for images in range(1, max(1, min(N // few, most // (npy * npx))) + 1):
         columns = images * npy * npx
         found.append((columns / (-(-columns // width) * width), images, npy))
     if npy * npx > most or N < wanted:
@@ -106,7 +106,7 @@ def cost(conv: Conv, grad: bool, T: str) -> float:
     """How many times longer than its multiply-adds alone a convolution should take this way."""
     lay, lanes = layout(conv, grad), target().lanes(T)
     width = panels_tile()[1] * lanes
-    ib, yb = _units(lay, conv.N, width, target().vector_bytes // lanes, 0, 1)
+    ib, yb = _units(lay, conv.N, width, target().vector_bytes // lanes, FEW, 1)
     columns = ib * yb * lay.positions[2]
     return (1 + 10 / max(1, lay.M)) * -(-columns // width) * width / columns
 
@@ -122,8 +122,9 @@ def panels_launches(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> t
     lanes, itemsize = target().lanes(T), target().vector_bytes // target().lanes(T)
     lay, N, (rows, vectors) = layout(conv, grad), conv.N, panels_tile()
     width, K_all, tiles = vectors * lanes, lay.Q * conv.kernel[1] * conv.kernel[2], -(-lay.M // rows)
-    wanted = max(1, min(FEW, conv.multiply_adds // LEAST))
-    ib, yb = _units(lay, N, width, itemsize, lay.M * K_all * itemsize, wanted)
+    few = FEW // 2 if lay.M * K_all * itemsize > 1 << 19 else FEW  # each unit reads the whole weight from beyond L2
+    wanted = max(1, min(few, conv.multiply_adds // LEAST))
+    ib, yb = _units(lay, N, width, itemsize, few, wanted)
     _, npy, npx = lay.positions
     bands, height, pitch = -(-npy // yb), yb + lay.reach[1], npx + lay.reach[2]
     mb = -(-tiles // min(tiles, max(1, wanted // (-(-N // ib) * bands)))) * rows

@@ -28,6 +28,7 @@ from .plan import LOWEST, Launch, slots
 
 FEW = 8  # units that a convolution of few images is split into
 LEAST = 1 << 18  # multiply-adds of such a unit
+MOST_CHANNELS = 160  # beyond, the transformed weights come from L3 again and again: slower than direct sums
 FIRST_CACHE = 36 << 10  # bytes of lines of planes from which on a group of pixels no longer stays in L1
 
 
@@ -183,7 +184,7 @@ def _pays(conv: Conv, T: str, grad: bool) -> bool:
 def _way(conv: Conv, T: str, grad: bool, flags: int) -> Any:
     if _is_product(conv):
         return _product
-    if winograd.suits(conv, flags):
+    if winograd.suits(conv, flags) and max(conv.C, conv.OC) <= MOST_CHANNELS:
         return _winograd
     return _panels if conv_panels_plan.suits(conv, flags) and _pays(conv, T, grad) else _correlation
 
