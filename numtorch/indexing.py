@@ -266,6 +266,7 @@ def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tens
     """Write (or add) values at an advanced index."""
     from .ops import view
     from .ops.index import index_put_values, index_put_values_
+    from .ops.node_names import overwritten
 
     plan = Plan(x, indices)
     shape = x._layout.shape
@@ -289,7 +290,7 @@ def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tens
     linear = view.reshape(plan.linear, (-1,))
     if moved._layout.contiguous:  # then flat is a view
         index_put_values_(flat, front, linear, values, accumulate)
-        return x
+        return overwritten(x, "IndexPutBackward0")
     result = index_put_values(flat, front, linear, values, accumulate)
     moved.copy_(view.reshape(result, m))  # type: ignore[attr-defined]
-    return x
+    return overwritten(x, "IndexPutBackward0")

@@ -26,6 +26,7 @@ from .ops import arithmetic as A
 from .ops import copying, inplace, view
 from .ops import elementwise as E
 from .ops import matmul as M
+from .ops.node_names import in_place_view, named
 from .ops.pointwise import Elementwise
 from .ops.quick import binary, unary
 
@@ -34,8 +35,11 @@ DEVICE_MEMORY = (pin_memory, is_pinned, record_stream, share_memory_, is_shared)
 D = {d.name: d for d in ALL}
 
 
-def _binary(op: Callable, bools: Callable | None = None, reverse: bool = False) -> Callable:
-    """An operator method; NotImplemented for foreign operands, so that Python can ask them."""
+def _binary(op: Callable, reverse: str = "") -> Callable:
+    """An operator method; NotImplemented for foreign operands, so that Python can ask them.
+
+    ``reverse``: the operands change places, and what the node is called then.
+    """
 
     def method(self: Tensor, other: Any) -> Any:
         if not isinstance(self, Tensor):
@@ -46,7 +50,7 @@ def _binary(op: Callable, bools: Callable | None = None, reverse: bool = False) 
             from .from_data import as_tensor
 
             other = as_tensor(other) if getattr(other, "ndim", 0) else other.item()
-        return op(other, self) if reverse else op(self, other)
+        return named(op(other, self), reverse) if reverse else op(self, other)
 
     return method
 
@@ -66,20 +70,20 @@ def _invert(self: Tensor) -> Tensor:
 
 def _operators() -> dict[str, Any]:
     return {
-        "__add__": binary(E.add, _binary(A.add)), "__radd__": _binary(A.add, reverse=True),
-        "__sub__": binary(E.sub, _binary(A.sub)), "__rsub__": _binary(A.sub, reverse=True),
-        "__mul__": binary(E.mul, _binary(A.mul)), "__rmul__": _binary(A.mul, reverse=True),
-        "__truediv__": binary(E.true_divide, _binary(A.div)), "__rtruediv__": _binary(A.div, reverse=True),
-        "__rdiv__": _binary(A.div, reverse=True),
-        "__floordiv__": _binary(A.floor_divide), "__rfloordiv__": _binary(A.floor_divide, reverse=True),
-        "__mod__": _binary(A.remainder), "__rmod__": _binary(A.remainder, reverse=True),
-        "__pow__": _binary(A.pow), "__rpow__": _binary(A.pow, reverse=True),
-        "__and__": _binary(E.bitwise_and), "__rand__": _binary(E.bitwise_and, reverse=True),
-        "__or__": _binary(E.bitwise_or), "__ror__": _binary(E.bitwise_or, reverse=True),
-        "__xor__": _binary(E.bitwise_xor), "__rxor__": _binary(E.bitwise_xor, reverse=True),
+        "__add__": binary(E.add, _binary(A.add)), "__radd__": _binary(A.add, "AddBackward0"),
+        "__sub__": binary(E.sub, _binary(A.sub)), "__rsub__": _binary(A.sub, "RsubBackward1"),
+        "__mul__": binary(E.mul, _binary(A.mul)), "__rmul__": _binary(A.mul, "MulBackward0"),
+        "__truediv__": binary(E.true_divide, _binary(A.div)), "__rtruediv__": _binary(A.div, "MulBackward0"),
+        "__rdiv__": _binary(A.div, "MulBackward0"),
+        "__floordiv__": _binary(A.floor_divide), "__rfloordiv__": _binary(A.floor_divide, "FloorDivideBackward0"),
+        "__mod__": _binary(A.remainder), "__rmod__": _binary(A.remainder, "RemainderBackward1"),
+        "__pow__": _binary(A.pow), "__rpow__": _binary(A.pow, "PowBackward2"),
+        "__and__": _binary(E.bitwise_and), "__rand__": _binary(E.bitwise_and, "BitwiseAndBackward0"),
+        "__or__": _binary(E.bitwise_or), "__ror__": _binary(E.bitwise_or, "BitwiseOrBackward0"),
+        "__xor__": _binary(E.bitwise_xor), "__rxor__": _binary(E.bitwise_xor, "BitwiseXorBackward0"),
         "__lshift__": _binary(E.bitwise_left_shift), "__rshift__": _binary(E.bitwise_right_shift),
-        "__rlshift__": _binary(E.bitwise_left_shift, reverse=True),
-        "__rrshift__": _binary(E.bitwise_right_shift, reverse=True),
+        "__rlshift__": _binary(E.bitwise_left_shift, "BitwiseLeftShiftBackward0"),
+        "__rrshift__": _binary(E.bitwise_right_shift, "BitwiseRightShiftBackward0"),
         "__eq__": _binary(E.eq), "__ne__": _binary(E.ne), "__lt__": _binary(E.lt), "__le__": _binary(E.le),
         "__gt__": _binary(E.gt), "__ge__": _binary(E.ge),
         "__matmul__": _matmul, "__rmatmul__": lambda self, other: M.matmul(other, self),
@@ -123,7 +127,7 @@ def via_copy(self: Tensor, op: Callable, name: str, args: tuple, kwargs: dict) -
     inplace.check_inplace(self, name, needs)
     result = op(self.clone() if needs else self, *args, **kwargs)  # its backward may read what is overwritten
     inplace.check_result(name, self._layout, result._layout.shape, result._layout.dtype)
-    return copying.copy_(self, result)
+    return copying.overwrite(self, result)
 
 
 def _arith_inplace(op: Elementwise, slow: Callable, name: str) -> Callable:
@@ -160,6 +164,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     fill_into(self, value)
     self._storage.version += not self._untracked
     if needs:
+        node.alias = "FillBackward2" if self._base is None else ""
         inplace.rebase(self, node)
     return self
 
@@ -172,7 +177,8 @@ def inplace_zero_history(self: Tensor) -> Any:
 @tensors_only
 def zero_(self: Tensor) -> Tensor:
     """Write zeros everywhere."""
-    return fill_(self, 0)
+    fill_(self, 0)
+    return named(self, "ZeroBackward0") if self._rg and self._base is None else self
 
 
 def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
@@ -230,6 +236,8 @@ def swap_geometry(self: Tensor, name: str, *args: Any, **kwargs: Any) -> Tensor:
     self._storage.version += not self._untracked
     if self._rg:
         self._set_history(v._node, v._nr, v._rg)
+        if v._node is not None:
+            v._node.alias = in_place_view(name, bool(args or kwargs))
     self._offset, self._layout = v._offset, v._layout
     replaced[0] += 1
     return self

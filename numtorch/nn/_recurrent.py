@@ -19,6 +19,7 @@ import numtorch
 from .. import autograd
 from .._tensor import Tensor
 from ..ops import recurrent as R
+from ..ops.node_names import named
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
@@ -207,6 +208,7 @@ def scan(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run a layer over (T, N, gates * H) input gates: states (T, N, H), last state and last cell (N, H)."""
     result = _Scan.apply(kind, reverse, x, w, b, h0, c0)
+    named(result[0], "MkldnnRnnLayerBackward0" if kind == "LSTM" else "StackBackward0")
     return result if len(result) == 3 else (*result, None)
 
 
@@ -277,9 +279,11 @@ def cell(
     """One step from the gates of the input: the new state, and the new cell of an LSTM."""
     g = numtorch.nn.functional.linear(h, w, b)
     if kind == "LSTM":
-        return _Gates.apply(kind, x, g, None, c)
+        states = _Gates.apply(kind, x, g, None, c)
+        named(states[0], "ThnnFusedLstmCellBackward0")
+        return states
     if kind == "GRU":
-        return _Gates.apply(kind, x, g, h, None), None
+        return named(_Gates.apply(kind, x, g, h, None), "ThnnFusedGruCellBackward0"), None
     return _cell(kind, x, g, h, None)
 
 

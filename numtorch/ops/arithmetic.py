@@ -9,7 +9,8 @@ from .._tensor import Tensor
 from ..dtype import BOOL, FLOATING
 from ..errors import not_implemented, refuse_dtypes, require_tensor, tensors_only
 from . import elementwise as E
-from .inplace import write_out
+from .inplace import underivable, write_out
+from .node_names import called, named
 
 _Out = Any
 
@@ -27,7 +28,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: _Out = None) -> Tensor:
             else E.add(input, other, out=out)
         )
     _check_alpha("add", alpha, input, other)
-    return E.add_scaled(input, other, alpha, out=out)
+    return named(E.add_scaled(input, other, alpha, out=out), "AddBackward0")
 
 
 def _add_bool(input: Any, other: Any, out: _Out) -> Tensor:
@@ -57,9 +58,10 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: _Out = None) -> Tensor:
     if alpha == 1:
         return E.sub(input, other, out=out)
     _check_alpha("sub", alpha, input, other)
-    return E.add_scaled(input, other, -alpha, out=out)
+    return named(E.add_scaled(input, other, -alpha, out=out), "SubBackward0")
 
 
+@called("RsubBackward0")
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
     require_tensor("rsub", "input", input)
@@ -80,9 +82,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: _Out =
     if rounding_mode is None:
         return E.true_divide(input, other, out=out)
     if rounding_mode == "trunc":
-        return _no_zero_division(E.div_trunc, input, other, out, E.div_trunc_integers)
+        return named(_no_zero_division(E.div_trunc, input, other, out, E.div_trunc_integers), "DivBackward2")
     if rounding_mode == "floor":
-        return floor_divide(input, other, out=out)
+        return named(_no_zero_division(E.floor_divide, input, other, out), "DivBackward2")
     raise RuntimeError(
         f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
     )
@@ -90,7 +92,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: _Out =
 
 def floor_divide(input: Any, other: Any, *, out: _Out = None) -> Tensor:
     """``input / other`` rounded down; RuntimeError for an integer division by zero."""
-    return _no_zero_division(E.floor_divide, input, other, out)
+    result = _no_zero_division(E.floor_divide, input, other, out)
+    return underivable(result, "floor_divide", input, other) if out is None else result
 
 
 def remainder(input: Any, other: Any, *, out: _Out = None) -> Tensor:
@@ -166,14 +169,14 @@ def float_power(input: Any, exponent: Any, *, out: _Out = None) -> Tensor:
 def float_power_(self: Tensor, exponent: Any) -> Tensor:
     """In-place form of ``float_power``, for float64 only."""
     from ..dtype import float64
-    from .copying import copy_
+    from .copying import overwrite
 
     if self.dtype is not float64:
         raise RuntimeError(
             f"float_power_: the base given has dtype {self.dtype.name} but the operation's result requires dtype float64; use"
             " float_power, or convert the base with .double()"
         )
-    return copy_(self, float_power(self.clone(), exponent))  # the backward reads the old value
+    return overwrite(self, float_power(self.clone(), exponent))  # the backward reads the old value
 
 
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: _Out = None) -> Tensor:
@@ -182,10 +185,12 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: _Out = None) 
     if min is None and max is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
     if min is None:
-        return E.clamp_max(input, max, out=out)
-    if max is None:
-        return E.clamp_min(input, min, out=out)
-    return E.clamp_both(input, min, max, out=out)
+        result = E.clamp_max(input, max, out=out)
+    elif max is None:
+        result = E.clamp_min(input, min, out=out)
+    else:
+        result = E.clamp_both(input, min, max, out=out)
+    return named(result, f"ClampBackward{int(not isinstance(max if min is None else min, Tensor))}")
 
 
 @tensors_only
@@ -236,7 +241,7 @@ def round(input: Tensor, *, decimals: int | None = None, out: _Out = None) -> Te
         return E.round_values(input, out=out)
     scale = math.pow(10.0, builtin_abs(decimals))
     result = E.round_values(input * scale) / scale if decimals > 0 else E.round_values(input / scale) * scale
-    return result if out is None else write_out(result, out, "round")
+    return named(result, "RoundBackward1") if out is None else write_out(result, out, "round")
 
 
 builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs  # type: ignore[union-attr]

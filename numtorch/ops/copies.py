@@ -27,6 +27,8 @@ def _copied(function: Callable) -> Callable:
             made = tuple(clone(r) for r in result)
         else:
             made = clone(result)
+            if result._node is not None and made._node is not None:
+                made._node.alias = f"{result._node.title}_copy"
         return made if out is None else write_out(made, out, name)
 
     op.__name__ = op.__qualname__ = name

@@ -15,7 +15,7 @@ from ..shape import broadcast
 from ..shape import contiguous as contiguous_layout
 from .declare import attach, empty_like_layout
 from .elementwise import clone_values
-from .inplace import check_inplace, rebase
+from .inplace import Written, check_inplace, rebase
 from .pointwise import Elementwise
 
 
@@ -66,7 +66,7 @@ class CopyNode(Node):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return f"{self.label}Backward0"
+        return self.alias or f"{self.label}Backward0"
 
     def run(self, grads: list[Any]) -> Any:
         g = grads[0]
@@ -133,11 +133,19 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return self
 
 
-class Overwrite(Node):
+def overwrite(self: Tensor, result: Tensor) -> Tensor:
+    """``copy_`` of what an op made of this tensor: its node is called as that of the op."""
+    copy_(self, result)
+    if self._base is None and self._node is not None and result._node is not None:
+        self._node.alias = result._node.title
+    return self
+
+
+class Overwrite(Written):
     """History of ``copy_``: the old value gets zeros, the source the gradient."""
 
     __slots__ = ("device",)
-    title = "CopyBackwards"
+    kind = "CopyBackwards"
 
     def __init__(self, target: Tensor, source: Tensor):
         Node.__init__(self, [target, source])

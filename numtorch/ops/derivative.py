@@ -78,6 +78,7 @@ class Differentiable:
             _ONE if self.count == 1 else [None] * self.count,
             None,
         )
+        node.last_is_tensor = hasattr(args[-1], "_layout")  # tells overloads apart
         mask = tuple([e is not None for e in node.edges])
         found = self._saves.get(mask)
         if found is None:

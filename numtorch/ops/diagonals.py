@@ -12,10 +12,12 @@ from ..shape import as_index, wrap_dim
 from . import view
 from .copying import clone
 from .inplace import write_out
+from .node_names import called, named
 from .places import nonzero
 from .reduce import sum as total
 
 
+@called("DiagEmbedBackward0")
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Zeros with the last dimension of the input as a diagonal of two new dimensions.
 
@@ -43,7 +45,7 @@ def diag(input: Tensor, diagonal: int = 0, *, out: Any = None) -> Tensor:
     require_tensor("diag", "input", input)
     if input.ndim not in (1, 2):
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
-    result = diag_embed(input, diagonal) if input.ndim == 1 else clone(view.diagonal(input, diagonal))
+    result = diag_embed(input, diagonal) if input.ndim == 1 else named(clone(view.diagonal(input, diagonal)), "DiagonalBackward0_copy")
     return result if out is None else write_out(result, out, "diag")
 
 
@@ -53,6 +55,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     return diag_embed(view.reshape(input, (-1,)), offset)
 
 
+@called("TraceBackward0")
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal; RuntimeError unless it has 2 dimensions."""
     require_tensor("trace", "input", input)
@@ -63,6 +66,7 @@ def trace(input: Tensor) -> Tensor:
     return total(view.diagonal(input))
 
 
+@called("DiagonalScatterBackward0")
 @tensors_only
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy of ``input`` with ``src`` on a diagonal."""
@@ -70,6 +74,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     return _put(result, view.diagonal(result, offset, dim1, dim2), src, "diagonal_scatter")
 
 
+@called("SelectScatterBackward0")
 @tensors_only
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of ``input`` with ``src`` at one index of a dimension."""
@@ -103,6 +108,7 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     return self
 
 
+@called("SliceScatterBackward0")
 @tensors_only
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1, *, out: Any = None
@@ -131,6 +137,7 @@ def _put(result: Tensor, place: Tensor, src: Tensor, op: str) -> Tensor:
     return result
 
 
+@called("BlockDiagBackward0")
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices (and vectors as rows, numbers as 1 x 1) along the diagonal of one matrix, zeros elsewhere."""
     given = sequence_of_tensors(tensors, "block_diag")

@@ -13,6 +13,7 @@ from . import elementwise as E
 from . import reduce as R
 from . import view
 from .matmul import matmul
+from .node_names import called
 
 
 def _letters(subscripts: Sequence[int]) -> str:
@@ -142,6 +143,7 @@ def _output(given: str | None, labels: list[list[str]]) -> list[str]:
     return out
 
 
+@called("ViewBackward0")
 def einsum(*args: Any) -> Tensor:
     """Sums of products named by subscripts: ``einsum("ij,jk->ik", a, b)``, or ``einsum(a, [0, 1], b, [1, 2], [0, 2])``.
 

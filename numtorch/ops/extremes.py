@@ -14,7 +14,7 @@ from . import view
 from .declare import Context, KernelOp
 from .inplace import write_out
 from .launch import Launch, from_plan
-from .node_names import named
+from .node_names import called, named
 from .reduce import _shape, _split, planner, spread, sum_values
 
 
@@ -71,6 +71,7 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False, *, out: Any = None
     return result if out is None else write_out(result, out, "amin")
 
 
+@called("AminmaxBackward0")
 @tensors_only
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None) -> Any:
     """The smallest and the largest element, as a named pair."""

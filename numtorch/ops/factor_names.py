@@ -13,6 +13,7 @@ from . import lu as F
 from . import solvers, view
 from .factorizations import PLU, done, require_pivots
 from .matmul import matmul
+from .node_names import called
 from .random import randn
 from .solvers import mt, require_matrices
 
@@ -25,6 +26,7 @@ SVD = namedtuple("SVD", ["U", "S", "V"])
 TriangularSolve = namedtuple("TriangularSolve", ["solution", "cloned_coefficient"])
 
 
+@called("OrmqrBackward0")
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False, *, out: Any = None) -> Tensor:  # fmt: skip
     """Q @ other, or with Q.mT (``transpose``), or other @ Q (``left=False``), for the Q of ``geqrf``'s result."""
     require_matrices("ormqr", input)
@@ -51,6 +53,7 @@ def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor, *, out: Any = None) 
     return linalg.lu_solve(LU_data, LU_pivots, b, out=out)
 
 
+@called("LuUnpackBackward0")
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True, *, out: Any = None) -> Any:  # fmt: skip
     """P, L and U of ``lu_factor``'s result; what is not wanted is empty."""
     require_matrices("lu_unpack", LU_data)
@@ -62,12 +65,14 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     return done("lu_unpack", PLU(P, lower, upper), out)
 
 
+@called("CholeskyBackward0")
 def cholesky(input: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
     """``linalg.cholesky``."""
     require_matrices("cholesky", input)
     return done("cholesky", linalg.cholesky(input, upper=upper), out)
 
 
+@called("CholeskyInverseBackward0")
 def cholesky_inverse(L: Tensor, upper: bool = False, *, out: Any = None) -> Tensor:
     """The inverse of the matrix that has the Cholesky factor ``L``."""
     require_matrices("cholesky_inverse", L, square=True)
@@ -82,6 +87,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False, *, out: Any = None
     return done("cholesky_solve", solvers.cholesky_solve(B, mt(L) if upper else L), out)
 
 
+@called("TriangularSolveBackward0")
 def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *, out: Any = None) -> Any:  # fmt: skip
     """X with A @ X = b for triangular A (``transpose``: A.mT), and a copy of A."""
     require_matrices("triangular_solve", A, square=True)

@@ -14,6 +14,7 @@ from . import lu as F
 from . import solvers, view
 from .arithmetic import where
 from .inplace import write_out
+from .node_names import called
 from .solvers import mt, require_matrices
 
 LUFactor = namedtuple("LUFactor", ["LU", "pivots"])
@@ -89,6 +90,7 @@ def _raise_if_singular(info: Tensor) -> None:
         )
 
 
+@called("LinalgLuBackward0")
 def lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
     """P, L and U with P @ L @ U = A."""
     require_matrices("linalg.lu", A)
@@ -98,6 +100,7 @@ def lu(A: Tensor, *, pivot: bool = True, out: Any = None) -> Any:
     return done("linalg.lu", PLU(F.permutation_matrix(pivots, factors.detach()), lower, upper), out)
 
 
+@called("LinalgLuSolveBackward0")
 def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False, out: Any = None) -> Tensor:  # fmt: skip
     """X with A @ X = B (``left=False``: X @ A = B; ``adjoint``: of A.mT) from ``lu_factor``'s result."""
     require_matrices("linalg.lu_solve", LU, square=True, name="LU")
@@ -151,6 +154,7 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False,
 # -- reflections
 
 
+@called("LinalgHouseholderProductBackward0")
 def householder_product(A: Tensor, tau: Tensor, *, out: Any = None) -> Tensor:
     """The first columns of the product of the reflections 1 - tau[i] v[i] v[i].mT; v[i] stands below A's diagonal."""
     require_matrices("linalg.householder_product", A)

@@ -22,6 +22,7 @@ from .copying import write
 from .declare import Context, KernelOp, OpNode, Saved, kernel_op
 from .inplace import check_inplace, rebase, refuse_overlap, write_out
 from .launch import Launch
+from .node_names import called
 
 Sizes = tuple[int, ...]
 
@@ -251,6 +252,7 @@ def cut_to(x: Tensor, shape: Sizes, but: int = -1) -> Tensor:
     return x
 
 
+@called("GatherBackward0")
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False, out: Any = None) -> Tensor:
     """out[i][j][k] = input[index[i][j][k]][j][k] for dim 0, and likewise for other dimensions.
 

@@ -62,11 +62,50 @@ def check_result(op: str, target: Layout, shape: tuple[int, ...], result: dtype)
         )
 
 
-class AsStridedScatter(Node):
+class Written(Node):
+    """A node of autograd itself, whose ``name()`` says so, unless it was given that of an op."""
+
+    kind = ""
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        return self.alias or self.kind
+
+    def name(self) -> str:
+        return self.alias or f"torch::autograd::{self.kind}"
+
+
+class Underivable(Written):
+    """History of an op that PyTorch has no derivative of: the backward raises."""
+
+    __slots__ = ("op",)
+    kind = "NotImplemented"
+
+    def __init__(self, op: str, inputs: Any):
+        Node.__init__(self, inputs)
+        self.op = op
+
+    def run(self, grads: list[Any]) -> Any:
+        raise RuntimeError(
+            f"derivative for aten::{self.op} is not implemented; detach() its operands, or use an op that has a derivative"
+        )
+
+
+def underivable(result: Any, op: str, *operands: Any) -> Any:
+    """The result of an op without derivative, which requires grad when an operand does."""
+    inputs = [t for t in operands if hasattr(t, "_layout")]
+    if state.grad and result.dtype.is_floating_point and any(t._rg for t in inputs):
+        node = Underivable(op, inputs)
+        node.out_metas[0] = result._layout
+        result._set_history(node, 0)
+    return result
+
+
+class AsStridedScatter(Written):
     """History of a base tensor after one of its views was changed in place: the base's old value with the view's new one."""
 
     __slots__ = ("base_meta", "geometry")
-    title = "CopySlices"
+    kind = "CopySlices"
 
     def __init__(self, base: Any, view: Any, view_edge: Any):
         Node.__init__(self, [base, view])

@@ -16,7 +16,7 @@ from . import view
 from .copying import write
 from .declare import attach
 from .inplace import refuse_overlap, write_out
-from .node_names import named
+from .node_names import called, named
 
 
 class CatNode(Node):
@@ -234,6 +234,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
     return repeat(input, (1,) * (input.ndim - len(reps)) + reps)
 
 
+@called("RepeatBackward0")
 def repeat(input: Tensor, *sizes: Any) -> Tensor:
     """The tensor repeated along its dimensions."""
     from ..shape import as_shape

@@ -20,6 +20,7 @@ from .declare import Context
 from .host import host_op
 from .joining import cat
 from .matmul import matmul
+from .node_names import called
 from .rearrange import tril, triu
 from .reduce import sum_to_size
 from .solvers import like, mt, solve_triangular
@@ -255,6 +256,7 @@ def reflect(A: Tensor, tau: Tensor, x: Tensor, transpose: bool) -> Tensor:
 # -- the exponential
 
 
+@called("LinalgMatrixExpBackward0")
 def matrix_exp(A: Tensor) -> Tensor:
     """exp of square matrices: Taylor's polynomial of degree 18 of A / 2**s, squared s times.
 

@@ -10,7 +10,7 @@ from ..errors import require_same_device, require_tensor, tensors_only
 from ..shape import Layout, broadcast, contiguous, wrap_dim
 from . import elementwise as E
 from . import view
-from .copying import copy_
+from .copying import overwrite
 from .declare import Context, kernel_op
 from .index import (
     check_range,
@@ -24,7 +24,7 @@ from .index import (
 )
 from .inplace import refuse_overlap, write_out
 from .launch import Launch
-from .node_names import named
+from .node_names import called, named
 from .places import nonzero
 
 
@@ -65,7 +65,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         tensor([1., 0., 0.])
     """
     _mask("masked_fill", input, mask)
-    return named(E.where(mask, _fill_value(input, value), input), "MaskedFillBackward0")
+    filled = E.where(mask, _fill_value(input, value), input)
+    return named(filled, f"MaskedFillBackward{int(isinstance(value, Tensor))}")
 
 
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
@@ -76,9 +77,10 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
             f"masked_fill_: output with shape {list(self.shape)} doesn't match the broadcast shape of mask"
             f" {list(mask.shape)}"
         )
-    return copy_(self, E.where(mask, _fill_value(self, value), self))
+    return overwrite(self, masked_fill(self, mask, value))
 
 
+@called("MaskedSelectBackward0")
 def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
     """The elements where ``mask`` is True, as a vector."""
     _mask("masked_select", input, mask)
@@ -90,6 +92,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "masked_select")
 
 
+@called("MaskedScatterBackward0")
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy with the elements where ``mask`` is True replaced by the elements of ``source`` in order."""
     _mask("masked_scatter", input, mask)
@@ -113,7 +116,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """In-place form of ``masked_scatter``."""
-    return copy_(self, masked_scatter(self, mask, source))
+    return overwrite(self, masked_scatter(self, mask, source))
 
 
 # -- positions in the flattened tensor
@@ -139,6 +142,7 @@ def _positions(op: str, x: Tensor, index: Tensor) -> Tensor:
     return wrap_negative(flat, n=n) if check_range(flat, -n, n - 1, error) else flat
 
 
+@called("TakeBackward0")
 def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
     """The elements at positions of the flattened tensor, in the shape of ``index``."""
     places = _positions("take", input, index)
@@ -148,6 +152,7 @@ def take(input: Tensor, index: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "take")
 
 
+@called("PutBackward0")
 @tensors_only
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with the elements at positions of the flattened tensor replaced by (or increased by) ``source``."""
@@ -173,7 +178,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 def put_(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """In-place form of ``put``."""
-    return copy_(self, put(self, index, source, accumulate))
+    return overwrite(self, put(self, index, source, accumulate))
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, out: Any = None) -> Tensor:

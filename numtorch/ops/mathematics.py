@@ -23,6 +23,7 @@ from .declare import Context, kernel_op
 from .host import host_op
 from .inplace import write_out
 from .launch import Launch
+from .node_names import called
 
 
 def _done(op: str, result: Tensor, out: Any) -> Tensor:
@@ -47,6 +48,7 @@ def nan_to_num(input: Tensor, nan: Any = None, posinf: Any = None, neginf: Any =
     return _done("nan_to_num", M.nan_to_num_values(input, *[float(v) for v in values]), out)
 
 
+@called("LogitBackward0")
 def logit(input: Tensor, eps: float | None = None, *, out: Any = None) -> Tensor:
     """``log(input / (1 - input))``, with ``input`` limited to [eps, 1 - eps] if given."""
     x = input if eps is None else clamp(input, eps, 1.0 - eps)
@@ -77,6 +79,7 @@ def signbit(input: Tensor, *, out: Any = None) -> Tensor:
     return _done("signbit", M.sign_bit(input) if input.dtype.is_floating_point else E.lt(input, 0), out)
 
 
+@called("LdexpBackward0")
 def ldexp(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """``input * 2**other``."""
     require_tensor("ldexp", "input", input)
@@ -150,6 +153,7 @@ def lcm(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     return _done("lcm", E.abs(E.mul(part, other)), out)
 
 
+@called("PolygammaBackward0")
 def polygamma(n: int, input: Tensor, *, out: Any = None) -> Tensor:
     """The n-th derivative of ``digamma``."""
     if n < 0:
@@ -160,6 +164,7 @@ def polygamma(n: int, input: Tensor, *, out: Any = None) -> Tensor:
     return _done("polygamma", E.mul(M.zeta(float(n + 1), input), scale), out)
 
 
+@called("MvlgammaBackward0")
 def mvlgamma(input: Tensor, p: int, *, out: Any = None) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension ``p``."""
     if p < 1:

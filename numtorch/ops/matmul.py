@@ -16,7 +16,7 @@ from . import view
 from .declare import Context, kernel_op, tensor_cores
 from .inplace import write_out
 from .launch import Launch, Scratch
-from .node_names import named
+from .node_names import called, named, product_name
 from .reduce import planner
 
 
@@ -189,6 +189,8 @@ def matmul(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
         result = view.squeeze(result, -1)
     if na == 1:
         result = view.squeeze(result, -2 if nb > 1 else -1)
+    if result._node is not None:
+        result._node.alias = product_name(na, nb)
     return result if out is None else write_out(result, out, "matmul")
 
 
@@ -219,7 +221,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if shape[-1]
         else view.reshape(input, (-(-input._layout.numel // 1), 0))
     )
-    return view.reshape(gemm(rows, w, bias), shape[:-1] + weight._layout.shape[:1])
+    result = view.reshape(gemm(rows, w, bias), shape[:-1] + weight._layout.shape[:1])
+    return result if bias is not None else named(result, "UnsafeViewBackward0" if len(shape) > 1 else "SqueezeBackward4")
 
 
 def _add_bias(result: Tensor, bias: Tensor) -> Tensor:
@@ -288,6 +291,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
     return named(matmul(input, tensor, out=out), "DotBackward0")
 
 
+@called("VdotBackward0")
 def vdot(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     """The inner product of two vectors (of real numbers the same as ``dot``)."""
     return dot(input, other, out=out)
@@ -326,6 +330,7 @@ def addmm(
     return named(_combined(input, gemm(mat1, mat2, None), beta, alpha, out, "addmm"), "AddmmBackward0")
 
 
+@called("AddmvBackward0")
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Tensor:
@@ -338,6 +343,7 @@ def addmv(
     return _combined(input, product, beta, alpha, out, "addmv")
 
 
+@called("AddrBackward0")
 def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Tensor:
@@ -345,6 +351,7 @@ def addr(
     return _combined(input, outer(vec1, vec2), beta, alpha, out, "addr")
 
 
+@called("BaddbmmBackward0")
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Tensor:
@@ -352,6 +359,7 @@ def baddbmm(
     return _combined(input, bmm(batch1, batch2), beta, alpha, out, "baddbmm")
 
 
+@called("AddbmmBackward0")
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Tensor:

@@ -14,9 +14,11 @@ from . import view
 from .arithmetic import clamp, sub, where
 from .inplace import write_out
 from .matmul import matmul
+from .node_names import called
 from .vector_norm import vector_norm
 
 
+@called("DistBackward0")
 def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm of ``input - other``.
 
@@ -29,6 +31,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
     return vector_norm(sub(input, other), p)
 
 
+@called("RenormBackward0")
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Tensor:
     """Slices of ``dim`` scaled down so that their p-norms are at most ``maxnorm``."""
     require_tensor("renorm", "input", input)
@@ -44,6 +47,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None
     return result if out is None else write_out(result, out, "renorm")
 
 
+@called("NansumBackward0")
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Tensor:  # fmt: skip
     """The sum over all elements or over ``dim``, NaN counted as 0."""
     require_tensor("nansum", "input", input)
@@ -130,6 +134,7 @@ def corrcoef(input: Tensor) -> Tensor:
     return E.true_divide(E.true_divide(c, view.unsqueeze(root, 1)), view.unsqueeze(root, 0))
 
 
+@called("CdistBackward0")
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     """The p-norm distances (..., P, R) between the rows of (..., P, M) and (..., R, M); batches broadcast."""
     require_tensor("cdist", "x1", x1)

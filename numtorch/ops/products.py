@@ -18,6 +18,7 @@ from .arithmetic import sub
 from .inplace import write_out
 from .joining import cat, stack
 from .matmul import matmul
+from .node_names import called
 from .scan import cumprod, cumsum
 
 
@@ -83,6 +84,7 @@ def kron(input: Tensor, other: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "kron")
 
 
+@called("LinalgCrossBackward0")
 @tensors_only
 def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Any = None) -> Tensor:
     """The cross products of vectors of 3 along ``dim`` (default: the first dimension of size 3)."""

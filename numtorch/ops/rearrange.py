@@ -16,6 +16,7 @@ from .declare import Context, kernel_op
 from .index import env, split_at
 from .inplace import write_out
 from .launch import Launch
+from .node_names import called
 from .scan import cumsum
 from .slices import index_select
 
@@ -104,6 +105,7 @@ def _distinct(op: str, dims: Sequence[int], ndim: int) -> list[int]:
     return wrapped
 
 
+@called("FlipBackward0")
 def flip(input: Tensor, *places: Any, dims: Any = None) -> Tensor:
     """A copy with the elements along ``dims`` in reverse order.
 
@@ -158,6 +160,7 @@ def _(ctx: Context, g: Tensor) -> Any:
     return roll_values(g, dim=dim, shift=(n - ctx.attrs["shift"]) % n)
 
 
+@called("RollBackward0")
 def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     """Elements moved on along ``dims``, those beyond the end to the front; without ``dims`` of the flat tensor.
 
@@ -188,6 +191,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     return clone(input) if result is input else result
 
 
+@called("Rot90Backward0")
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """Rotated ``k`` times by 90 degrees in the plane of two dimensions, from the first towards the second."""
     require_tensor("rot90", "input", input)

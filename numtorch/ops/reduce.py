@@ -20,6 +20,7 @@ from . import view
 from .declare import Context, KernelOp, kernel_op
 from .inplace import write_out
 from .launch import Launch, from_plan
+from .node_names import named
 
 
 def planner(name: str, module: str = "reduce_plan", device: str = "cpu") -> Callable:
@@ -108,6 +109,8 @@ def sum(
     result = sum_values(x, dims=wrap_dims(dim, x.ndim, "sum"), keepdim=keepdim)
     if dtype is not None and not dtype.is_floating_point and dtype is not int64:
         result = result.to(dtype)
+    if dim is not None:
+        named(result, "SumBackward1")
     return result if out is None else write_out(result, out, "sum")
 
 
@@ -123,6 +126,8 @@ def mean(
             f" {TORCH_NAMES[x.dtype.name]}; convert with .float() or give dtype="
         )
     result = sum_values(x, dims=wrap_dims(dim, x.ndim, "mean"), keepdim=keepdim, plan="mean_plan")
+    if dim is not None:
+        named(result, "MeanBackward1")
     return result if out is None else write_out(result, out, "mean")
 
 
@@ -173,6 +178,8 @@ def prod(
     result = prod_values(x, dims=dims, keepdim=keepdim)
     if dtype is not None and not dtype.is_floating_point and dtype is not int64:
         result = result.to(dtype)
+    if dim is not None:
+        named(result, "ProdBackward1")
     return result if out is None else write_out(result, out, "prod")
 
 

@@ -13,12 +13,13 @@ from ..errors import not_implemented, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
 from . import elementwise as E
 from . import view
-from .copying import copy_
+from .copying import overwrite
 from .declare import Context, KernelOp, kernel_op
 from .index import scatter_add_values, split_at
 from .inplace import write_out
 from .joining import cat
 from .launch import Launch
+from .node_names import called
 
 
 def _layout(x: Tensor, d: DType | None = None) -> Layout:
@@ -156,6 +157,7 @@ def _run(op: KernelOp, input: Tensor, dim: Any, d: DType | None, out: Any) -> Te
     return result if out is None else write_out(result, out, op.name)
 
 
+@called("CumsumBackward0")
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Tensor:
     """The running sum along ``dim``; integers add up in int64.
 
@@ -167,11 +169,13 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Te
     return _run(cumsum_values, input, dim, dtype, out)
 
 
+@called("CumprodBackward0")
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None, out: Any = None) -> Tensor:
     """The running product along ``dim``; integers multiply in int64."""
     return _run(cumprod_values, input, dim, dtype, out)
 
 
+@called("LogcumsumexpBackward0")
 def logcumsumexp(input: Tensor, dim: int, *, out: Any = None) -> Tensor:
     """The logarithm of the running sum of exponentials along ``dim``, without overflow."""
     require_tensor("logcumsumexp", "input", input)
@@ -190,11 +194,13 @@ def _running(op: KernelOp, input: Tensor, dim: Any, out: Any) -> Any:
     return return_types.of(op.name)(*(result if out is None else write_out(tuple(result), out, op.name)))
 
 
+@called("CummaxBackward0")
 def cummax(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """The largest so far along ``dim``, and where it is (the last of equals)."""
     return _running(_cummax, input, dim, out)
 
 
+@called("CumminBackward0")
 def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
     """The smallest so far along ``dim``, and where it is (the last of equals)."""
     return _running(_cummin, input, dim, out)
@@ -202,9 +208,9 @@ def cummin(input: Tensor, dim: int, *, out: Any = None) -> Any:
 
 def cumsum_(self: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """In-place form of ``cumsum``."""
-    return copy_(self, cumsum(self, dim, dtype=dtype))
+    return overwrite(self, cumsum(self, dim, dtype=dtype))
 
 
 def cumprod_(self: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """In-place form of ``cumprod``."""
-    return copy_(self, cumprod(self.clone() if self._rg else self, dim, dtype=dtype))
+    return overwrite(self, cumprod(self.clone() if self._rg else self, dim, dtype=dtype))

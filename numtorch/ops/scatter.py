@@ -10,7 +10,7 @@ from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
 from . import elementwise as E
 from . import view
-from .copying import copy_, write
+from .copying import copy_, overwrite, write
 from .declare import Context
 from .index import (
     UpdateOp,
@@ -26,6 +26,7 @@ from .index import (
 )
 from .inplace import write_out
 from .launch import Launch
+from .node_names import called, named, overwritten
 
 MODES = {"prod": 1, "amax": 2, "amin": 3}  # of the kernel; sums are scatter_add
 
@@ -189,7 +190,12 @@ def _scatter(x: Tensor, dim: Any, index: Tensor, args: tuple, kwargs: dict, inpl
     if reduce == "add":
         return _run(scatter_add_values, x, d, index, src, inplace)
     result = _run(scatter_reduce_values, kept(x) if inplace else x, d, index, src, False, mode="prod")
-    return copy_(x, result) if inplace else result
+    return overwrite(x, result) if inplace else result
+
+
+def _overload(src: tuple, kwargs: dict) -> str:
+    """The name of the node: there is one for tensors, and one for numbers."""
+    return f"ScatterBackward{int('src' not in kwargs and not isinstance(src[0] if src else None, Tensor))}"
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, *src: Any, out: Any = None, **kwargs: Any) -> Tensor:
@@ -202,15 +208,17 @@ def scatter(input: Tensor, dim: int, index: Tensor, *src: Any, out: Any = None, 
         >>> numtorch.zeros(2, 3).scatter(1, numtorch.tensor([[2], [0]]), 5.0).tolist()
         [[0.0, 0.0, 5.0], [5.0, 0.0, 0.0]]
     """
-    result = _scatter(input, dim, index, src, kwargs, False)
+    name = _overload(src, kwargs)
+    result = named(_scatter(input, dim, index, src, kwargs, False), name)
     return result if out is None else write_out(result, out, "scatter")
 
 
 def scatter_(self: Tensor, dim: int, index: Tensor, *src: Any, **kwargs: Any) -> Tensor:
     """In-place form of ``scatter``."""
-    return _scatter(self, dim, index, src, kwargs, True)
+    return overwritten(_scatter(self, dim, index, src, kwargs, True), _overload(src, kwargs))
 
 
+@called("ScatterAddBackward0")
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor, *, out: Any = None) -> Tensor:
     """A copy with src[i][j] added to element [index[i][j]][j] (dim 0)."""
     d, index = _prepare("scatter_add", input, dim, index, src)
@@ -237,6 +245,7 @@ def _identity(d: dtype, mode: str) -> Any:
     return iinfo(d).min if mode == "amax" else iinfo(d).max
 
 
+@called("ScatterReduceBackward0")
 def scatter_reduce(
     input: Tensor,
     dim: int,
@@ -291,7 +300,7 @@ def scatter_reduce_(
     self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """In-place form of ``scatter_reduce``."""
-    return copy_(self, scatter_reduce(kept(self), dim, index, src, reduce, include_self=include_self))
+    return overwrite(self, scatter_reduce(kept(self), dim, index, src, reduce, include_self=include_self))
 
 
 def kept(x: Tensor) -> Tensor:

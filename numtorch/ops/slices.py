@@ -9,7 +9,7 @@ from ..dtype import int32
 from ..errors import refuse_dtypes, require_same_device, require_tensor, tensors_only
 from ..shape import wrap_dim
 from . import view
-from .copying import copy_
+from .copying import overwrite
 from .index import (
     bounded,
     check_range,
@@ -20,6 +20,7 @@ from .index import (
     wrap_negative,
 )
 from .inplace import write_out
+from .node_names import called, named, overwritten
 from .scatter import _number, _reduced, kept
 
 
@@ -36,6 +37,7 @@ def _lined(x: Tensor) -> Tensor:
     return x if x._layout.ndim else view.reshape(x, (1,))
 
 
+@called("IndexSelectBackward0")
 def index_select(input: Tensor, dim: int, index: Tensor, *, out: Any = None) -> Tensor:
     """The slices index[k] of dimension ``dim``; IndexError for an index out of range.
 
@@ -102,6 +104,7 @@ def _slices(
     return d, index, _lined(source)
 
 
+@called("IndexAddBackward0")
 def index_add(
     input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1, out: Any = None
 ) -> Tensor:
@@ -121,6 +124,7 @@ def index_add_(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return self
 
 
+@called("IndexCopyBackward0")
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor, *, out: Any = None) -> Tensor:
     """A copy with slice index[k] replaced by slice k of ``source``."""
     d, index, source = _slices("index_copy", input, dim, index, source, IndexError)
@@ -156,20 +160,23 @@ def _filling(x: Tensor, dim: Any, index: Tensor, value: Any) -> tuple[int, Tenso
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """A copy with the slices index[k] filled with one number."""
+    tensor = isinstance(value, Tensor)
     d, index, value = _filling(input, dim, index, value)
     x = _lined(input)
     result = index_copy_values(x, index, value, dim=d, shape=tuple(x._layout.shape))
-    return view.reshape(result, input._layout.shape)
+    return named(view.reshape(result, input._layout.shape), f"IndexFillBackward{int(tensor)}")
 
 
 def index_fill_(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """In-place form of ``index_fill``."""
+    tensor = isinstance(value, Tensor)
     d, index, value = _filling(self, dim, index, value)
     x = _lined(self)
     index_copy_values.into(x, index, value, dim=d, shape=tuple(x._layout.shape))
-    return self
+    return overwritten(self, f"IndexFillBackward{int(tensor)}")
 
 
+@called("IndexReduceBackward0")
 def index_reduce(
     input: Tensor,
     dim: int,
@@ -197,7 +204,7 @@ def index_reduce_(
     self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """In-place form of ``index_reduce``."""
-    return copy_(self, index_reduce(kept(self), dim, index, source, reduce, include_self=include_self))
+    return overwrite(self, index_reduce(kept(self), dim, index, source, reduce, include_self=include_self))
 
 
 @tensors_only
@@ -224,6 +231,7 @@ def index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     return put_(self, found, values, bool(accumulate))
 
 
+@called("IndexPutBackward0")
 @tensors_only
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy with ``values`` written (or added) where the index tensors point to."""

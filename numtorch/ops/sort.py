@@ -17,6 +17,7 @@ from .declare import Context, KernelOp, kernel_op
 from .index import gather_checked, scatter_add_values
 from .inplace import refuse_overlap, write_out
 from .launch import Launch, Scratch
+from .node_names import called, named
 from .reduce import sum_values
 
 Sizes = tuple[int, ...]
@@ -144,7 +145,9 @@ def sort(
     """
     require_tensor("sort", "input", input)
     d = wrap_dim(dim, input.ndim, "sort")
-    return _written(_along(sort_values, input, d, None, descending=bool(descending)), out, "sort")
+    found = _along(sort_values, input, d, None, descending=bool(descending))
+    named(found[0], f"SortBackward{int(stable is not False)}")
+    return _written(found, out, "sort")
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
@@ -152,12 +155,14 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return sort(input.detach(), dim, descending, stable)[1]
 
 
+@called("SortBackward0")
 def msort(input: Tensor, *, out: Any = None) -> Tensor:
     """The elements along the first dimension in order."""
     values = sort(input, 0)[0]
     return values if out is None else write_out(values, out, "msort")
 
 
+@called("TopkBackward0")
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None
 ) -> Any:
@@ -181,6 +186,7 @@ def _require_elements(op: str, x: Tensor, d: int) -> int:
     return n
 
 
+@called("KthvalueBackward0")
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The k-th smallest element along ``dim`` (counted from 1), and where it is."""
     require_tensor("kthvalue", "input", input)
@@ -230,7 +236,9 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out:
         return result if out is None else write_out(result, out, "median")
     d = wrap_dim(dim, input.ndim, "median")
     n = _require_elements("median", input, d)
-    return _written(_along(kth_values, input, d, keepdim, k=(n + 1) // 2, nan_first=True), out, "median")
+    found = _along(kth_values, input, d, keepdim, k=(n + 1) // 2, nan_first=True)
+    named(found[0], "MedianBackward1")
+    return _written(found, out, "median")
 
 
 def _shared_evenly(x: Tensor, value: Tensor) -> Tensor:
@@ -250,7 +258,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, o
         if not input.numel():
             return median(input, out=out)
         x = view.reshape(input, (-1,))
-        result = _shared_evenly(x, nanmedian(x.detach(), 0)[0])
+        result = named(_shared_evenly(x, nanmedian(x.detach(), 0)[0]), "NanmedianBackward0")
         return result if out is None else write_out(result, out, "nanmedian")
     d = wrap_dim(dim, input.ndim, "nanmedian")
     _require_elements("nanmedian", input, d)
@@ -265,9 +273,11 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False, *, o
         values, index = view.reshape(values, shape), view.reshape(index, shape)
     elif not keepdim:
         values, index = view.squeeze(values, d), view.squeeze(index, d)
+    named(values, "NanmedianBackward1")
     return _written([values, index], out, "nanmedian")
 
 
+@called("ModeBackward0")
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
     """The most frequent element along ``dim`` (the smallest of several), and its last place."""
     require_tensor("mode", "input", input)

@@ -12,6 +12,7 @@ from .declare import Context, kernel_op
 from .elementwise import sqrt, where
 from .inplace import write_out
 from .launch import Launch, from_plan
+from .node_names import called
 from .pointwise import elementwise
 from .reduce import _shape, _split, planner, spread, sum_values
 
@@ -107,6 +108,7 @@ def _root_grad(g, y):
     return where(y == 0.0, 0.0, g / (2.0 * y))  # of equal elements 0, where a root alone has none
 
 
+@called("VarMeanBackward0")
 def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """Variance and mean."""
     dims, keepdim, correction = _spread_args("var_mean", input, args, kwargs)
@@ -114,6 +116,7 @@ def var_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     return var_values(input, dims=dims, keepdim=keepdim, correction=correction)
 
 
+@called("StdMeanBackward0")
 def std_mean(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean."""
     dims, keepdim, correction = _spread_args("std_mean", input, args, kwargs)

@@ -241,7 +241,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
         )
     strides = view_strides(la.shape, la.strides, target)
     if strides is None:
-        return view(input.contiguous(), target)
+        return _relabel(view(input.contiguous(), target), "UnsafeViewBackward0")
     return _view(input, target, strides, input._offset, "View", _reshape_back, la.shape)
 
 
@@ -313,7 +313,8 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
         drop = {d for d in (wrap_dim(d, la.ndim, "squeeze") for d in dims) if la.ndim and la.shape[d] == 1}
     shape = [n for d, n in enumerate(la.shape) if d not in drop]
     strides = [s for d, s in enumerate(la.strides) if d not in drop]
-    return _view(input, shape, strides, input._offset, "Squeeze", _reshape_back, la.shape)
+    label = "Squeeze" if dim is None else f"SqueezeBackward{1 + isinstance(dim, (tuple, list))}"
+    return _view(input, shape, strides, input._offset, label, _reshape_back, la.shape)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -374,7 +375,7 @@ def t(input: Tensor) -> Tensor:
             f"t() expects a tensor with <= 2 dimensions, but self is {input._layout.ndim}D; use transpose"
         )
     if input._layout.ndim < 2:
-        return alias(input)
+        return _relabel(alias(input), "T")
     return _relabel(transpose(input, 0, 1), "T")
 
 
@@ -478,10 +479,10 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     start = start + n if start < 0 else start
     if start + length > n:
         raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds dimension size ({n}); at most {n - start} elements are left from there")
-    return slice_dim(input, d, start, start + length, 1, "Narrow")
+    return slice_dim(input, d, start, start + length, 1)
 
 
-def slice_dim(x: Tensor, d: int, start: int, stop: int, step: int, label: str = "Slice") -> Tensor:
+def slice_dim(x: Tensor, d: int, start: int, stop: int, step: int) -> Tensor:
     """Elements start, start + step, ... below stop of a dimension; the bounds are valid already."""
     la = x._layout
     n = max(0, -(-(stop - start) // step))
@@ -490,7 +491,7 @@ def slice_dim(x: Tensor, d: int, start: int, stop: int, step: int, label: str = 
     flat = contiguous_strides(la.shape)
     target = (shape, flat[:d] + (flat[d] * step,) + flat[d + 1 :])
     offset = x._offset + start * la.strides[d] if n else x._offset
-    return _view(x, shape, strides, offset, label, _embed_back, la.shape, target, start * flat[d] if n else 0)
+    return _view(x, shape, strides, offset, "Slice", _embed_back, la.shape, target, start * flat[d] if n else 0)
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:

@@ -28,6 +28,31 @@ NAMES = {
     "x.view(4)": "ViewBackward0", "x.squeeze()": "SqueezeBackward0", "x + 1": "AddBackward0", "x.relu()": "ReluBackward0",
     "x.softmax(1)": "SoftmaxBackward0", "x.log_softmax(1)": "LogSoftmaxBackward0", "x.T": "PermuteBackward0",
     "x.exp()": "ExpBackward0", "x.square()": "PowBackward0", "F.dropout(x, 0.5, False)": "", "x.unsqueeze(0)": "UnsqueezeBackward0",
+    "F.dropout(x, 0.5, True)": "MulBackward0",
+    "F.pad(x, (1, 1))": "ConstantPadNdBackward0",
+    "F.pad(x[None], (1, 1), mode='reflect')": "ReflectionPad1DBackward0",
+    "F.interpolate(x[None, None], scale_factor=2, mode='bilinear')": "UpsampleBilinear2DBackward0",
+    "lstm(x[None])[0]": "MkldnnRnnLayerBackward0",
+    "gru(x[None])[0]": "StackBackward0",
+    "x[None] @ x[None]": "UnsafeViewBackward0",
+    "x @ x[0]": "MvBackward0",
+    "x % x": "RemainderBackward1",
+    "x % 2": "RemainderBackward0",
+    "2 - x": "RsubBackward1",
+    "x.clamp(y)": "ClampBackward0",
+    "x.sort()[0]": "SortBackward0",
+    "x.topk(1)[0]": "TopkBackward0",
+    "x.sum((0, 1))": "SumBackward1",
+    "x.scatter(0, c[None], 1.0)": "ScatterBackward1",
+    "x.mul(1).pow_(2)": "PowBackward0",
+    "x.mul(1).zero_()": "ZeroBackward0",
+    "x.mul(1).copy_(y)": "torch::autograd::CopyBackwards",
+    "x.mul(1).index_put_((c,), y)": "IndexPutBackward0",
+    "x.mul(1).t_()": "TBackward1",
+    "torch.cdist(x, x)": "CdistBackward0",
+    "torch.linalg.svd(x)[1]": "LinalgSvdBackward0",
+    "F.group_norm(x[None], 1)": "NativeGroupNormBackward0",
+    "F.scaled_dot_product_attention(x[None, None], x[None, None], x[None, None])": "ScaledDotProductFlashAttentionForCpuBackward0",
 }  # fmt: skip
 
 
@@ -36,6 +61,7 @@ def name_of(torch, expression: str) -> str:
     x = torch.tensor([[0.25, 0.5], [0.75, 0.125]], requires_grad=True)
     spaces = {"torch": torch, "F": F, "x": x, "y": torch.full((2, 2), 0.5), "c": torch.tensor([0, 1])}
     spaces |= {"linear": torch.nn.Linear(2, 3), "plain": torch.nn.Linear(2, 3, bias=False)}
+    spaces |= {"lstm": torch.nn.LSTM(2, 3), "gru": torch.nn.GRU(2, 3)}
     made = eval(expression, spaces)
     return made.grad_fn.name() if made.grad_fn is not None else ""
 
@@ -49,6 +75,23 @@ def test_name(expression):
 def test_the_names_are_those_of_pytorch():
     torch = pytest.importorskip("torch")
     assert {e: name_of(torch, e) for e in NAMES} == NAMES
+
+
+def test_an_op_without_derivative_says_so_when_it_is_asked_for_one():
+    x = numtorch.tensor([3.0, 4.0], requires_grad=True)
+    y = x // 2
+    assert repr(y) == "tensor([1., 2.], grad_fn=<NotImplemented>)"
+    with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+        y.sum().backward()
+    x.div(2, rounding_mode="floor").sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_a_function_that_gives_its_argument_back_leaves_its_node_alone():
+    x = numtorch.ones(2, requires_grad=True).exp()
+    assert numtorch.nn.functional.pad(x, (0, 0)).grad_fn.name() == "ConstantPadNdBackward0"
+    assert numtorch.nn.functional.dropout(x, 0.0) is x
+    assert x.grad_fn.name() == "ExpBackward0"
 
 
 def test_an_op_of_the_user_keeps_its_own_name():

@@ -312,6 +312,21 @@ def errors(op: Any, most: int = 10**6) -> Found:
         yield f"error {call.text}", answers(a, b)
 
 
+def nodes(op: Any, most: int = 2) -> Found:
+    """What autograd's nodes are called."""
+    dtype, ours = main_dtype(op), counterpart(op)
+    for call in calls(op, dtype, True, most) if differentiable(op, dtype) else ():
+        a, b = call.run(op.op, ours)
+        if a.error is None and b.error is None:
+            want, have = _node_names(a.result, torch), _node_names(b.result, numtorch)
+            yield f"nodes {call.text}", None if want == have else f"names: {have}, not {want}"
+
+
+def _node_names(result: Any, library: Any) -> list[str]:
+    return [t.grad_fn.name() if t.grad_fn is not None else "" for t in tensors(result, library.Tensor)]
+
+
 CHECKS: dict[str, Callable[..., Found]] = {
     "layouts": layouts, "out": out, "methods": methods, "in_place": in_place, "second": second, "dtypes": dtypes, "errors": errors,
+    "nodes": nodes,
 }  # fmt: skip

@@ -12,6 +12,17 @@ KNOWN: dict[str, frozenset[str]] = {
         special.modified_bessel_i1 special.modified_bessel_k0 special.modified_bessel_k1 special.scaled_modified_bessel_k0
         special.scaled_modified_bessel_k1 special.spherical_bessel_j0""".split()),
     "in_place": frozenset(),
+    # Cut into other ops than there: the last one's node is shown, as it is in PyTorch, but it is another one; samples without a gradient.
+    "nodes": frozenset("""combinations unsafe_chunk sum_to_size corrcoef diff matmul max.reduction_with_dim min.reduction_with_dim
+        quantile nanquantile nn.functional.cross_entropy nn.functional.adaptive_avg_pool2d
+        nn.functional.adaptive_avg_pool3d nn.functional.adaptive_max_pool2d
+        nn.functional.binary_cross_entropy_with_logits nn.functional.rms_norm nn.functional.pad.circular
+        nn.functional.max_pool2d nn.functional.max_pool3d nn.functional.max_unpool1d nn.functional.max_unpool1d.grad
+        nn.functional.rrelu narrow_copy round.decimals_0 sgn unsafe_split split_with_sizes_copy __rmatmul__ __rpow__
+        __rsub__ einsum atleast_3d normal bernoulli unbind_copy fill trapz trapezoid cumulative_trapezoid kron
+        nn.functional.ctc_loss nn.functional.hinge_embedding_loss repeat_interleave nn.functional.pairwise_distance
+        linalg.cholesky linalg.vecdot linalg.cond linalg.lstsq linalg.lstsq.grad_oriented linalg.multi_dot linalg.norm
+        linalg.matrix_norm linalg.solve_ex linalg.solve_triangular linalg.tensorinv special.ndtr""".split()),
     # NaN in PyTorch where nothing is masked in.
     "second": frozenset(["masked.logsumexp"]),
     # Derivatives at matrices that are singular once a row is repeated; what is left of a factor that does not exist; median reads

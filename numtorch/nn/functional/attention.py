@@ -12,6 +12,7 @@ from ..._tensor import Tensor
 from ...backends.cuda import fused_permitted
 from ...errors import require_tensor, tensors_only
 from ...ops.attention import attention, fits, later
+from ...ops.node_names import named
 from .activation import softmax
 from .dropout import dropout
 from .linear import linear
@@ -62,7 +63,9 @@ def scaled_dot_product_attention(
         weights = weights.masked_fill(blocked.all(-1, keepdim=True), 0.0)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
-    return numtorch.matmul(weights, value)
+    result = numtorch.matmul(weights, value)
+    fused = query.dim() == key.dim() == value.dim() == 4 and dropout_p <= 0.0
+    return named(result, "ScaledDotProductFlashAttentionForCpuBackward0") if fused else result
 
 
 def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:

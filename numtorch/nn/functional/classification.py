@@ -11,6 +11,7 @@ from ..._tensor import Tensor
 from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
 from ...ops import loss as ops_loss
 from ...ops.elementwise import clamp_min
+from ...ops.node_names import called, named
 from ...ops.softmax import log_softmax
 from ._reduction import check_reduction, legacy, reduced
 from .linear import linear
@@ -40,7 +41,7 @@ def nll_loss(
     reduction = legacy(size_average, reduce, reduction)
     require_tensor("nll_loss", "input", input)
     require_tensor("nll_loss", "target", target)
-    return ops_loss.nll_loss(input, target, weight, ignore_index, reduction)
+    return named(ops_loss.nll_loss(input, target, weight, ignore_index, reduction), _nll_name(input, reduction))
 
 
 def cross_entropy(
@@ -73,7 +74,14 @@ def cross_entropy(
         )
     if target.shape == input.shape:
         return _soft_cross_entropy(input, target, weight, reduction, ignore_index, label_smoothing)
-    return ops_loss.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    result = ops_loss.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    return named(result, "AddBackward0" if label_smoothing else _nll_name(input, reduction))
+
+
+def _nll_name(input: Tensor, reduction: str) -> str:
+    """What autograd's node of the loss of scores of that many dimensions is called."""
+    flat = input.dim() <= 2
+    return "ViewBackward0" if reduction == "none" and input.dim() not in (1, 2, 4) else f"NllLoss{'' if flat else '2D'}Backward0"
 
 
 def _soft_cross_entropy(
@@ -166,6 +174,7 @@ def linear_cross_entropy(
     )
 
 
+@called("MultiMarginLossBackward0")
 @tensors_only
 def multi_margin_loss(
     input: Tensor,
@@ -208,6 +217,7 @@ def multi_margin_loss(
     )
 
 
+@called("MultilabelMarginLossBackward0")
 @tensors_only
 def multilabel_margin_loss(
     input: Tensor,

@@ -18,6 +18,7 @@ from ... import autograd
 from ..._tensor import Tensor
 from ...errors import require_tensor
 from ...from_data import tensor as make_tensor
+from ...ops.node_names import called
 
 _NEVER = -math.inf
 
@@ -72,6 +73,7 @@ def _check(log_probs: Tensor, inputs: list[int], lengths: list[int], blank: int)
             raise RuntimeError(f"Expected input_lengths to have value at most {steps}, but got value {k}")
 
 
+@called("CtcLossBackward0")
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -10,6 +10,7 @@ from ..._tensor import Tensor
 from ...errors import refuse_dtypes, require_tensor, tensors_only
 from ...ops.constant import table
 from ...ops.elementwise import clamp_min
+from ...ops.node_names import called
 from ._reduction import legacy, reduced
 
 
@@ -53,6 +54,7 @@ def pairwise_distance(
     return numtorch.add(x1 - x2, eps).norm(p, -1, keepdim=keepdim)
 
 
+@called("PdistBackward0")
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances between all pairs of rows: (N, M) -> (N * (N - 1) / 2)."""
     require_tensor("pdist", "input", input)

@@ -10,6 +10,7 @@ import numtorch
 from ..._tensor import Tensor
 from ...errors import WHOLE, refuse_dtypes, require_tensor
 from ...ops.constant import table
+from ...ops.node_names import called
 from .._check import positive, sizes
 from .padding import constant_pad_nd
 
@@ -59,6 +60,7 @@ class _Geometry:
         return table(positions, device), count, padded
 
 
+@called("Im2ColBackward0")
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """Blocks of an image as columns: (N, C, H, W) or (C, H, W) -> (N, C * kh * kw, blocks).
 
@@ -92,6 +94,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     return x.reshape(n, channels * g.kernel[0] * g.kernel[1], count)
 
 
+@called("Col2ImBackward0")
 def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:

@@ -12,6 +12,7 @@ import numtorch
 
 from ..._tensor import Tensor
 from ...errors import require_tensor
+from ...ops.node_names import named
 
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")
@@ -46,7 +47,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     axes.append(numtorch.ones(spatial, dtype=theta.dtype, device=theta.device))
     base = numtorch.stack(axes, -1).reshape(1, -1, n + 1)  # (1, points, n + 1)
     points = numtorch.matmul(base.expand(theta.size(0), -1, -1), theta.transpose(1, 2))
-    return points.reshape(theta.size(0), *spatial, n)
+    return named(points.reshape(theta.size(0), *spatial, n), "AffineGridGeneratorBackward0")
 
 
 def _base_line(steps: int, align_corners: bool, like: Tensor) -> Tensor:
@@ -107,7 +108,7 @@ def grid_sample(
         taps = [_linear_taps(x) for x in places]
     else:
         taps = [_cubic_taps(x) for x in places]
-    return _gather(input, taps, padding_mode, align, mode == "bicubic")
+    return named(_gather(input, taps, padding_mode, align, mode == "bicubic"), f"GridSampler{n}DBackward0")
 
 
 def grid_sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:

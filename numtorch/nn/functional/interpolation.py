@@ -14,6 +14,8 @@ from ...dtype import uint8
 from ...errors import UNREAL, refuse_dtypes, require_tensor
 from ...from_data import tensor as make_tensor
 from ...ops.constant import table
+from ...ops.declare import camel
+from ...ops.node_names import named
 
 _NDIM = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
 
@@ -64,10 +66,11 @@ def interpolate(
     if mode in ("bilinear", "bicubic") and input.dtype is uint8:  # in float32, rounded
         wide = interpolate(input.float(), size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
         return (wide + 0.5).floor().clamp(0, 255).to(uint8)
+    result = input
     for k in range(n - 1, -1, -1):
         arguments = (input.shape[2 + k], sizes[k], mode, bool(align_corners), antialias, scales[k])
-        input = _resample(input, 2 + k, *_taps(*arguments))
-    return input
+        result = _resample(result, 2 + k, *_taps(*arguments))
+    return result if result is input else named(result, _node_name(mode, n, antialias))
 
 
 def _check_mode(input: Tensor, mode: str, sizes: list[int]) -> None:
@@ -210,6 +213,10 @@ def _filter(x: float, cubic: bool) -> float:
     if x < 1.0:
         return _cubic(x, -0.5)[1]
     return _cubic(x - 1.0, -0.5)[0] if x < 2.0 else 0.0
+
+
+def _node_name(mode: str, n: int, antialias: bool) -> str:
+    return f"Upsample{camel(mode.replace('-', '_'))}{n}D{'Aa' if antialias else ''}Backward0"
 
 
 def upsample(

@@ -19,6 +19,7 @@ from ...errors import (
     tensors_only,
 )
 from ...ops import loss_terms
+from ...ops.node_names import called
 from ._reduction import legacy, reduced
 
 
@@ -254,6 +255,7 @@ def gaussian_nll_loss(
     return reduced(terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction)
 
 
+@called("SoftMarginLossBackward0")
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -10,6 +10,7 @@ import numtorch
 from ... import ops
 from ..._tensor import Tensor
 from ...errors import require_tensor, tensors_only
+from ...ops.node_names import called
 from .padding import constant_pad_nd
 
 
@@ -68,6 +69,7 @@ def rms_norm(
     return ops.rms_norm(input, shape, weight, eps)
 
 
+@called("NativeGroupNormBackward0")
 def group_norm(
     input: Tensor,
     num_groups: int,

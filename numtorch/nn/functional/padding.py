@@ -9,6 +9,7 @@ import numtorch
 from ..._tensor import Tensor
 from ...errors import refuse_dtypes, require_tensor
 from ...ops.constant import table
+from ...ops.node_names import called, named
 
 
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
@@ -48,11 +49,13 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
             f" {pad} for an input of {input.dim()} dimensions"
         )
     _check_not_empty(input, spatial, mode)
+    padded = input
     for k in range(spatial):
-        dim = input.dim() - 1 - k
         if pad[2 * k] or pad[2 * k + 1]:
-            input = _continued(input, dim, pad[2 * k], pad[2 * k + 1], mode)
-    return input
+            padded = _continued(padded, input.dim() - 1 - k, pad[2 * k], pad[2 * k + 1], mode)
+    kind = {"reflect": "ReflectionPad", "replicate": "ReplicationPad"}.get(mode)
+    name = f"{kind}{spatial}DBackward0" if kind else "CopySlices"
+    return padded if padded is input else named(padded, name)
 
 
 def _check_not_empty(input: Tensor, spatial: int, mode: str) -> None:
@@ -64,6 +67,7 @@ def _check_not_empty(input: Tensor, spatial: int, mode: str) -> None:
         )
 
 
+@called("ConstantPadNdBackward0")
 def constant_pad_nd(input: Tensor, pad: list[int], value: float = 0.0) -> Tensor:
     """Pad with a constant; negative amounts crop. RuntimeError if nothing or less would be left of a
     dimension.

@@ -8,6 +8,7 @@ from ..._tensor import Tensor
 from ...errors import refuse_dtypes, require_tensor
 from ...ops import pool as ops_pool
 from ...ops.inplace import written
+from ...ops.node_names import named
 from .._check import positive, sizes
 
 
@@ -56,6 +57,8 @@ def _max_pool(
     values, indices = ops_pool.max_pool(x, kernel, stride, padding, dilation, ceil_mode)
     if not batched:
         values, indices = values.squeeze(0), indices.squeeze(0)
+    if n == 1:
+        named(values, "SqueezeBackward1")
     return (values, indices) if return_indices else values
 
 
@@ -167,7 +170,7 @@ def _avg_pool(
     if divisor == 0:
         raise RuntimeError(f"{name}: divisor must be not zero")
     y = ops_pool.avg_pool(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
-    return y if batched else y.squeeze(0)
+    return (named(y, "SqueezeBackward1") if n == 1 else y) if batched else y.squeeze(0)
 
 
 def avg_pool1d(
@@ -242,7 +245,7 @@ def adaptive_avg_pool(name: str, n: int, input: Tensor, output_size: Any) -> Ten
     wanted = _adaptive_size(name, n, input, output_size)
     x, batched = _batched(name, n, input)
     y = ops_pool.adaptive_avg_pool(x, wanted)
-    return y if batched else y.squeeze(0)
+    return (named(y, "SqueezeBackward1") if n == 1 else y) if batched else y.squeeze(0)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
@@ -270,6 +273,8 @@ def _adaptive_max(n: int, input: Tensor, output_size: Any, return_indices: bool)
     values, indices = ops_pool.adaptive_max_pool(x, wanted)
     if not batched:
         values, indices = values.squeeze(0), indices.squeeze(0)
+    if n == 1:
+        named(values, "SqueezeBackward1")
     return (values, indices) if return_indices else values
 
 

@@ -9,6 +9,7 @@ from ..._tensor import Tensor
 from ...autograd.mode import state
 from ...errors import require_tensor, tensors_only
 from ...from_data import tensor as make_tensor
+from ...ops.node_names import called
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -107,6 +108,7 @@ def embedding(
     return ops.embedding(weight, input, padding, scale_grad_by_freq)
 
 
+@called("EmbeddingBagBackward0")
 @tensors_only
 def embedding_bag(
     input: Tensor,

@@ -9,6 +9,7 @@ import numtorch
 
 from ..._tensor import Tensor
 from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
+from ...ops.node_names import called
 from .._check import sizes
 from .pooling import avg_pool1d, avg_pool2d, avg_pool3d
 
@@ -84,6 +85,7 @@ def max_unpool1d(
     return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@called("MaxUnpool2DBackward0")
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -96,6 +98,7 @@ def max_unpool2d(
     return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@called("MaxUnpool3DBackward0")
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,
@@ -237,6 +240,7 @@ def fractional_max_pool2d_with_indices(
     return _fractional(2, input, kernel_size, output_size, output_ratio, True, _random_samples)
 
 
+@called("FractionalMaxPool2DBackward0")
 def fractional_max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -261,6 +265,7 @@ def fractional_max_pool3d_with_indices(
     return _fractional(3, input, kernel_size, output_size, output_ratio, True, _random_samples)
 
 
+@called("FractionalMaxPool3DBackward0")
 def fractional_max_pool3d(
     input: Tensor,
     kernel_size: Any,

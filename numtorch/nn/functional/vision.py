@@ -6,8 +6,10 @@ import math
 
 from ..._tensor import Tensor
 from ...errors import require_tensor
+from ...ops.node_names import called
 
 
+@called("PixelShuffleBackward0")
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(*, C * r**2, H, W) -> (*, C, H * r, W * r). Shi et al., arXiv:1609.05158.
 
@@ -36,6 +38,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return x.reshape(*batch, c, height * r, width * r)
 
 
+@called("PixelUnshuffleBackward0")
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """The inverse of ``pixel_shuffle``: (*, C, H * r, W * r) -> (*, C * r**2, H, W)."""
     require_tensor("pixel_unshuffle", "input", input)
@@ -58,6 +61,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return x.reshape(*batch, channels * r * r, height // r, width // r)
 
 
+@called("ChannelShuffleBackward0")
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Interleave ``groups`` groups of channels: (N, C, *) -> the same. Zhang et al., arXiv:1707.01083."""
     require_tensor("channel_shuffle", "input", input)
