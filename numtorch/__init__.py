@@ -336,7 +336,7 @@ def numel(input: Tensor) -> _typing.Any:
 
 # Imported when they are first used, so that `import numtorch` stays quick.
 _SUBMODULES = ("nn", "optim", "utils", "jit", "cuda", "linalg", "special", "masked", "datasets", "serialization", "testing",
-               "library", "accelerator", "amp", "profiler", "debug", "backends", "compat", "distributions", "fft", "signal", "hub", "multiprocessing", "func", "safetensors", "types", "version")  # fmt: skip
+               "library", "accelerator", "amp", "profiler", "debug", "backends", "compat", "distributed", "distributions", "fft", "signal", "hub", "multiprocessing", "func", "safetensors", "types", "version")  # fmt: skip
 _LATER = {"save": "serialization", "load": "serialization", "from_dlpack": "interop", "elementwise": "library",
           "reduction": "library", "compile": "jit.compiling", "autocast": "amp", "interpret": "_interpret"}
 for _name in """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d conv_tbc max_pool1d max_pool2d max_pool3d

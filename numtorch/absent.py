@@ -20,11 +20,11 @@ AREAS = (
     ("stft istft fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft hfft2 ihfft2 hfftn ihfftn", _COMPLEX),
     ("sparse sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc sparse_coo_tensor sparse_csr_tensor sparse_csc_tensor smm spmm sspaddmm", _SPARSE),
     ("quantization ao quint8 qint8 qint32 quantize_per_tensor quantize_per_channel dequantize", _QUANTIZED),
-    ("script ScriptModule ScriptFunction script_method export_opnames", _SCRIPT),
+    ("export_opnames CompilationUnit", _SCRIPT),
     ("onnx", "numtorch writes no ONNX; numtorch.save(model.state_dict(), 'model.pth') writes a file that PyTorch loads and exports"),
     ("export fx", "numtorch.jit.trace records a program: its .graph shows it, its .code is Python, its .save(path) keeps it"),
     ("_dynamo _inductor compiler", "numtorch.compile and numtorch.jit.trace compile; they have no settings of their own"),
-    ("distributed DistributedDataParallel DistributedOptimizer rpc", "numtorch computes in one process on one machine; numtorch.set_num_threads says on how many threads"),
+    ("DistributedOptimizer FullyShardedDataParallel fsdp rpc elastic", "numtorch computes in one process on one machine; numtorch.set_num_threads says on how many threads"),
     ("functorch functionalize", "numtorch.func has grad, vjp, jvp, jacrev, hessian, vmap and functional_call"),
     ("SparseAdam", "numtorch has dense gradients only; use Adam"),
     ("IterDataPipe MapDataPipe DFIterDataPipe DataChunk functional_datapipe datapipes", "write a Dataset or an IterableDataset"),
@@ -36,7 +36,7 @@ AREAS = (
     ("overrides handle_torch_function has_torch_function", "numtorch asks no __torch_function__; subclass Tensor or write a library.custom_op"),
     ("nested jagged", "numtorch has no nested tensors; nn.utils.rnn.pad_sequence and pack_padded_sequence hold sequences of several lengths"),
     ("mps xpu mtia", "numtorch computes on 'cpu' and 'cuda'; numtorch.accelerator says what this machine has"),
-    ("hub package", "numtorch loads no code or weights from the network; numtorch.load reads a state_dict file of PyTorch"),
+    ("package download_url_to_file", "numtorch loads no code or weights from the network; numtorch.load reads a state_dict file of PyTorch"),
     ("uint16 uint32 uint64 float8_e4m3fn float8_e5m2", "numtorch's dtypes are bool, uint8, int8 to int64, float16, float32 and float64"),
 )  # fmt: skip
 

@@ -51,7 +51,12 @@ from torch.nn.utils.parametrizations import weight_norm, spectral_norm, orthogon
 from torch.nn.utils.parametrize import register_parametrization
 from torch.nn.utils.stateless import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.parallel import DataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.distributed import init_process_group, destroy_process_group
+import torch.distributed as dist, torch.hub, torch.utils.model_zoo as model_zoo
+from torch.hub import load_state_dict_from_url
+from torch.utils import model_zoo
+from torch.jit import script, ScriptModule, Final
 from torch.optim import Adam, SGD, Optimizer, lr_scheduler
 from torch.optim.optimizer import Optimizer, required
 from torch.optim.lr_scheduler import StepLR, LambdaLR, ReduceLROnPlateau, CosineAnnealingLR, OneCycleLR, _LRScheduler

@@ -1,4 +1,4 @@
-"""DataParallel: with one device it calls the module."""
+"""DataParallel: with one device it calls the module; and the name of DistributedDataParallel."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+class DistributedDataParallel(Module):
+    """Refuses: numtorch has no process groups, so a program of one process uses the module itself."""
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any):
+        raise NotImplementedError(
+            f"DistributedDataParallel: numtorch computes in one process, so there is nothing to average {type(module).__name__}'s"
+            " gradients with; use the module itself"
+        )
 
 
 def data_parallel(

@@ -83,3 +83,68 @@ def test_where_a_tensor_is():
     x = torch.ones(1)
     assert x.is_cpu and not x.is_cuda and not x.is_xpu and not x.is_mps
     assert torch.typename(x) == "torch.FloatTensor"
+
+
+def test_programs_ask_for_process_groups_and_go_on():
+    dist = torch.distributed
+    assert not dist.is_available() and not dist.is_initialized() and not dist.is_torchelastic_launched()
+    for ask in (dist.get_rank, dist.get_world_size, dist.barrier, dist.all_reduce, dist.destroy_process_group):
+        with pytest.raises(ValueError, match="Default process group has not been initialized"):
+            ask()
+    assert dist.all_reduce.__name__ == "all_reduce" and dist.ReduceOp.SUM is not dist.ReduceOp.MAX
+    with pytest.raises(NotImplementedError, match="in one process on one machine; run the program without a launcher"):
+        dist.init_process_group("nccl", rank=0, world_size=2)
+    with pytest.raises(NotImplementedError, match="nothing to average Linear's gradients with; use the module itself"):
+        torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1), device_ids=[0])
+    with pytest.raises(AttributeError, match="in one process on one machine"):
+        dist.rpc  # noqa: B018
+
+
+def test_what_torchscript_marks_stays_python():
+    class Gate(torch.jit.ScriptModule):
+        limit: torch.jit.Final[float] = 0.5
+
+        @torch.jit.script_method
+        def forward(self, x):
+            return self.flip(x) if float(x.sum()) > self.limit else x
+
+        @torch.jit.export
+        def flip(self, x):
+            return -x
+
+        @torch.jit.ignore(drop=True)
+        def log(self, x):
+            return print(x)
+
+        @torch.jit.unused
+        @torch.jit.ignore
+        def other(self):
+            return 3
+
+    def twice(x):
+        return 2 * x
+
+    gate = Gate()
+    assert torch.jit.script(gate) is gate and torch.jit.script(twice) is twice and torch.jit.script_if_tracing(twice) is twice
+    assert gate(torch.ones(2)).tolist() == [-1.0, -1.0] and gate(torch.zeros(2)).tolist() == [0.0, 0.0] and gate.other() == 3
+    assert torch.jit.annotate(list[int], [1]) == [1] and not torch.jit.is_scripting() and not torch.jit.is_tracing()
+    assert not isinstance(torch.nn.Linear(2, 1), (torch.jit.ScriptModule, torch.jit.ScriptFunction))
+    with pytest.raises(TypeError, match="script.*'obj' must be a function, a Module or a class, not int"):
+        torch.jit.script(3)
+
+
+def test_weights_of_the_hub_lie_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert torch.hub.get_dir() == str(tmp_path / "hub")
+    url = "https://example.org/models/net-1a2b.pth?version=2"
+    place = tmp_path / "hub" / "checkpoints" / "net-1a2b.pth"
+    with pytest.raises(RuntimeError, match="loads nothing from the network and there is no .*net-1a2b.pth; download https"):
+        torch.hub.load_state_dict_from_url(url)
+    place.parent.mkdir(parents=True)
+    torch.save({"weight": torch.arange(3.0)}, place)
+    for load in (torch.hub.load_state_dict_from_url, torch.utils.model_zoo.load_url):
+        assert load(url, map_location="cpu")["weight"].tolist() == [0.0, 1.0, 2.0]
+    assert torch.hub.load_state_dict_from_url("x", str(place.parent), file_name=place.name)["weight"].shape == (3,)
+    monkeypatch.setattr(torch.hub, "_chosen", [])
+    torch.hub.set_dir(tmp_path / "other")
+    assert torch.hub.get_dir() == str(tmp_path / "other")
