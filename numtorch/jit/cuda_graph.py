@@ -3,7 +3,8 @@
 The recorder, the guards and the effects are those of the CPU; here recorded entries become launches of the CUDA twins, and
 a program becomes one graph for each stretch between two comparisons. Temporaries lie in one arena of the device. Addresses
 that differ from call to call (arguments, results) and numbers that do are written into the launches that use them, only
-when they have changed; with the pool handing out the same blocks again they rarely do.
+when they have changed. Blocks of memory take turns (a loss lives until the next one is there), so that a program keeps graphs
+for the few sets of addresses that come again and again.
 """
 
 from __future__ import annotations
@@ -88,6 +89,22 @@ def _launch(e: Entry, la: Launch, scratch: dict[Scratch, Storage]) -> Op:
     return op
 
 
+MOST_VARIANTS = 4  # sets of addresses that a program keeps graphs for
+
+
+class _Variant:
+    """The graphs of a program for one set of addresses: ``now`` are the words of each op as last given, ``values`` the numbers.
+
+    ``graphs`` is None where none could be made.
+    """
+
+    __slots__ = ("graphs", "now", "pointers", "values")
+
+    def __init__(self, now: list[list[Any]], pointers: Sequence[int], values: list[float]):
+        self.now, self.pointers, self.values = now, tuple(pointers), values
+        self.graphs: list[Any] | None = None
+
+
 class CudaProgram:
     """A replayable program on a GPU; ``run(pointers)`` with one address per slot, as for the CPU's ``Compiled``."""
 
@@ -117,9 +134,8 @@ class CudaProgram:
         self.keep = [w.storage for op in self.ops for w in op.words if type(w) is Word]
         self.numbers = {id(s): i for i, s in enumerate(self.slots)}
         self.bounds = [0, *cuts, len(self.ops)]
-        self.graphs: list[Any] | None = None  # made at the first run, when all addresses are known
+        self.variants: dict[tuple[int, ...], _Variant] = {}  # by addresses; the first is made at the first run
         self.without_graph = ""  # why there is none
-        self.now: list[list[Any]] = []  # the words of each op, as last given
         self.stream: Any = None
         # Which words of each op change from call to call: (place, slot, byte offset) and (place, live number).
         self.moving = [
@@ -130,8 +146,6 @@ class CudaProgram:
         for k, found in enumerate(self.moving):
             for slot in {slot for _, slot, _ in found}:
                 self.users[slot].append(k)
-        self.pointers: list[int] = []
-        self.values: list[float] = []
 
     def slot(self, w: Any) -> int:
         """The slot that a word's memory is in, -1 for none."""
@@ -152,13 +166,12 @@ class CudaProgram:
         place = self.places.get(id(w.storage))
         return w.offset + (w.storage.ptr if place is None else self.arena.ptr + place)
 
-    def _set(self, k: int, pointers: Sequence[int]) -> None:
-        """Write these addresses, and the live numbers of now, into the words of op ``k``."""
-        words = self.now[k]
+    def _set(self, words: list[Any], k: int, pointers: Sequence[int], values: dict[int, float]) -> None:
+        """Write these addresses and numbers into the words of op ``k``."""
         for i, slot, offset in self.moving[k]:
             words[i] = pointers[slot] + offset
         for i, number in self.changing[k]:
-            words[i] = float(number.function())
+            words[i] = values[id(number)]
 
     def run(self, pointers: Sequence[int], check: Any) -> None:
         """Replay on these addresses, one per slot; ``check(k, pointers)`` is called at cut ``k``."""
@@ -166,51 +179,62 @@ class CudaProgram:
         if self.stream is not None and stream is not self.stream:
             stream.wait(self.stream)  # the arena may be in use there
         self.stream = stream
-        if not self.now:
-            self._make(pointers)
-        else:
-            self._renew(pointers)
+        key = tuple(pointers)
+        values = [float(v.function()) for v in self.live]
+        variant = self.variants.get(key)
+        if variant is None and len(self.variants) < (1 if self.without_graph else MOST_VARIANTS):
+            variant = self.variants[key] = self._made(key, values)
+        elif variant is None:
+            variant = min(self.variants.values(), key=lambda v: sum(map(int.__ne__, v.pointers, key)))
+            del self.variants[variant.pointers]
+            self.variants[key] = variant
+        if variant.pointers != key or variant.values != values:
+            self._renew(variant, key, values)
         last = len(self.bounds) - 2
         for k in range(last + 1):
-            self._run_part(k)
+            self._run_part(variant, k)
             if k < last:
                 check(k, pointers)
 
-    def _make(self, pointers: Sequence[int]) -> None:
-        fixed = [[self._fixed(w) if type(w) is Word and self.slot(w) < 0 else w for w in op.words] for op in self.ops]
-        self.now = fixed
-        for k in range(len(self.ops)):
-            self._set(k, pointers)
-        self.pointers, self.values = list(pointers), [float(v.function()) for v in self.live]
-        calls = [(*op.address, words) for op, words in zip(self.ops, self.now)]
+    def _made(self, pointers: Sequence[int], values: list[float]) -> _Variant:
+        now = [[self._fixed(w) if type(w) is Word and self.slot(w) < 0 else w for w in op.words] for op in self.ops]
+        numbers = self._by_number(values)
+        for k, words in enumerate(now):
+            self._set(words, k, pointers, numbers)
+        variant = _Variant(now, pointers, values)
+        calls = [(*op.address, words) for op, words in zip(self.ops, now)]
         try:
-            self.graphs = [self.gpu.graph(calls[a:b]) if b > a else None for a, b in itertools.pairwise(self.bounds)]
+            variant.graphs = [self.gpu.graph(calls[a:b]) if b > a else None for a, b in itertools.pairwise(self.bounds)]
         except Exception as error:
             self.without_graph = str(error)
             warnings.warn(
                 f"numtorch.jit.trace: no CUDA graph could be made ({error}); the kernels are launched one by one",
                 stacklevel=2,
             )
+        return variant
 
-    def _renew(self, pointers: Sequence[int]) -> None:
-        """Write what is different from the last run into the launches that use it."""
+    def _by_number(self, values: list[float]) -> dict[int, float]:
+        return {id(v): value for v, value in zip(self.live, values)}
+
+    def _renew(self, variant: _Variant, pointers: tuple[int, ...], values: list[float]) -> None:
+        """Write what is different from a variant's last run into the launches that use it."""
         changed: set[int] = set()
-        for i, (old, new) in enumerate(zip(self.pointers, pointers)):
+        for i, (old, new) in enumerate(zip(variant.pointers, pointers)):
             if old != new:
                 changed.update(self.users[i])
-        values = [float(v.function()) for v in self.live]
-        if values != self.values:
+        if values != variant.values:
             changed.update(k for k, found in enumerate(self.changing) if found)
-        self.pointers, self.values = list(pointers), values
+        variant.pointers, variant.values = pointers, values
+        numbers = self._by_number(values)
         for k in changed:
-            self._set(k, pointers)
-            if self.graphs is not None:
-                part = next(j for j in range(len(self.graphs)) if k < self.bounds[j + 1])
-                self.graphs[part].update(k - self.bounds[part], self.now[k])
+            self._set(variant.now[k], k, pointers, numbers)
+            if variant.graphs is not None:
+                part = next(j for j in range(len(variant.graphs)) if k < self.bounds[j + 1])
+                variant.graphs[part].update(k - self.bounds[part], variant.now[k])
 
-    def _run_part(self, k: int) -> None:
-        if self.graphs is None:
+    def _run_part(self, variant: _Variant, k: int) -> None:
+        if variant.graphs is None:
             for i in range(self.bounds[k], self.bounds[k + 1]):
-                self.gpu.launch(*self.ops[i].address, self.now[i])
-        elif self.graphs[k] is not None:
-            self.graphs[k].launch()
+                self.gpu.launch(*self.ops[i].address, variant.now[i])
+        elif variant.graphs[k] is not None:
+            variant.graphs[k].launch()

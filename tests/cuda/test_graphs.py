@@ -13,6 +13,7 @@ import pytest
 import numtorch as torch
 import numtorch.nn.functional as F
 from numtorch import nn
+from numtorch.jit import cuda_graph
 
 pytestmark = pytest.mark.simulator
 
@@ -53,18 +54,35 @@ def test_forward(gpu: Any) -> None:
 def test_graphs_are_replayed(gpu: Any) -> None:
     gpu.graphs.clear()
     replay = traced(gpu, lambda x: (x * 2 + 1).relu() - x, torch.ones(8, device="cuda"))
-    (graph,) = gpu.graphs
-    assert len(graph.calls) == 1, "a chain of elementwise ops is one kernel"
-    launches, waits = graph.launches, gpu.waits
+    assert all(len(g.calls) == 1 for g in gpu.graphs), "a chain of elementwise ops is one kernel"
     x = torch.arange(-4.0, 4.0).cuda()
-    waits = gpu.waits
+    launches, waits = sum(g.launches for g in gpu.graphs), gpu.waits
     results = [replay(x) for _ in range(3)]
-    assert graph.launches == launches + 3 and gpu.waits == waits, "a replay does not wait"
+    assert sum(g.launches for g in gpu.graphs) == launches + 3 and gpu.waits == waits, "a replay does not wait"
     for r in results:
         check_same(r, (x.cpu() * 2 + 1).relu() - x.cpu())
 
 
-def test_only_what_changed_is_written_into_the_graph(gpu: Any) -> None:
+def test_addresses_that_come_again_have_graphs_of_their_own(gpu: Any) -> None:
+    gpu.graphs.clear()
+    replay = traced(gpu, lambda x: x.exp().cumsum(0) * 2, torch.ones(5, device="cuda"))
+    inputs = [torch.full((5,), float(k)).cuda() for k in range(6)]
+    (program,) = [b.program for b in replay.paths()]
+    addresses = [t.data_ptr() for t in inputs]
+    program.variants.clear()
+    gpu.graphs.clear()
+    out = torch.empty(5, device="cuda")
+    for k in (0, 1, 0, 1, 2, 3, 1):
+        program.run([addresses[k] if s == 0 else out.data_ptr() for s in range(len(program.slots))], None)
+        check_same(out, inputs[k].cpu().exp().cumsum(0) * 2)
+    assert len(gpu.graphs) == 4 and not any(g.updates for g in gpu.graphs), "one for each set of addresses"
+    program.run([addresses[5] if s == 0 else out.data_ptr() for s in range(len(program.slots))], None)
+    check_same(out, inputs[5].cpu().exp().cumsum(0) * 2)
+    assert len(gpu.graphs) == 4 == len(program.variants) and sum(g.updates for g in gpu.graphs) == 1, "beyond that one is changed"
+
+
+def test_only_what_changed_is_written_into_the_graph(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_graph, "MOST_VARIANTS", 1)
     gpu.graphs.clear()
     w = torch.ones(5, device="cuda")
     replay = traced(gpu, lambda x: w.add_((x * x).sum()), torch.ones(5, 5, device="cuda"))
