@@ -45,14 +45,27 @@ def pack_panels(panels, size, width, planes, plane, channels, shifts, taps, copi
     """
     pairs = offset(copies, copies[0])
     for p in range(count):
-        line = offset(panels, p * size)
-        for c in range(channels):
-            source = offset(planes, c * plane)
-            for t in range(taps):
-                row = offset(source, shifts[t])
-                for i in range(copies[p + 1], copies[p + 2]):
-                    vstore(line, pairs[2 * i], vload(row, pairs[2 * i + 1]))
-                line = offset(line, width)
+        line, first, last = offset(panels, p * size), copies[p + 1], copies[p + 2]
+        if last - first == 4:  # the usual number stays in registers
+            some = offset(pairs, 2 * first)
+            d0, s0, d1, s1, d2, s2, d3, s3 = some[0], some[1], some[2], some[3], some[4], some[5], some[6], some[7]
+            for c in range(channels):
+                source = offset(planes, c * plane)
+                for t in range(taps):
+                    row = offset(source, shifts[t])
+                    vstore(line, d0, vload(row, s0))
+                    vstore(line, d1, vload(row, s1))
+                    vstore(line, d2, vload(row, s2))
+                    vstore(line, d3, vload(row, s3))
+                    line = offset(line, width)
+        else:
+            for c in range(channels):
+                source = offset(planes, c * plane)
+                for t in range(taps):
+                    row = offset(source, shifts[t])
+                    for i in range(first, last):
+                        vstore(line, pairs[2 * i], vload(row, pairs[2 * i + 1]))
+                    line = offset(line, width)
 
 
 @device

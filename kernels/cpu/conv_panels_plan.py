@@ -24,7 +24,10 @@ def panels_tile() -> tuple[int, int]:
 
 def _copies(starts: np.ndarray, counts: np.ndarray, width: int, lanes: int) -> np.ndarray:
     """The copies that fill panels of `width` pixels from rows of pixels (first element in the planes, how many) each:
-    where the pairs start, for each panel its first pair and behind the last, then the pairs (element in the line, in the planes)."""
+    where the pairs start, for each panel its first pair and behind the last, then the pairs (element in the line, in the planes).
+
+    A panel has four at least: that many are copied fastest, and the last may be copied again.
+    """
     ends = np.cumsum(counts)
     pixels, pairs, first = int(ends[-1]) if len(ends) else 0, [], [0]
     for panel in range(-(-pixels // width)):
@@ -35,6 +38,7 @@ def _copies(starts: np.ndarray, counts: np.ndarray, width: int, lanes: int) -> n
             source = int(starts[row] + at - (ends[row] - counts[row]))
             pairs += [(p - panel * width, source + p - at) for p in range(at, run, lanes)]
             at = run
+        pairs += [pairs[-1]] * (first[-1] + 4 - len(pairs))
         first.append(len(pairs))
     return ints(len(first) + 1, first, pairs)
 
@@ -108,7 +112,7 @@ def cost(conv: Conv, grad: bool, T: str) -> float:
     width = panels_tile()[1] * lanes
     ib, yb = _units(lay, conv.N, width, target().vector_bytes // lanes, FEW, 1)
     columns = ib * yb * lay.positions[2]
-    return (1 + 10 / max(1, lay.M)) * -(-columns // width) * width / columns
+    return (1 + 7 / max(1, lay.M)) * -(-columns // width) * width / columns
 
 
 def suits(conv: Conv, flags: int) -> bool:

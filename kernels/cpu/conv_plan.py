@@ -176,7 +176,7 @@ def _pays(conv: Conv, T: str, grad: bool) -> bool:
     _, vectors = _tile(lay.M)
     npx = lay.positions[2]
     lines = lay.Q * conv.kernel[1] * min(lay.planes[2], conv.kernel[2]) * (vectors * lanes * itemsize + 64)
-    correlation = -(-npx // lanes) * lanes / npx * (1.15 if lines > FIRST_CACHE else 1.0)
+    correlation = 1.05 * -(-npx // lanes) * lanes / npx * (1.15 if lines > FIRST_CACHE else 1.0)
     correlation *= 1.4 if max(lay.phases) > 1 else 1.0  # weights that are far apart, outputs one by one
     return conv_panels_plan.cost(conv, grad, T) < correlation
 
