@@ -27,7 +27,7 @@ from .matmul import matmul_plan
 from .plan import LOWEST, Launch, slots
 
 FEW = 8  # units that a convolution of few images is split into
-LEAST = 1 << 18  # multiply-adds of such a unit
+LEAST = 1 << 16  # multiply-adds of such a unit
 MOST_CHANNELS = 160  # beyond, the transformed weights come from L3 again and again: slower than direct sums
 FIRST_CACHE = 36 << 10  # bytes of lines of planes from which on a group of pixels no longer stays in L1
 
@@ -158,8 +158,11 @@ def _winograd(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan:
 def _rows(conv: Conv, T: str, flags: int, relu: bool) -> Plan:
     """The input gradient of small images, by rows of the output gradient."""
     units = max(1, conv.N * conv.groups)
-    wanted = min(FEW // units, conv.multiply_adds // (units * LEAST), conv.C // conv.groups)
-    return Plan((conv_rows.rows_launch(conv, T, flags, relu, max(1, wanted)),), 0)
+    wanted, M = min(FEW // units, conv.multiply_adds // (units * LEAST)), conv.C // conv.groups
+    if wanted > 1:  # blocks that two threads share equally, if they can
+        each = {n: -(-M // n) for n in range(wanted, 1, -1)}
+        wanted = min(each, key=lambda n: (-(-M // each[n]) + 1) // 2 * each[n])
+    return Plan((conv_rows.rows_launch(conv, T, flags, relu, max(1, min(wanted, M))),), 0)
 
 
 @lru_cache(maxsize=1024)
@@ -247,10 +250,12 @@ def weight_grad_plan(conv: Conv, T: str, accumulate: bool = False) -> Plan:
     xb = min(out[2], 256)
     yb = max(1, min(out[1], 256 // xb))
     ib = max(1, min(N, 256 // (yb * xb))) if yb == out[1] else 1
+    few = N * G == 1 and out[0] * -(-out[2] // xb) == 1 and conv.multiply_adds >= 2 * LEAST  # else too few for two threads
+    yb = -(-out[1] // _round(-(-out[1] // yb), 2 if few and (Q == 1 or yb < out[1]) else 1))
     height, pitch = (yb - 1) * S[1] + (K[1] - 1) * L[1] + 1, (xb - 1) * S[2] + (K[2] - 1) * L[2] + 1
     line = ib * K[0] * height * pitch * itemsize
     cb = max(1, min(Q, (1 << 17) // line, max(1, (1 << 18) // (taps * cols * itemsize))))
-    cb = -(-Q // -(-Q // cb))
+    cb = -(-Q // max(-(-Q // cb), 2 if few and yb == out[1] else 1))
     ybands, xblocks, cblocks = -(-out[1] // yb), -(-out[2] // xb), -(-Q // cb)
     steps = -(-N // ib) * out[0] * ybands * xblocks
     blocks = min(steps, max(1, 16 // (G * cblocks)))

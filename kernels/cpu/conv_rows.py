@@ -14,7 +14,20 @@ from typing import Any
 
 from ..jit import VL, T, T_ptr, device, i64, kernel, real
 from ..memory import offset, split
-from ..simd import spread, tile_fma, tile_store, tile_zero, vadd, vload, vloadn, vmaxn, vsplat, vstore, vstoren, vzero
+from ..simd import (
+    spread,
+    tile_fma,
+    tile_store,
+    tile_zero,
+    vadd,
+    vload,
+    vloadn,
+    vmaxn,
+    vsplat,
+    vstore,
+    vstoren,
+    vzero,
+)
 from ..target import target
 from .conv import copy_planes
 from .conv_tables import Conv

@@ -139,14 +139,16 @@ def weight_sum(
             to = offset(dw, ((g * M + m0) * Q + cb * CB) * taps)
             length = min(CB, Q - cb * CB) * taps
             for p in range((length + VL - 1) // VL):
-                n = min(VL, length - p * VL)
-                for r in range(n):
+                n, lines = min(VL, length - p * VL), offset(source, p * VL * block_cols)
+                for r in range(select(blocks == 1, 0, n)):
                     total = vzero(T)
                     for b in range(blocks):
-                        line = offset(source, b * G * cblocks * size + (p * VL + r) * block_cols)
-                        total = vadd(total, vloadn(line, 0, block_cols - m0))
+                        total = vadd(total, vloadn(lines, b * G * cblocks * size + r * block_cols, block_cols - m0))
                     vstore(square, r * VL, total)
-                tile_store(spread(turned, 0, 1, 1), VL, tile_turned(spread(square, VL, n, VL), 0, VL))
+                if blocks != 1:
+                    tile_store(spread(turned, 0, 1, 1), VL, tile_turned(spread(square, VL, n, VL), 0, VL))
+                else:
+                    tile_store(spread(turned, 0, 1, 1), VL, tile_turned(spread(lines, block_cols, n, VL), 0, block_cols - m0))
                 for m in range(min(VL, M - m0)):
                     values, at = vload(turned, m * VL), m * Q * taps + p * VL
                     if accumulate != 0:

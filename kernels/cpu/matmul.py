@@ -163,16 +163,32 @@ def matmul_plain(
 # ---- plans -----------------------------------------------------------------------------------------------------------
 
 
+UNIT = 100_000  # floating point operations of a unit at least
+
+
 def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize: int) -> tuple[int, int, int]:
     """(MB, NB, KC): a B panel of at most 32 KiB (L1), an A block of at most 192 KiB (L2), units for the threads."""
     kc_most = 32768 // (width * itemsize)
-    kc = K if K <= kc_most else -(-K // -(-K // kc_most))
-    most = 196608 // (kc_most * itemsize)
-    mblocks = max(1, -(-M // most))
-    mb = -(-M // (mblocks * rows)) * rows
-    wanted = max(1, min(16 // max(1, mblocks * batch), 2 * mb * N * K // 1_000_000))
-    nblocks = max(wanted, -(-N // 2048))
-    return max(mb, rows), max(2, -(-N // (nblocks * width))) * width, max(kc, 1)
+    kc = max(1, K if K <= kc_most else -(-K // -(-K // kc_most)))
+    mblocks = max(1, -(-M // (196608 // (kc * itemsize))))
+    if N <= width and M > rows:  # one panel: only rows can be dealt out
+        mblocks = max(mblocks, min(4, M * K * N * batch // UNIT) * 2)
+    mb = max(-(-M // (mblocks * rows)), 1) * rows
+    wanted = max(1, min(16 // max(1, mblocks * batch), 2 * mb * N * K // UNIT), -(-N // 2048))
+    panels = -(-N // width)
+    most = max(1, -(-panels // wanted))
+    if batch * M * N * K >= UNIT:  # at least two units
+        most = min(range(most, 0, -1), key=lambda n: _larger_half(panels, n, mblocks, batch))
+    return mb, most * width, kc
+
+
+def _larger_half(panels: int, per: int, mblocks: int, batch: int) -> float:
+    """What the first of two threads gets of the work, to one digit, for blocks of `per` panels."""
+    nblocks = -(-panels // per)
+    units = mblocks * nblocks * batch
+    whole, rest = divmod(-(-units // 2), mblocks * nblocks)
+    columns = rest // mblocks * per + rest % mblocks / mblocks * min(per, panels - rest // mblocks * per)
+    return round((whole * panels + columns) / (batch * panels), 2)
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.launch import Launch, Scratch
+from ..ops.launch import REPLAYED_COST, Launch, Scratch
 from ..storage import Storage
 from .path import Virtual
 from .record import Entry, Live, Ref
@@ -95,7 +95,7 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Any]) -> Op:
         elif type(p) is Scratch:
             s = scratch.get(p)
             if s is None:
-                s = scratch[p] = Virtual(p.each * la.chunks() or p.nbytes)
+                s = scratch[p] = Virtual(p.each * la.chunks(REPLAYED_COST) or p.nbytes)
             words.append(Word(s, 0))
             own.append(s)
             writes.add(id(s))
@@ -103,7 +103,7 @@ def _lower_launch(e: Entry, la: Launch, scratch: dict[Scratch, Any]) -> Op:
         else:
             words.append(p)
     words += list(la.words)
-    op = Op(la.address(), la.chunks(), words, reads, writes, e)
+    op = Op(la.address(), la.chunks(REPLAYED_COST), words, reads, writes, e)
     op.scratch = own
     return op
 

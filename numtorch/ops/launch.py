@@ -15,6 +15,7 @@ from ..storage import Storage
 
 _kernels: dict[tuple[str, str, str], Any] = {}
 PARALLEL_COST = 60_000  # element operations below which one thread is quicker than waking the pool
+REPLAYED_COST = 15_000  # and in a replay, which has woken it
 
 
 def twin(device: str, module: str, name: str) -> Any:
@@ -86,9 +87,9 @@ class Launch:
             k = twin(device, k[0], k[1])
         return k.address(**self.env)
 
-    def chunks(self) -> int:
-        """Into how many chunks a CPU launch is split."""
-        if self.units <= 1 or self.cost < PARALLEL_COST:
+    def chunks(self, least: int = PARALLEL_COST) -> int:
+        """Into how many chunks a CPU launch is split, one if it costs less than ``least``."""
+        if self.units <= 1 or self.cost < least:
             return 1
         return min(self.units, threads())
 

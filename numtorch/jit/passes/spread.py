@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from ...ops.launch import PARALLEL_COST, threads
+from ...ops.launch import REPLAYED_COST, threads
 from ...ops.pointwise import Plan
 from ..record import Entry
 from .work import Work, copy_of
@@ -21,8 +21,8 @@ def spread(entries: list[Entry], work: Work) -> list[Entry]:
         n = e.outputs[0].layout.numel if e.plan is not None and e.plan.address and e.plan.chunks == 1 else 0
         if n >= 2 * LEAST_ELEMENTS:
             cost = n * _cost(e.plan.program)
-            chunks = min(threads(), n // LEAST_ELEMENTS, 1 + cost // PARALLEL_COST)
-            if cost >= PARALLEL_COST and chunks > 1:
+            chunks = min(threads(), n // LEAST_ELEMENTS, 1 + cost // REPLAYED_COST)
+            if cost >= REPLAYED_COST and chunks > 1:
                 work.note(f"{e.name} at {e.line}: {chunks} parts")
                 e = copy_of(e)
                 e.plan = _copy(e.plan)
