@@ -81,7 +81,8 @@ TORCH_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "int6
 def not_implemented(op: str, d: Any) -> NotImplementedError:
     """The error of an op that has no kernel for a dtype."""
     floating = d.is_floating_point
-    others, how = ("int64 or bool", ".long() or .bool()") if floating else ("float32 or float64", ".float()")
+    half = d.name == "float16"  # what takes float16 alone of the floating dtypes is no op
+    others, how = ("int64 or bool", ".long() or .bool()") if floating and not half else ("float32 or float64", ".float()")
     return NotImplementedError(
         f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}': expected {others}, got {d.name}; convert with {how}"
     )

@@ -300,7 +300,8 @@ def svdvals(A: Tensor, *, driver: Any = None, out: Any = None) -> Tensor:
 
 def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
     """A @ A @ ... n times, of the inverse if n is negative."""
-    _matrix("matrix_power", A, square=True, half=True)
+    whole = A if n < 0 or not isinstance(A, Tensor) else A.float()  # whole numbers have products, but no inverse
+    _matrix("matrix_power", whole, square=True, half=True)
     base = solvers.inv(A) if n < 0 else A
     result: Any = None
     k = abs(n)

@@ -8,13 +8,17 @@ Example:
 
 from __future__ import annotations
 
+from ._tensor import Tensor as _Tensor
 from .absent import hints as _hints
+from .errors import refuse_dtypes as _refuse_dtypes
 from .ops.bessel import (
     airy_ai,
     bessel_j0,
     bessel_j1,
     bessel_y0,
     bessel_y1,
+    modified_bessel_i0,
+    modified_bessel_i1,
     modified_bessel_k0,
     modified_bessel_k1,
     scaled_modified_bessel_k0,
@@ -37,9 +41,9 @@ from .ops.elementwise_more import (
     sinc,
     xlog1py,
     xlogy,
-    zeta,
 )
 from .ops.elementwise_more import lgamma as gammaln
+from .ops.elementwise_more import zeta as _zeta
 from .ops.gamma import igamma as gammainc
 from .ops.gamma import igammac as gammaincc
 from .ops.gamma import ndtri
@@ -63,7 +67,16 @@ from .ops.reduce import logsumexp
 from .ops.softmax import log_softmax, softmax
 
 psi = digamma
-modified_bessel_i0, modified_bessel_i1 = i0, i1
+
+
+def zeta(input: _Tensor, other: _Tensor, *, out: _Tensor | None = None) -> _Tensor:
+    """The Hurwitz zeta function: the sum of (other + k)**-input over k = 0, 1, ..."""
+    for x in (input, other):
+        if hasattr(x, "_layout"):
+            _refuse_dtypes("zeta", x, {"float16"})
+    return _zeta(input, other, out=out)
+
+
 
 __all__ = [
     "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "chebyshev_polynomial_t",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 from .elementwise import abs, atan, cos, exp, floor, log, log1p, sign, sin, sinh, sqrt, where
+from .elementwise_more import i0, i1
 from .pointwise import elementwise
 
 INF = math.inf
@@ -84,7 +85,7 @@ def _hankel(x, order):
     return scale * (p * c - q * s), scale * (p * s + q * c)
 
 
-@elementwise("float", domain=(0.3, 40.0))
+@elementwise("float", domain=(0.3, 40.0), half_ok=False)
 def bessel_j0(input):
     """The Bessel function of the first kind of order 0."""
     x = abs(input)
@@ -100,7 +101,7 @@ def bessel_j0_grad(g, input):
     return -g * bessel_j1(input)
 
 
-@elementwise("float", domain=(0.3, 40.0))
+@elementwise("float", domain=(0.3, 40.0), half_ok=False)
 def bessel_j1(input):
     """The Bessel function of the first kind of order 1."""
     x = abs(input)
@@ -116,7 +117,7 @@ def bessel_j1_grad(g, input, y):
     return g * where(input == 0.0, 0.5, bessel_j0(input) - y / input)
 
 
-@elementwise("float", domain=(0.3, 40.0))
+@elementwise("float", domain=(0.3, 40.0), half_ok=False)
 def bessel_y0(input):
     """The Bessel function of the second kind of order 0: -inf at 0, NaN below."""
     if input == 0.0:
@@ -135,7 +136,7 @@ def bessel_y0_grad(g, input):
     return -g * bessel_y1(input)
 
 
-@elementwise("float", domain=(0.3, 40.0))
+@elementwise("float", domain=(0.3, 40.0), half_ok=False)
 def bessel_y1(input):
     """The Bessel function of the second kind of order 1: -inf at 0, NaN below."""
     if input == 0.0:
@@ -155,6 +156,29 @@ def bessel_y1_grad(g, input, y):
 
 
 # -- modified
+
+
+@elementwise("float", half_ok=False)
+def modified_bessel_i0(input):
+    """The modified Bessel function of the first kind of order 0."""
+    return i0(input)
+
+
+@modified_bessel_i0.grad
+def modified_bessel_i0_grad(g, input):
+    return g * modified_bessel_i1(input)
+
+
+@elementwise("float", half_ok=False)
+def modified_bessel_i1(input):
+    """The modified Bessel function of the first kind of order 1."""
+    return i1(input)
+
+
+@modified_bessel_i1.grad
+def modified_bessel_i1_grad(g, input, y):
+    x = where(input == 0.0, 1.0, input)
+    return g * where(input == 0.0, 0.5, modified_bessel_i0(input) - y / x)
 
 
 def _small_k(x):
@@ -207,7 +231,7 @@ def _k(x, order, scaled):
     return _scaled_k(x, order) * exp(-x)
 
 
-@elementwise("float")
+@elementwise("float", half_ok=False)
 def modified_bessel_k0(input):
     """The modified Bessel function of the second kind of order 0: inf at 0, NaN below."""
     return _k(input, 0.0, 0.0)
@@ -218,7 +242,7 @@ def modified_bessel_k0_grad(g, input):
     return -g * modified_bessel_k1(input)
 
 
-@elementwise("float")
+@elementwise("float", half_ok=False)
 def modified_bessel_k1(input):
     """The modified Bessel function of the second kind of order 1: inf at 0, NaN below."""
     return _k(input, 1.0, 0.0)
@@ -229,7 +253,7 @@ def modified_bessel_k1_grad(g, input, y):
     return -g * (modified_bessel_k0(input) + y / input)
 
 
-@elementwise("float")
+@elementwise("float", half_ok=False)
 def scaled_modified_bessel_k0(input):
     """``exp(x) * modified_bessel_k0(x)``."""
     return _k(input, 0.0, 1.0)
@@ -240,7 +264,7 @@ def scaled_modified_bessel_k0_grad(g, input, y):
     return g * (y - scaled_modified_bessel_k1(input))
 
 
-@elementwise("float")
+@elementwise("float", half_ok=False)
 def scaled_modified_bessel_k1(input):
     """``exp(x) * modified_bessel_k1(x)``."""
     return _k(input, 1.0, 1.0)
@@ -254,7 +278,7 @@ def scaled_modified_bessel_k1_grad(g, input, y):
 # -- spherical, Airy
 
 
-@elementwise("float")
+@elementwise("float", half_ok=False)
 def spherical_bessel_j0(input):
     """The spherical Bessel function of order 0: sin(x) / x."""
     return where(input == 0.0, 1.0, where(abs(input) == INF, 0.0, sin(input) / input))
@@ -301,7 +325,7 @@ def _waving_airy(x):
     return AIRY_SCALE * (wave * cosine + other * sine) / sqrt(sqrt(x))
 
 
-@elementwise("float", domain=(-4.0, 6.0))
+@elementwise("float", domain=(-4.0, 6.0), half_ok=False)
 def airy_ai(input):
     """The Airy function Ai."""
     if input > 1.0:

@@ -358,7 +358,7 @@ def ndtr_grad(g, input):
     return g * (INVERSE_SQRT_2PI * exp(-0.5 * input * input))
 
 
-@elementwise("float")
+@elementwise("float", half_ok=False)
 def erfcx(input):
     """``exp(input**2) * erfc(input)``; from 2 on by Laplace's continued fraction."""
     if input < 2.0:
@@ -374,7 +374,7 @@ def erfcx_grad(g, input, y):
     return g * (2.0 * input * y - 1.1283791670955126)
 
 
-@elementwise("float")
+@elementwise("float", half_ok=False)
 def log_ndtr(input):
     """The logarithm of ``ndtr``, accurate far below 0."""
     return where(

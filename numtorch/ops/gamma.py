@@ -113,7 +113,7 @@ def igammac_grad(g, input, other):
     return NAN, -g * exp((input - 1.0) * log(other) - other - lgamma(input))
 
 
-@elementwise("float", domain=(0.05, 0.95))
+@elementwise("float", domain=(0.05, 0.95), half_ok=False)
 def ndtri(input):
     """The quantile of the standard normal distribution: the inverse of ``ndtr``.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.mode import state, watchers
-from ..dtype import bool_, dtype, get_default_dtype, of_number, promote_types, result_of, uint8
+from ..dtype import bool_, dtype, float16, get_default_dtype, of_number, promote_types, result_of, uint8
 from ..errors import not_implemented
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
@@ -51,7 +51,7 @@ class Elementwise(Differentiable):
         self.count = outputs
         self.component = component
         self.int_ok = int_ok
-        self.bool_ok = self.float_ok = True
+        self.bool_ok = self.float_ok = self.half_ok = True
         self.tensors = 0  # how many leading operands may not be numbers
         self.bodies: dict[int, Callable] = {}  # for a category of dtypes another body
         self.lift: Any = False  # bool operands are computed as bytes
@@ -250,7 +250,7 @@ class Elementwise(Differentiable):
             return get_default_dtype()
         if found is bool_ and not self.bool_ok:
             raise not_implemented(self.name, found)
-        if not (self.float_ok if found.is_floating_point else self.int_ok):
+        if not (self.float_ok if found.is_floating_point else self.int_ok) or (found is float16 and not self.half_ok):
             raise not_implemented(self.name, found)
         return found
 
@@ -379,19 +379,19 @@ def elementwise(
     result: str = "same", promote: Sequence[str] | None = None, outputs: int = 1, name: str | None = None,
     ref: Callable | None = None, domain: Any = None, samples: Callable | None = None, int_ok: bool = True,
     aliases: Sequence[str] = (), lift: Any = False, bool_ok: bool = True, bodies: dict[int, Callable] | None = None,
-    tensors: int = 0, float_ok: bool = True,
+    tensors: int = 0, float_ok: bool = True, half_ok: bool = True,
 ) -> Callable[[Callable], Elementwise]:  # fmt: skip
     """Declare an elementwise op from its scalar body.
 
     ``result``: "same" (the promoted dtype), "float" (the same, integers become the default float) or "bool"; ``promote``: the
     parameters that take part in promotion (default all); ``lift``: bool is computed as uint8 (or the dtype given);
-    ``int_ok``, ``bool_ok``, ``float_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``tensors``: how many leading
+    ``int_ok``, ``bool_ok``, ``float_ok``, ``half_ok``: False refuses the dtypes; ``bodies``: another body for a category of dtypes; ``tensors``: how many leading
     operands must be tensors, as PyTorch asks of them; ``ref``: a NumPy reference, ``domain``: (low, high) where samples are drawn, or one pair per parameter.
     """
 
     def declare(body: Callable) -> Elementwise:
         op = Elementwise(body, result, promote, outputs, name, int_ok=int_ok)
-        op.ref, op.domain, op.samples, op.aliases = ref, domain, samples, tuple(aliases)
+        op.ref, op.domain, op.samples, op.aliases, op.half_ok = ref, domain, samples, tuple(aliases), half_ok
         op.lift, op.bool_ok, op.bodies, op.tensors, op.float_ok = lift, bool_ok, bodies or {}, tensors, float_ok
         TABLE[op.name] = op
         return op

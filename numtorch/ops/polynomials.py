@@ -54,55 +54,55 @@ def _chebyshev_w(x, n):
     return _degrees(2.0 * x + 1.0, n, x)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def chebyshev_polynomial_t(input, n):
     """Chebyshev's polynomial of the first kind: cos(n t) of x = cos(t)."""
     return _chebyshev_t(input, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def chebyshev_polynomial_u(input, n):
     """Chebyshev's polynomial of the second kind: sin((n + 1) t) / sin(t) of x = cos(t)."""
     return _chebyshev_u(input, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def chebyshev_polynomial_v(input, n):
     """Chebyshev's polynomial of the third kind: cos((n + 1/2) t) / cos(t / 2) of x = cos(t)."""
     return _chebyshev_v(input, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def chebyshev_polynomial_w(input, n):
     """Chebyshev's polynomial of the fourth kind: sin((n + 1/2) t) / sin(t / 2) of x = cos(t)."""
     return _chebyshev_w(input, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def shifted_chebyshev_polynomial_t(input, n):
     """Chebyshev's polynomial of the first kind at ``2 input - 1``."""
     return _chebyshev_t(2.0 * input - 1.0, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def shifted_chebyshev_polynomial_u(input, n):
     """Chebyshev's polynomial of the second kind at ``2 input - 1``."""
     return _chebyshev_u(2.0 * input - 1.0, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def shifted_chebyshev_polynomial_v(input, n):
     """Chebyshev's polynomial of the third kind at ``2 input - 1``."""
     return _chebyshev_v(2.0 * input - 1.0, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def shifted_chebyshev_polynomial_w(input, n):
     """Chebyshev's polynomial of the fourth kind at ``2 input - 1``."""
     return _chebyshev_w(2.0 * input - 1.0, n)
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def hermite_polynomial_h(input, n):
     """The physicists' Hermite polynomial: P[k+1] = 2 x P[k] - 2 k P[k-1]."""
     degree = trunc(n)
@@ -121,7 +121,7 @@ def hermite_polynomial_h(input, n):
     return now
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def hermite_polynomial_he(input, n):
     """The probabilists' Hermite polynomial: P[k+1] = x P[k] - k P[k-1]."""
     degree = trunc(n)
@@ -140,7 +140,7 @@ def hermite_polynomial_he(input, n):
     return now
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def laguerre_polynomial_l(input, n):
     """Laguerre's polynomial: (k + 1) P[k+1] = (2 k + 1 - x) P[k] - k P[k-1]."""
     degree = trunc(n)
@@ -159,7 +159,7 @@ def laguerre_polynomial_l(input, n):
     return now
 
 
-@elementwise("float", domain=DEGREES)
+@elementwise("float", domain=DEGREES, half_ok=False)
 def legendre_polynomial_p(input, n):
     """Legendre's polynomial: (k + 1) P[k+1] = (2 k + 1) x P[k] - k P[k-1]."""
     degree = trunc(n)

@@ -18,7 +18,7 @@ from .arithmetic import sub
 from .inplace import write_out
 from .joining import cat, stack
 from .matmul import matmul
-from .node_names import called
+from .node_names import called, named
 from .scan import cumprod, cumsum
 
 
@@ -157,8 +157,8 @@ def _heights(y: Tensor, d: int) -> tuple[Tensor, Tensor]:
     return view.narrow(y, d, 0, n - 1), view.narrow(y, d, 1, n - 1)
 
 
-def _areas(op: str, y: Tensor, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
-    """The areas of the trapezoids between neighbours of a dimension."""
+def _samples(op: str, y: Tensor, x: Any, dim: int) -> tuple[int, Any]:
+    """The dimension, and how far the neighbours on it lie apart, if that was given by ``x``."""
     require_tensor(op, "y", y)
     refuse_dtypes(op, y, {"bool"}, RuntimeError)
     if x is not None:
@@ -166,12 +166,8 @@ def _areas(op: str, y: Tensor, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     if not y.ndim:
         raise IndexError(f"{op}: Dimension out of range: y has no dimensions; give at least one")
     d = wrap_dim(dim, y.ndim, op)
-    if y._layout.shape[d] == 0:
-        return view.narrow(y, d, 0, 0), d
-    left, right = _heights(y, d)
-    areas = E.mul(E.add(left, right), 0.5)
-    if x is None:
-        return (areas if not isinstance(dx, Tensor) and dx == 1 else E.mul(areas, dx)), d
+    if x is None or y._layout.shape[d] == 0:
+        return d, None
     if x.ndim == 0:
         raise RuntimeError(f"{op}: received a 0-dim tensor for x; give x at least one dimension")
     n = y._layout.shape[d]
@@ -182,14 +178,27 @@ def _areas(op: str, y: Tensor, x: Any, dx: Any, dim: int) -> tuple[Tensor, int]:
     else:
         x = view.reshape(x, (1,) * (y.ndim - x.ndim) + x._layout.shape)
         width = sub(*reversed(_heights(x, d + x.ndim - y.ndim)))
-    return E.mul(areas, width), d
+    return d, width
+
+
+def _doubled(y: Tensor, d: int, width: Any) -> Tensor:
+    """Twice the areas of the trapezoids between neighbours, in their own dtype."""
+    if y._layout.shape[d] == 0:
+        return view.narrow(y, d, 0, 0)
+    both = E.add(*_heights(y, d))
+    return both if width is None else E.mul(both, width)
 
 
 @tensors_only
 def trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
     """The integral along ``dim`` by the trapezoidal rule, samples at ``x`` or ``dx`` apart."""
-    areas, d = _areas("trapezoid", y, x, 1 if dx is None else dx, dim)
-    return R.sum(areas, d)
+    d, width = _samples("trapezoid", y, x, dim)
+    if width is not None:
+        return named(E.true_divide(R.sum(_doubled(y, d, width), d), 2.0), "DivBackward1")
+    if y._layout.shape[d] == 0:
+        return R.sum(y, d)
+    ends = E.add(view.select(y, d, 0), view.select(y, d, -1))
+    return named(E.mul(E.sub(R.sum(y, d), E.mul(ends, 0.5)), 1 if dx is None else dx), "MulBackward1")
 
 
 trapz = trapezoid
@@ -197,8 +206,11 @@ trapz = trapezoid
 
 def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = None, dim: int = -1) -> Tensor:
     """Running integrals along ``dim`` by the trapezoidal rule."""
-    areas, d = _areas("cumulative_trapezoid", y, x, 1 if dx is None else dx, dim)
-    return cumsum(areas, d)
+    d, width = _samples("cumulative_trapezoid", y, x, dim)
+    total = cumsum(_doubled(y, d, width), d)
+    if width is not None:
+        return named(E.true_divide(total, 2.0), "DivBackward1")
+    return E.mul(total, 0.5 if dx is None else dx / 2.0)
 
 
 def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, out: Any = None) -> Tensor:  # fmt: skip

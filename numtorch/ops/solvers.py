@@ -28,6 +28,7 @@ def like(x: Tensor, *drop: int) -> Layout:
 
 
 # Of whole numbers, these say that a kernel is missing; the others ask for floating point numbers.
+LOW_PRECISION = frozenset(f"linalg.{n}" for n in ("inv", "inv_ex", "slogdet", "pinv", "matrix_rank", "lstsq"))
 NO_KERNEL = frozenset(f"linalg.{n}" for n in ("eigh", "eigvalsh", "householder_product", "lu_factor_ex", "solve_triangular"))
 
 
@@ -40,6 +41,8 @@ def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A", 
     if square and m != n:
         raise RuntimeError(f"{op}: {name} must be batches of square matrices, but they are {m} by {n} matrices")
     if not A.dtype.is_floating_point or (A.dtype is float16 and not half):
+        if A.dtype is float16 and op in LOW_PRECISION:
+            raise RuntimeError(f"{op}: Low precision dtypes not supported. Got {A.dtype.name}; convert with .float()")
         if A.dtype is float16 or op in NO_KERNEL or (not op.startswith("linalg.") and op not in ("svd", "qr")):
             raise not_implemented(op, A.dtype)
         raise RuntimeError(

@@ -28,21 +28,12 @@ KNOWN: dict[str, frozenset[str]] = {
     # Derivatives at matrices that are singular once a row is repeated; what is left of a factor that does not exist; median reads
     # beside an expanded tensor.
     "layouts": frozenset("lu median norm.nuc linalg.cholesky_ex linalg.matrix_norm linalg.qr".split()),
-    # Computed here, where PyTorch has no kernel (special functions of float16, cumulative sums of masked bool); empty matrices of dtypes
-    # that it refuses otherwise; float16 sums that round or overflow elsewhere; the order of equal elements; which of several causes
-    # is named.
-    "dtypes": frozenset("""__rpow__ bernoulli grid_sampler_2d grid_sampler_3d linalg.cholesky linalg.det linalg.ldl_factor
-        linalg.ldl_factor_ex linalg.ldl_solve linalg.lu linalg.lu_factor linalg.lu_solve linalg.matrix_power
-        linalg.svd linalg.svdvals lu lu_unpack masked.cumprod masked.cumsum masked.softmax masked.softmin masked.std
-        masked.var matrix_exp mm nn.functional.conv_transpose3d nn.functional.ctc_loss nn.functional.embedding_bag
-        nn.functional.grid_sample nn.functional.interpolate.bilinear nn.functional.l1_loss nn.functional.mse_loss
-        nn.functional.soft_margin_loss pca_lowrank pow special.airy_ai special.bessel_j0 special.bessel_j1
-        special.bessel_y0 special.bessel_y1 special.chebyshev_polynomial_t special.chebyshev_polynomial_u
-        special.chebyshev_polynomial_v special.chebyshev_polynomial_w special.erfcx special.hermite_polynomial_h
-        special.hermite_polynomial_he special.laguerre_polynomial_l special.legendre_polynomial_p special.log_ndtr
-        special.modified_bessel_i0 special.modified_bessel_i1 special.modified_bessel_k0 special.modified_bessel_k1
-        special.ndtri special.scaled_modified_bessel_k0 special.scaled_modified_bessel_k1
-        special.shifted_chebyshev_polynomial_t special.shifted_chebyshev_polynomial_u
-        special.shifted_chebyshev_polynomial_v special.shifted_chebyshev_polynomial_w special.spherical_bessel_j0
-        special.zeta svd_lowrank topk trapezoid""".split()),
+    # Cumulative sums of masked bool, which PyTorch refuses; empty matrices of dtypes that it refuses otherwise; float16 sums that round
+    # or overflow elsewhere; bessel_j0 of float64, which PyTorch has to single precision; the order of equal elements; which of several
+    # causes is named.
+    "dtypes": frozenset("""__rpow__ addmm.decomposed bernoulli grid_sampler_3d linalg.cholesky linalg.det linalg.ldl_factor
+        linalg.ldl_factor_ex linalg.ldl_solve linalg.lu linalg.lu_factor linalg.lu_solve linalg.svd linalg.svdvals lu
+        lu_unpack masked.cumprod masked.cumsum masked.softmax masked.softmin masked.std masked.var matrix_exp mm
+        nn.functional.conv_transpose3d nn.functional.interpolate.bilinear nn.functional.soft_margin_loss norm.nuc
+        pca_lowrank pow special.bessel_j0 svd_lowrank topk""".split()),
 }  # fmt: skip

@@ -16,7 +16,7 @@ import numtorch
 
 from ... import autograd
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import UNREAL, refuse_dtypes, require_tensor
 from ...from_data import tensor as make_tensor
 from ...ops.node_names import called
 
@@ -96,7 +96,7 @@ def ctc_loss(
         >>> round(numtorch.nn.functional.ctc_loss(log_p, label, [4], [1]).item(), 4)
         2.0919
     """
-    require_tensor("ctc_loss", "log_probs", log_probs)
+    refuse_dtypes("ctc_loss", log_probs, UNREAL | {"float16"})
     require_tensor("ctc_loss", "targets", targets)
     batched = log_probs.dim() == 3
     if log_probs.dim() not in (2, 3):

@@ -11,7 +11,7 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import require_tensor
+from ...errors import UNREAL, refuse_dtypes, require_tensor
 from ...ops.node_names import named
 
 _MODES = ("bilinear", "nearest", "bicubic")
@@ -95,6 +95,7 @@ def grid_sample(
     align = _default_alignment("grid_sample and affine_grid", align_corners)
     _check_grid(input, grid, mode)
     n = input.dim() - 2
+    refuse_dtypes(f"grid_sampler_{n}d", input, UNREAL)
     spatial = tuple(input.shape[2:])
     places = []  # one coordinate a dimension, in the order of the dimensions
     for k, size in enumerate(spatial):

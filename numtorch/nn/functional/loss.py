@@ -12,6 +12,7 @@ from ..._tensor import Tensor
 from ...autograd.mode import state
 from ...errors import (
     UNREAL,
+    WHOLE,
     refuse_dtypes,
     require_floating,
     require_same_dtype,
@@ -63,6 +64,7 @@ def mse_loss(
     """
     reduction = legacy(size_average, reduce, reduction)
     _sizes_agree("mse_loss", input, target)
+    refuse_dtypes("mse_loss", input, WHOLE if not target.is_floating_point() else ())
     return _weighted(loss_terms.squared_error(input, target), weight, reduction)
 
 
@@ -77,6 +79,8 @@ def l1_loss(
     """The mean absolute error."""
     reduction = legacy(size_average, reduce, reduction)
     _sizes_agree("l1_loss", input, target)
+    if input.dtype is target.dtype is numtorch.bool:
+        raise RuntimeError("l1_loss: Subtraction, the `-` operator, with two bool tensors is not supported; convert them with .float()")
     return _weighted(loss_terms.absolute_error(input, target), weight, reduction)
 
 

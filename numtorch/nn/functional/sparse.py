@@ -7,7 +7,7 @@ import numtorch
 from ... import ops
 from ..._tensor import Tensor
 from ...autograd.mode import state
-from ...errors import require_tensor, tensors_only
+from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
 from ...from_data import tensor as make_tensor
 from ...ops.node_names import called
 
@@ -132,6 +132,7 @@ def embedding_bag(
             " ...)` is deprecated, and should now be `embedding_bag(input, weight, ...)`."
         )
     _dense_only("embedding_bag", sparse, weight)
+    refuse_dtypes("embedding_bag", weight, UNREAL, RuntimeError)
     _check_bag(input, offsets, mode, per_sample_weights, scale_grad_by_freq)
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ValueError(
