@@ -94,8 +94,8 @@ def _convolution_weight(e: Entry) -> int:
 
 
 def _recurrent(e: Entry) -> int:
-    (steps, n, _), weight = _shapes(e)[:2]
-    return 2 * steps * n * math.prod(weight)
+    (steps, n, _), weight, _, given = _shapes(e)[:4]
+    return 2 * steps * n * (math.prod(weight) + math.prod(given or (0,)))
 
 
 _RULES: dict[str, Callable[[Entry], int]] = {

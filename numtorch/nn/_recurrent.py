@@ -35,15 +35,16 @@ class _Sequence:
     last.
     """
 
-    def __init__(
-        self, kind: str, reverse: bool, x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, c0: Any, keeps: bool
-    ):
-        self.kind, self.reverse, self.w, self.b = kind, reverse, w.detach(), b
+    def __init__(self, kind: str, reverse: bool, given: Sequence[Any], keeps: bool):
+        x, w_in, w, b_in, b, h0, c0 = [None if t is None else t.detach() for t in given]
+        self.kind, self.reverse, self.w, self.b = kind, reverse, w, b
         self.steps, self.n, _ = x.shape
         self.size = w.shape[1]
-        self.x = x.contiguous()
-        if R.whole_fits(x, w):
-            self.h, self.kept, self.c = self._whole(h0, c0, keeps)
+        fed = R.whole_fits(x, w, w_in)
+        self.x = x if fed else numtorch.nn.functional.linear(x, w_in, b_in)
+        if fed or R.whole_fits(self.x, w):
+            inputs = (w, b, w_in, b_in, h0, c0) if fed else (w, b, None, None, h0, c0)
+            self.h, self.kept, self.c = self._whole(inputs, keeps)
             return
         self.h = self._with_initial(h0)
         self.c = self._with_initial(c0) if c0 is not None else None
@@ -52,10 +53,11 @@ class _Sequence:
         self.kept = None if kept is None else _empty(x, self.steps, self.n, kept * self.size)
         self._forward()
 
-    def _whole(self, h0: Tensor, c0: Any, keeps: bool) -> tuple[Any, Any, Any]:
+    def _whole(self, given: Sequence[Any], keeps: bool) -> tuple[Any, Any, Any]:
         """States, what the backward needs, and cells, by one kernel."""
-        given = [None if t is None else t.detach().contiguous() for t in (self.x, self.w, self.b, h0, c0)]
-        found = R.whole(*given, kind=self.kind, reverse=self.reverse, keeps=keeps)
+        x = self.x if self.x.stride(2) == 1 else self.x.contiguous()
+        inputs = [None if t is None else t.contiguous() for t in given]
+        found = R.whole(x, *inputs, kind=self.kind, reverse=self.reverse, keeps=keeps)
         return (*found, None, None)[:3]
 
     def _with_initial(self, initial: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ class _Sequence:
 
     def last(self, states: Tensor) -> Tensor:
         """The state after the last step, (N, H)."""
-        return states.select(0, 0 if self.reverse else self.steps)
+        return states.select(0, 0 if self.reverse else states.shape[0] - 1)
 
     def _forward(self) -> None:
         """All steps, in the order of the direction."""
@@ -155,44 +157,45 @@ class _Scan(autograd.Function):
     """The whole sequence as one node of the graph."""
 
     @staticmethod
-    def forward(ctx: Any, kind: str, reverse: bool, x: Tensor, w: Tensor, b: Any, h0: Tensor, c0: Any) -> Any:
-        keeps = any(ctx.needs_input_grad)
-        run = _Sequence(kind, reverse, x, w, b, h0, c0, keeps)
+    def forward(ctx: Any, kind: str, reverse: bool, *given: Any) -> Any:
+        run = _Sequence(kind, reverse, given, any(ctx.needs_input_grad))
         out, h = run.results(run.h).detach(), run.last(run.h).clone()
         c = None if run.c is None else run.last(run.c).clone()
         ctx.sequence = run
-        ctx.given = (b is not None, c0 is not None)
-        ctx.save_for_backward(*[t for t in (x, w, b, h0, c0) if t is not None], out)
+        ctx.given = [t is not None for t in given]
+        ctx.save_for_backward(*[t for t in given if t is not None], out)
         return (out, h) if c is None else (out, h, c)
 
     @staticmethod
     def backward(ctx: Any, dout: Any, dh: Any, dc: Any = None) -> tuple[Any, ...]:
         *saved, out = ctx.saved_tensors
-        has_b, has_c = ctx.given
-        x, w, *rest = saved
-        b = rest.pop(0) if has_b else None
-        h0, c0 = rest[0], rest[1] if has_c else None
+        rest = iter(saved)
+        inputs = [next(rest) if there else None for there in ctx.given]
+        x, w_in, _, b_in, b, h0, c0 = inputs
         run = ctx.sequence
         if autograd.is_grad_enabled():
-            inputs = (x, w, b, h0, c0)
             return (None, None, *_through_steps(run.kind, run.reverse, inputs, (dout, dh, dc)))
         dout = numtorch.zeros_like(out) if dout is None else dout.contiguous()
         dh = numtorch.zeros_like(h0) if dh is None else dh
         if dc is None and c0 is not None:
             dc = numtorch.zeros_like(c0)
         dx, dg, dh0, dc0 = run.backward(dout, dh, dc)
-        flat = dg.reshape(-1, dg.shape[2])
-        old = run.before(run.h).reshape(-1, run.size)
-        dw = flat.t() @ old if ctx.needs_input_grad[3] else None
-        db = flat.sum(0) if has_b and ctx.needs_input_grad[4] else None
-        return None, None, dx, dw, db, dh0, dc0
+        needs, old = ctx.needs_input_grad[2:], run.before(run.h).reshape(-1, run.size)
+        fed, flat = dx.reshape(-1, dx.shape[2]), dg.reshape(-1, dg.shape[2])
+        return (
+            None, None, (fed @ w_in).reshape(x.shape) if needs[0] else None,
+            fed.t() @ x.reshape(-1, x.shape[2]) if needs[1] else None, flat.t() @ old if needs[2] else None,
+            fed.sum(0) if b_in is not None and needs[3] else None, flat.sum(0) if b is not None and needs[4] else None,
+            dh0, dc0,
+        )  # fmt: skip
 
 
-def _through_steps(kind: str, reverse: bool, inputs: tuple, grads: tuple) -> list[Any]:
+def _through_steps(kind: str, reverse: bool, inputs: Sequence[Any], grads: tuple) -> list[Any]:
     """Gradients that can be differentiated again: those of the same computation in ordinary operations."""
-    x, w, b, h0, c0 = inputs
+    x, w_in, w, b_in, b, h0, c0 = inputs
     sizes = [x.shape[1]] * x.shape[0]
-    outputs = steps(kind, reverse, x.reshape(-1, x.shape[2]), sizes, w, b, None, h0, c0)
+    gates = numtorch.nn.functional.linear(x.reshape(-1, x.shape[2]), w_in, b_in)
+    outputs = steps(kind, reverse, gates, sizes, w, b, None, h0, c0)
     out = outputs[0].reshape(x.shape[0], x.shape[1], -1)
     pairs = [(o, g) for o, g in zip((out, *outputs[1:]), grads) if o is not None and g is not None]
     wanted = [t for t in inputs if t is not None and t.requires_grad]
@@ -204,10 +207,10 @@ def _through_steps(kind: str, reverse: bool, inputs: tuple, grads: tuple) -> lis
 
 
 def scan(
-    kind: str, reverse: bool, x: Tensor, w: Tensor, b: Tensor | None, h0: Tensor, c0: Tensor | None
+    kind: str, reverse: bool, x: Tensor, w_in: Tensor, w: Tensor, b_in: Any, b: Any, h0: Tensor, c0: Any
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Run a layer over (T, N, gates * H) input gates: states (T, N, H), last state and last cell (N, H)."""
-    result = _Scan.apply(kind, reverse, x, w, b, h0, c0)
+    """Run a layer over inputs (T, N, F): states (T, N, H), last state and last cell (N, H)."""
+    result = _Scan.apply(kind, reverse, x, w_in, w, b_in, b, h0, c0)
     named(result[0], "MkldnnRnnLayerBackward0" if kind == "LSTM" else "StackBackward0")
     return result if len(result) == 3 else (*result, None)
 

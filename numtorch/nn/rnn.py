@@ -256,10 +256,10 @@ class RNNBase(Module):
             # One bias is enough where gates of input and state are simply added; GRU multiplies one of them
             # first.
             bias, state_bias = bias + state_bias, None
-        gates = F.linear(x, weights["w_ih"], bias)
         h, c = states[0], states[1] if len(states) > 1 else None
         if sizes is None and projection is None:
-            return scan(self.mode, reverse, gates, weights["w_hh"], state_bias, h, c)
+            return scan(self.mode, reverse, x, weights["w_ih"], weights["w_hh"], bias, state_bias, h, c)
+        gates = F.linear(x, weights["w_ih"], bias)
         rows = gates if sizes is not None else gates.reshape(-1, gates.shape[2])
         counts = sizes if sizes is not None else [x.shape[1]] * x.shape[0]
         y, h, c = steps(self.mode, reverse, rows, counts, weights["w_hh"], state_bias, projection, h, c)

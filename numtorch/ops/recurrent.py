@@ -100,43 +100,52 @@ def relu_step_back(y, dh, dnext):
 CACHED = 1 << 20  # bytes of a weight up to which each thread can read all of it at every step
 
 
-def whole_fits(x: Tensor, w: Tensor) -> bool:
-    """Whether ``whole`` runs a layer from these gates of the input and this weight, and quickly."""
-    la = w._layout
+def whole_fits(x: Tensor, w: Tensor, w_in: Tensor | None = None) -> bool:
+    """Whether ``whole`` runs a layer of this input and weight quickly: with ``w_in`` from the input itself."""
+    la, most = w._layout, CACHED - (0 if w_in is None else w_in._layout.numel * w_in._layout.itemsize)
     return (
         la.device == "cpu"
         and la.dtype.name in ("float32", "float64")
         and la.dtype is x._layout.dtype
-        and 0 < la.numel * la.itemsize <= CACHED
+        and 0 < la.numel * la.itemsize <= most
         and x._layout.numel > 0
     )
 
 
-@kernel_op(["x", "w", "b", "h0", "c0"], name="recurrent")
-def whole(x: Tensor, w: Tensor, b: Any, h0: Tensor, c0: Any, kind: str, reverse: bool, keeps: bool) -> Any:
-    """All steps of a layer from its input gates (T, N, gates * H): the states (T + 1, N, H), what the backward
-    needs of each step (of the last one only without ``keeps``), the cells of an LSTM. Contiguous inputs.
+@kernel_op(["x", "w", "b", "w_in", "b_in", "h0", "c0"], name="recurrent")
+def whole(
+    x: Tensor, w: Tensor, b: Any, w_in: Any, b_in: Any, h0: Tensor, c0: Any, kind: str, reverse: bool, keeps: bool
+) -> Any:
+    """All steps of a layer from its input (T, N, F), or without ``w_in`` from the gates of it (T, N, gates * H): the
+    states (T + 1, N, H); with ``keeps`` also what the backward needs of each step, and the cells of an LSTM (else only
+    the last ones, (1, N, H)). Contiguous inputs, ``x`` in its last dimension.
     """
     steps, n, _ = x._layout.shape
-    size = w._layout.shape[1]
-    states = contiguous((steps + 1, n, size), x._layout.dtype, x._layout.device)
-    kept = contiguous((steps if keeps else 1, n, 4 * size), x._layout.dtype, x._layout.device)
-    return {"LSTM": (states, kept, states), "GRU": (states, kept)}.get(kind, (states,))
+    size, dtype, device = w._layout.shape[1], x._layout.dtype, x._layout.device
+    states = contiguous((steps + 1, n, size), dtype, device)
+    kept = contiguous((steps if keeps else 0, n, 4 * size), dtype, device)
+    cells = states if keeps else contiguous((1, n, size), dtype, device)
+    return {"LSTM": (states, kept, cells), "GRU": (states, kept)}.get(kind, (states,))
 
 
 @whole.plan
-def _(outputs: Any, x: Tensor, w: Tensor, b: Any, h0: Tensor, c0: Any, kind: str, reverse: bool, keeps: bool) -> Any:
-    dtype, (steps, n, _), (cols, size) = x.dtype.kind, x._layout.shape, w._layout.shape
-    panels, pitch, packed = twin("cpu", "recurrent", "geometry")(size, cols // size, dtype)
-    together, itemsize = 8 if n > 8 else 4, x._layout.itemsize
-    units, own = -(-n // together), together * pitch
-    weights, gates = Scratch(packed * itemsize), Scratch(units * own * itemsize, own * itemsize)
+def _(
+    outputs: Any, x: Tensor, w: Tensor, b: Any, w_in: Any, b_in: Any, h0: Tensor, c0: Any, kind: str, reverse: bool, keeps: bool
+) -> Any:
+    dtype, (steps, n, inputs), (cols, size) = x.dtype.kind, x._layout.shape, w._layout.shape
+    inputs = 0 if w_in is None else inputs
+    panels, packed = twin("cpu", "recurrent", "geometry")(kind, size, inputs, dtype)
+    together = 8 if n > 8 else 4
+    weights = Scratch(packed * x._layout.itemsize)
     h, kept, c = [*outputs, 0, 0][:3]
-    packing = ("recurrent", "pack_recurrent"), {"T": dtype}, [weights, w, 0 if b is None else b], (size, cols, int(b is not None))
-    states = [h, c, kept, x, weights, h0, 0 if c0 is None else c0, gates]
-    running = twin("cpu", "recurrent", "scan")(kind, dtype), {"T": dtype}, states
-    words = (steps, n, size, int(reverse), int(keeps), int(c0 is not None), together, own)
-    return [Launch(*packing, panels, 2 * packed), Launch(*running, words, units, steps * n * size * (cols + 40))]
+    sources = [0 if t is None else t for t in (w, w_in, b, b_in)]
+    words = (size, inputs, cols // size, int(b is not None) + 2 * int(b_in is not None), panels)
+    packing = Launch(("recurrent", "pack_recurrent"), {"T": dtype}, [weights, *sources], words, panels, 2 * packed)
+    states = [h, c, kept, x, weights, h0, 0 if c0 is None else c0]
+    flags = (int(reverse), int(keeps), int(c0 is not None))
+    words = (steps, n, size, inputs, *x._layout.strides[:2], *flags, together)
+    cost = steps * n * (size + inputs) * (cols + 40)
+    return [packing, Launch(twin("cpu", "recurrent", "scan")(kind, dtype), {"T": dtype}, states, words, -(-n // together), cost)]
 
 
 # -- a step that is run many times

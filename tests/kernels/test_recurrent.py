@@ -7,15 +7,16 @@ from harness import run
 from numtorch.kernels.cpu import recurrent as K
 
 RNG = np.random.default_rng(17)
-SHAPES = [(3, 1, 2), (4, 5, 7), (2, 17, 9)]  # steps, rows, size
+SHAPES = [(3, 1, 2, 3), (4, 5, 7, 1), (2, 17, 9, 12), (3, 3, 45, 10), (2, 9, 26, 0)]  # steps, rows, size, inputs
 
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def formulas(kind, x, w, b, h, c, reverse):
+def formulas(kind, x, w, b, w_in, b_in, h, c, reverse):
     """All states, cells and what is kept, in the order of the steps."""
+    x = x @ w_in.T + b_in if w_in.size else x
     states, cells, kept = [h], [c], []
     for t in reversed(range(len(x))) if reverse else range(len(x)):
         own = h @ w.T + b
@@ -38,24 +39,28 @@ def formulas(kind, x, w, b, h, c, reverse):
     return [np.array(v)[order] for v in (states, cells, kept)]
 
 
-def data(kind, steps, n, size, dtype):
+def data(kind, steps, n, size, inputs, dtype):
+    """x, own weight, own bias, input weight, input bias, h0, c0; with `inputs` 0 the gates of the input."""
     cols = K.GATES[kind] * size
-    shapes = (steps, n, cols), (cols, size), (cols,), (n, size), (n, size)
-    return [RNG.standard_normal(s).astype(dtype) for s in shapes]
+    shapes = (steps, n, inputs or cols), (cols, size), (cols,), (cols, inputs), (cols,), (n, size), (n, size)
+    values = [RNG.standard_normal(s).astype(dtype) for s in shapes]
+    return [v / np.sqrt(v.shape[1], dtype=dtype) if i in (1, 3) and v.size else v for i, v in enumerate(values)]
 
 
-def layer(kind, values, reverse=0, keeps=1, nchunks=1, interpreted=False):
+def layer(kind, values, reverse=0, keeps=1, nchunks=1, interpreted=False, together=8):
     """The kernels on buffers that are filled with NaN."""
-    x, w, b, h, c = values
-    (steps, n, cols), size, dtype = x.shape, w.shape[1], x.dtype.name
-    _, pitch, count = K.geometry(size, cols // size, dtype)
-    empty = [np.full(s, np.nan, dtype) for s in ((steps + 1, n, size), (steps + 1, n, size), (steps, n, 4 * size), count)]
+    x, w, b, w_in, b_in, h, c = values
+    (steps, n, _), size, dtype, inputs = x.shape, w.shape[1], x.dtype.name, w_in.shape[1]
+    panels, count = K.geometry(kind, size, inputs, dtype)
+    cells = (steps + 1, n, size) if keeps else (n, size)
+    empty = [np.full(s, np.nan, dtype) for s in ((steps + 1, n, size), cells, (steps, n, 4 * size), count)]
     states, cells, kept, packed = empty
-    run(K.pack_recurrent, packed, w, b, size, cols, 1, nchunks=nchunks, interpreted=interpreted)
-    scratch = np.full(nchunks * 8 * pitch, np.nan, dtype)
-    words = (steps, n, size, reverse, keeps, int(kind == "LSTM"), 8, 8 * pitch)
-    pointers = (states, cells, kept, x, packed, h, c, scratch)
-    run(K.scan(kind, dtype), *pointers, *words, nchunks=nchunks, interpreted=interpreted)
+    words = (size, inputs, K.GATES[kind], K.OWN_BIAS | (K.BIAS if inputs else 0), panels)
+    run(K.pack_recurrent, packed, w, w_in, b, b_in, *words, nchunks=nchunks, interpreted=interpreted)
+    row, step = (s // x.itemsize for s in (x.strides[1], x.strides[0]))
+    words = (steps, n, size, inputs, step, row, reverse, keeps, int(kind == "LSTM"), together)
+    base = x if x.flags.c_contiguous else x.base
+    run(K.scan(kind, dtype), states, cells, kept, base, packed, h, c, *words, nchunks=nchunks, interpreted=interpreted)
     return states, cells, kept
 
 
@@ -69,29 +74,60 @@ def test_layer(kind, dtype):
             wanted = formulas(kind, *[v.astype(np.float64) for v in values], reverse)
             for a, b in zip(found[0], wanted):
                 if b.size and not (b is wanted[1] and kind != "LSTM"):
-                    np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-13 if dtype == "float64" else 2e-6)
+                    np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-13 if dtype == "float64" else 3e-6)
             assert all(np.array_equal(a, b, equal_nan=True) for one in found[1:] for a, b in zip(found[0], one))
 
 
-def test_what_is_kept_of_the_last_step_only():
-    values = data("LSTM", 4, 9, 5, "float32")
-    states, _, kept = layer("LSTM", values)
-    again, _, last = layer("LSTM", values, keeps=0)
-    assert np.array_equal(states, again) and np.array_equal(last[0], kept[3]) and np.isnan(last[1:]).all()
+def test_a_row_has_the_same_bits_in_any_company():
+    values = data("LSTM", 3, 11, 40, 6, "float32")
+    whole, _, _ = layer("LSTM", values, together=8)
+    assert np.array_equal(layer("LSTM", values, together=4)[0], whole)
+    x, w, b, w_in, b_in, h, c = values
+    for r in (0, 5, 10):
+        one = [np.ascontiguousarray(v) for v in (x[:, r : r + 1], w, b, w_in, b_in, h[r : r + 1], c[r : r + 1])]
+        assert np.array_equal(layer("LSTM", one, together=4)[0], whole[:, r : r + 1])
+
+
+def test_steps_of_an_input_that_lie_apart():
+    x, *rest = data("GRU", 4, 5, 9, 3, "float32")
+    batch_first = np.ascontiguousarray(x.swapaxes(0, 1))
+    assert np.array_equal(layer("GRU", [batch_first.swapaxes(0, 1), *rest])[0], layer("GRU", [x, *rest])[0])
+
+
+def test_without_what_a_backward_needs():
+    values = data("LSTM", 4, 9, 5, 3, "float32")
+    states, cells, _ = layer("LSTM", values)
+    again, last, kept = layer("LSTM", values, keeps=0)
+    assert np.array_equal(states, again) and np.array_equal(last, cells[-1]) and np.isnan(kept).all()
+
+
+def without_weights(kind, x):
+    """The layer where all gates of its 8 units are the values x [rows, 8]."""
+    gates, n = K.GATES[kind], len(x)
+    shapes = (gates * 8, 8), gates * 8, (gates * 8, 0), gates * 8, (n, 8), (n, 8)
+    return layer(kind, [np.tile(x, gates)[None], *[np.zeros(s, np.float32) for s in shapes]])
 
 
 def test_extreme_gates_and_nan():
-    x = np.array([0, 1e4, -1e4, np.inf, -np.inf, np.nan, 1e-30, 88], np.float32).reshape(1, 1, 8)
-    zeros = [np.zeros(s, np.float32) for s in ((8, 8), 8, (1, 8), (1, 8))]
-    states, _, _ = layer("RNN_TANH", [x, *zeros])
-    np.testing.assert_array_equal(states[1, 0], np.tanh(x[0, 0]))
-    _, _, kept = layer("LSTM", [np.tile(x, 4), np.zeros((32, 8), np.float32), np.zeros(32, np.float32), *zeros[2:]])
+    x = np.array([[0, 1e4, -1e4, np.inf, -np.inf, np.nan, 1e-30, 88]], np.float32)
+    np.testing.assert_array_equal(without_weights("RNN_TANH", x)[0][1], np.tanh(x))
     with np.errstate(over="ignore"):
-        np.testing.assert_allclose(kept[0, 0, :8], sigmoid(x[0, 0].astype(np.float64)), rtol=3e-7, atol=1e-37)
+        found = without_weights("LSTM", x)[2][0, :, :8]
+        np.testing.assert_allclose(found, sigmoid(x.astype(np.float64)), rtol=3e-7, atol=1e-37)
+
+
+@pytest.mark.parametrize("kind, limit, most", [("LSTM", 16, 5), ("LSTM", 87, 21), ("RNN_TANH", 12, 5)])
+def test_activations_are_as_exact_as_they_say(kind, limit, most):
+    x = np.linspace(-limit, limit, 20_000).astype(np.float32).reshape(-1, 8)
+    states, _, kept = without_weights(kind, x)
+    found, exact = (kept[0, :, :8], sigmoid) if kind == "LSTM" else (states[1], np.tanh)
+    wanted = exact(x.astype(np.float64))
+    assert np.max(np.abs(found - wanted) / np.spacing(wanted.astype(np.float32))) < most
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_in_bounds(kind):
-    values = data(kind, 2, 5, 3, "float32")
-    found = layer(kind, values, 1, nchunks=2, interpreted=True)
-    np.testing.assert_allclose(found[0], layer(kind, values, 1)[0], rtol=1e-6, atol=1e-6)
+    for inputs in (4, 0):
+        values = data(kind, 2, 5, 3, inputs, "float32")
+        found = layer(kind, values, 1, nchunks=2, interpreted=True)
+        np.testing.assert_allclose(found[0], layer(kind, values, 1)[0], rtol=1e-6, atol=1e-6)

@@ -2,6 +2,7 @@
 
 Each pass is one small file with one function from a list of entries to a list; they run in this order:
 
+    early       indices that are arguments are checked before anything else runs
     dead        what nobody reads is not computed
     common      what was computed already is not computed again
     copies      a copy that nothing tells from its source is not made
@@ -10,6 +11,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     pooling     max pooling clamps before it compares, and finds no places that nobody reads
     epilogues   products and convolutions clamp their results themselves
     prepack     a matrix that several products share is put into their kernel's order once
+    panels      the weights of a frozen recurrent layer are packed apart from its run
     fold        what depends on nothing that changes is computed once
     outer       products of a column and a row are elementwise
     fuse        elementwise chains become one kernel
@@ -28,17 +30,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..record import Entry
+from ..record import Entry, Guard
 from .batches import batches
 from .chains import fuse
 from .common import common
 from .constants import fold
 from .copies import copies
 from .dead import dead
+from .early import early
 from .epilogues import epilogues
 from .inplace import inplace
 from .normalize import normalize
 from .outer import outer
+from .panels import panels
 from .pooling import pooling
 from .prepack import prepack
 from .slices import slices
@@ -47,9 +51,9 @@ from .updates import updates
 from .work import Work, storages
 
 PASSES = {
-    "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
+    "early": early, "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
     "pooling": pooling, "epilogues": epilogues,
-    "prepack": prepack, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
+    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
     "updates": updates, "batches": batches,
 }  # fmt: skip
 _disabled: set[str] = set()
@@ -130,7 +134,7 @@ def check_names(names: Iterable[str]) -> set[str]:
 def optimize(
     entries: Sequence[Entry],
     needed: set[int],
-    cuts: Sequence[int] = (),
+    guards: list[Guard] | None = None,
     *,
     names: Iterable[str] | None = None,
     frozen: Iterable[int] = (),
@@ -138,12 +142,12 @@ def optimize(
 ) -> list[Entry]:
     """The passes in order.
 
-    ``needed``: ids of storages that must hold their values afterwards; ``cuts``: numbers of entries before which the program
-    stops to compare values; ``names``: which passes, by default all that are not disabled; ``frozen``: ids of storages that
-    never change.
+    ``needed``: ids of storages that must hold their values afterwards; ``guards``: values that the program stops to compare
+    (a pass may have that done at another place: then they are replaced); ``names``: which passes, by default all that are not
+    disabled; ``frozen``: ids of storages that never change.
     """
     chosen = set(PASSES) - _disabled if names is None else check_names(names)
-    work = Work(needed, cuts, frozen)
+    work = Work(needed, guards or (), frozen)
     found = list(entries)
     for i, e in enumerate(found):
         e.order = i
@@ -153,6 +157,8 @@ def optimize(
             found = run(found, work)
             if report is not None:
                 report.append(Line(name, before, len(found), tuple(work.notes)))
+    if guards is not None:
+        guards[:] = work.guards
     return found
 
 
