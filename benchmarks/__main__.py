@@ -98,7 +98,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("build/benchmarks"), metavar="FOLDER"
     )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what an earlier run wrote to the folder and this one does not measure"
+    )
     return parser.parse_args()
+
+
+def merged(old: dict[str, Any], results: report.Results, start: dict[str, float], facts: dict[str, Any]) -> None:
+    """Add the rows, start times and versions of an earlier run's document that this run has not measured."""
+    for mode in {**old["results"], **results}:
+        results[mode] = {**old["results"].get(mode, {}), **results.pop(mode, {})}
+    for name, seconds in old["startup"].items():
+        start.setdefault(name, seconds)
+    facts["versions"] = {**old["facts"]["versions"], **facts["versions"]}
 
 
 def chosen(arguments: argparse.Namespace) -> list[tuple[str, str]]:
@@ -153,6 +165,9 @@ def main() -> None:
     start: dict[str, float] = {}
     if not arguments.mode or "startup" in arguments.mode:
         start = startup.measure(1 if arguments.fast else 3, with_torch="torch" in facts["versions"])
+    earlier = arguments.out / "results.json"
+    if arguments.keep and earlier.is_file():
+        merged(json.loads(earlier.read_text()), results, start, facts)
     text = report.markdown(results, start, facts)
     print("\n" + text)
     arguments.out.mkdir(parents=True, exist_ok=True)

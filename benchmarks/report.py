@@ -55,30 +55,33 @@ def ratio(row: dict[str, dict[str, Any]], ours: str) -> tuple[str, float] | None
     return best, peers[best] / mine
 
 
-def table(rows: dict[str, dict[str, dict[str, Any]]], backends: list[str], ours: str) -> list[str]:
-    """A Markdown table: a row for each workload, a column for each backend, ratios last."""
-    head = ["", *backends, "best peer / numtorch"]
+def table(
+    rows: dict[str, dict[str, dict[str, Any]]], backends: list[str], ours: str, more: dict[str, list[str]] | None = None
+) -> list[str]:
+    """A Markdown table: a row for each workload, a column for each backend, ratios, then the columns `more` (title: cells)."""
+    more = more or {}
+    head = ["", *backends, "best peer / numtorch", *more]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for name, row in rows.items():
+    for i, (name, row) in enumerate(rows.items()):
         found = ratio(row, ours)
         last = f"{found[1]:.2f} ({found[0]})" if found else "–"
-        cells = [name, *(number(median(row.get(b))) for b in backends), last]
+        cells = [name, *(number(median(row.get(b))) for b in backends), last, *(column[i] for column in more.values())]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def kernel_rates(rows: dict[str, dict[str, dict[str, Any]]], ours: str) -> dict[str, dict[str, float]]:
-    """GFLOP/s or GB/s of our kernels."""
+def kernel_columns(rows: dict[str, dict[str, dict[str, Any]]], ours: str) -> dict[str, list[str]]:
+    """The goal of each kernel, and the GFLOP/s or GB/s that ours reaches."""
     from benchmarks.kernels import KERNELS
 
-    rates: dict[str, dict[str, float]] = {}
-    for kernel in KERNELS:
-        us = median(rows.get(kernel.name, {}).get(ours))
-        if us and kernel.flops:
-            rates[kernel.name] = {"GFLOP/s": kernel.flops / us / 1e3}
-        elif us and kernel.bytes:
-            rates[kernel.name] = {"GB/s": kernel.bytes / us / 1e3}
-    return rates
+    known = {kernel.name: kernel for kernel in KERNELS}
+    goals, rates = [], []
+    for name, row in rows.items():
+        kernel, us = known[name], median(row.get(ours))
+        work, unit = (kernel.flops, "GFLOP/s") if kernel.flops else (kernel.bytes, "GB/s")
+        goals.append(f"{kernel.goal:g}")
+        rates.append(f"{number(work / us / 1e3)} {unit}" if us and work else "–")
+    return {"goal": goals, "numtorch reaches": rates}
 
 
 def markdown(results: Results, startup: dict[str, float], facts: dict[str, Any]) -> str:
@@ -93,7 +96,8 @@ def markdown(results: Results, startup: dict[str, float], facts: dict[str, Any])
     for mode, rows in results.items():
         backends = [b for b in facts["versions"] if any("us" in row.get(b, {}) for row in rows.values())]
         ours = "numtorch eager" if mode == "kernel" else "numtorch"
-        lines += ["", f"### {titles[mode]}", "", *table(rows, backends, ours)]
+        more = kernel_columns(rows, ours) if mode == "kernel" else {}
+        lines += ["", f"### {titles[mode]}", "", *table(rows, backends, ours, more)]
         failed = {
             f"{b}, {name}: {e['error']}" for name, row in rows.items() for b, e in row.items() if "error" in e
         }

@@ -7,6 +7,7 @@ import pathlib
 
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks import backends, kernels, models, report
 
 FAST = [w for w in models.WORKLOADS if w.fast]
@@ -50,3 +51,18 @@ def test_the_report(tmp_path: pathlib.Path) -> None:
     assert json.loads(json.dumps(facts)) == facts
     drawn = report.picture({"inference": {"LeNet": row}}, facts, tmp_path / "picture.png")
     assert drawn == (tmp_path / "picture.png").is_file()
+
+
+def test_rows_of_an_earlier_run_are_kept_where_this_one_has_none() -> None:
+    old = {"results": {"inference": {"LeNet": 1}, "kernel": {"exp": 1, "gelu": 1}}, "startup": {"import only": 1.0}}
+    old["facts"] = {"versions": {"numtorch": "0", "jax": "1"}}
+    results, start, facts = {"kernel": {"exp": 2}}, {}, {"versions": {"numtorch": "2"}}
+    command.merged(old, results, start, facts)
+    assert results == {"inference": {"LeNet": 1}, "kernel": {"exp": 2, "gelu": 1}} and list(results) == ["inference", "kernel"]
+    assert start == {"import only": 1.0} and facts["versions"] == {"numtorch": "2", "jax": "1"}
+
+
+def test_kernels_show_their_goal_and_rate() -> None:
+    rows = {"matmul 1024x1024x1024": {"numtorch eager": {"us": [2e4]}, "torch": {"us": [1e4]}}}
+    text = report.markdown({"kernel": rows}, {}, {"machine": report.machine(), "threads": 2, "versions": {}})
+    assert "| matmul 1024x1024x1024 | 0.50 (torch) | 1.8 | 107 GFLOP/s |" in text
