@@ -185,23 +185,26 @@ def vsub(typingctx, a, b):
     return vec(vec, vec), lambda context, builder, sig, args: builder.fsub(*args)
 
 
-def _pairs(first):
-    """The intrinsic that interleaves the lower (`first` 0) or upper halves (1) of two vectors."""
+def _chosen(place):
+    """The intrinsic whose lane i is element `place(i, lanes)` of two vectors, one behind the other."""
 
     @intrinsic
-    def pairs(typingctx, a, b):
+    def chosen(typingctx, a, b):
         vec = _same(a, b)
 
         def gen(context, builder, sig, args):
-            lanes = [first * vec.lanes // 2 + i // 2 + i % 2 * vec.lanes for i in range(vec.lanes)]
+            lanes = [place(i, vec.lanes) for i in range(vec.lanes)]
             return builder.shuffle_vector(*args, ir.Constant(ir.VectorType(I32, vec.lanes), lanes))
 
         return vec(vec, vec), gen
 
-    return pairs
+    return chosen
 
 
-vpairs, vpairs_high = _pairs(0), _pairs(1)
+vpairs = _chosen(lambda i, lanes: i // 2 + i % 2 * lanes)
+vpairs_high = _chosen(lambda i, lanes: lanes // 2 + i // 2 + i % 2 * lanes)
+vfirsts = _chosen(lambda i, lanes: 2 * i)
+vseconds = _chosen(lambda i, lanes: 2 * i + 1)
 
 
 @intrinsic

@@ -106,6 +106,18 @@ def vpairs_high(a: Any, b: Any) -> Any:
 
 
 @_numba
+def vfirsts(a: Any, b: Any) -> Any:
+    """a[0], a[2], ..., b[0], b[2], ...; undoes `vpairs`."""
+    return np.concatenate([a, b])[::2]
+
+
+@_numba
+def vseconds(a: Any, b: Any) -> Any:
+    """a[1], a[3], ..., b[1], b[3], ..."""
+    return np.concatenate([a, b])[1::2]
+
+
+@_numba
 def vmul(a: Any, b: Any) -> Any:
     """a * b lane by lane."""
     return a * b

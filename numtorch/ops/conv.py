@@ -30,7 +30,7 @@ def _triple(values: Sequence[int], fill: int) -> Sizes:
     return (fill,) * (3 - len(values)) + tuple(values)
 
 
-def _geometry(x: Sizes, w: Sizes, attrs: dict) -> Any:
+def geometry_of(x: Sizes, w: Sizes, attrs: dict) -> Any:
     """The planner's description of the convolution of an input and a weight of these shapes."""
     make = planner("Conv", "conv_plan")
     return make(
@@ -93,7 +93,7 @@ def _(outputs: Any, x: Tensor, w: Tensor, bias: Tensor | None, relu: bool = Fals
     if not outputs[0]._layout.numel or _filled(outputs[0], x, w, bias):
         return []
     x, w = x.detach().contiguous(), w.detach().contiguous()
-    geometry = _geometry(x._layout.shape, w._layout.shape, attrs)
+    geometry = geometry_of(x._layout.shape, w._layout.shape, attrs)
     plan = planner("forward_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind, bias=bias is not None, relu=relu)
     return _launches(plan, out=outputs[0], weight=w, x=x, bias=_pointer(bias))
 
@@ -119,7 +119,7 @@ def _(outputs: Any, y: Tensor, w: Tensor, bias: Tensor | None, size: Sizes, **at
     if not outputs[0]._layout.numel or _filled(outputs[0], y, w, bias):
         return []
     y, w = y.detach().contiguous(), w.detach().contiguous()
-    geometry = _geometry(outputs[0]._layout.shape, w._layout.shape, attrs)
+    geometry = geometry_of(outputs[0]._layout.shape, w._layout.shape, attrs)
     plan = planner("input_grad_plan", "conv_plan", y._layout.device)(geometry, y.dtype.kind, bias=bias is not None)
     return _launches(plan, out=outputs[0], weight=w, x=y, bias=_pointer(bias))
 
@@ -146,7 +146,7 @@ def _(outputs: Any, x: Tensor, y: Tensor, kernel: Sizes, **attrs: Any) -> list[L
     if not outputs[0]._layout.numel or _filled(outputs[0], x, y, None):
         return []
     x, y = x.detach().contiguous(), y.detach().contiguous()
-    geometry = _geometry(x._layout.shape, outputs[0]._layout.shape, attrs)
+    geometry = geometry_of(x._layout.shape, outputs[0]._layout.shape, attrs)
     plan = planner("weight_grad_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind)
     return _launches(plan, dw=outputs[0], x=x, dy=y)
 

@@ -8,6 +8,7 @@ from numtorch.kernels.jit import VL, T, T_ptr, i64, kernel
 from numtorch.kernels.simd import (
     vadd,
     vevens,
+    vfirsts,
     vfma,
     vload,
     vloadn,
@@ -15,6 +16,7 @@ from numtorch.kernels.simd import (
     vmul,
     vpairs,
     vpairs_high,
+    vseconds,
     vsplat,
     vstore,
     vstoren,
@@ -55,6 +57,8 @@ def interleaved(y: T_ptr, x: T_ptr, chunk: i64, nchunks: i64):
     vstore(y, 0, vpairs(a, b))
     vstore(y, VL, vpairs_high(a, b))
     vstore(y, 2 * VL, vsub(a, b))
+    vstore(y, 3 * VL, vfirsts(a, b))
+    vstore(y, 4 * VL, vseconds(a, b))
 
 
 @kernel
@@ -89,10 +93,10 @@ def test_arithmetic(dtype, interpreted):
 def test_interleaving(dtype, interpreted):
     lanes = _lanes(dtype)
     x = (np.arange(2 * lanes) ** 2).astype(dtype)
-    y = np.zeros(3 * lanes, dtype)
+    y = np.zeros(5 * lanes, dtype)
     run(interleaved, y, x, interpreted=interpreted)
     a, b = x[:lanes], x[lanes:]
-    np.testing.assert_array_equal(y, np.concatenate([np.stack([a, b], 1).ravel(), a - b]))
+    np.testing.assert_array_equal(y, np.concatenate([np.stack([a, b], 1).ravel(), a - b, x[::2], x[1::2]]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

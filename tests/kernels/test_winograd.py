@@ -5,7 +5,7 @@ import pytest
 from test_conv import arrays, assert_right, compute, execute, fresh, reference
 
 from numtorch.kernels.cpu import winograd
-from numtorch.kernels.cpu.conv_plan import Conv, forward_plan
+from numtorch.kernels.cpu.conv_plan import Conv, forward_plan, packed_plan
 
 SAME = (0, 1, 1)
 CASES = [
@@ -15,6 +15,7 @@ CASES = [
     Conv(2, 3, 4, (1, 9, 5), (1, 3, 3), padding=SAME),
     Conv(2, 3, 4, (1, 5, 3), (1, 3, 3)),  # one column of output
     Conv(1, 130, 5, (1, 20, 64), (1, 3, 3), padding=SAME),  # in bands of rows
+    Conv(1, 5, 50, (1, 8, 7), (1, 3, 3), padding=SAME),  # in blocks of output channels
 ]
 
 
@@ -78,3 +79,15 @@ def test_chosen_where_it_pays(monkeypatch):
         (Conv(32, 64, 64, (1, 8, 8), (1, 3, 3), padding=SAME, groups=2), False),
     ]:
         assert ("winograd" in repr(forward_plan(conv, "float32").launches[0].kernel)) == chosen
+
+
+def test_packed_once_it_pays_for_one_image(monkeypatch):
+    monkeypatch.undo()
+    for conv, chosen in [
+        (Conv(1, 64, 64, (1, 8, 8), (1, 3, 3), padding=SAME), True),
+        (Conv(1, 64, 64, (1, 4, 4), (1, 3, 3), padding=SAME), False),
+        (Conv(1, 8, 64, (1, 8, 8), (1, 3, 3), padding=SAME), False),
+    ]:
+        plan = packed_plan(conv, "float32", bias=True)
+        assert ("winograd" in repr(plan and plan.launches[1].kernel)) == chosen
+        assert plan is None or plan.launches[0].pointers[:2] == ("work", "weight")

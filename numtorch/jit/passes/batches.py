@@ -2,7 +2,8 @@
 
     conv, pool, conv, pool, product of 64 images    becomes    the same five of images 0-31 and, beside them, of 32-63
 
-One part a thread: parts of fewer examples would fit the caches better, but kernels get slower on them (measured). Each
+One part a thread: parts of fewer examples would fit the caches better, but kernels get slower on them (measured). Not so
+convolutions with packed weights: with one of them, parts are so small that what an op reads and writes stays in L2. Each
 thread reads all weights then, so they must be small beside the examples: else it is better that it reads a part of them. The
 bits are the same: kernels add up in an order that does not depend on the number of examples.
 """
@@ -21,6 +22,8 @@ LEAST_ENTRIES = 2  # of a run
 LEAST_COST = 1_000_000  # floating point operations of a run: below that there is not enough for two threads
 LEAST_SHARE = 2  # bytes of what is cut, by those of what every thread reads
 LEAST_SHARE_TRAINED = 3  # by those of weights that the program updates, row by row
+PART_BYTES = 1 << 18  # what an op of a part reads and writes where parts are small
+PART_CHUNKS = 4  # of such parts, for each thread
 
 
 class Run:
@@ -106,8 +109,7 @@ def _mark(run: _Open, places: dict[int, list[int]], at: dict[int, int], work: Wo
     """Plan the parts of a run, and note it on copies of its entries; where an entry has no such part, the run is cut."""
     if not _pays(run.entries, run.cuts, work):
         return
-    count = threads()
-    parts = next((n for n in range(count, run.common + 1, count) if run.common % n == 0), 0)
+    parts, chunks = _parts(run)
     pieces: list[tuple[list[Entry], list[Cut], list[Entry]]] = [([], [], [])]
     for e, cut in zip(run.entries, run.cuts) if parts else ():
         one = part_of(e, cut, parts)
@@ -120,11 +122,30 @@ def _mark(run: _Open, places: dict[int, list[int]], at: dict[int, int], work: Wo
         if not _pays(found, cuts, work):
             continue
         copies = [copy_of(e) for e in found]
-        whole = Run(copies, first, parts, count, _private(found, places, at, work))
+        whole = Run(copies, first, parts, chunks, _private(found, places, at, work))
         for k, (e, one) in enumerate(zip(found, copies)):
             made[id(e)] = one
             one.run = (whole, k)
         work.note(f"{len(found)} ops from {found[0].line} to {found[-1].line}: {parts} parts")
+
+
+def _parts(run: _Open) -> tuple[int, int]:
+    """Into how many parts the batch is cut, 0 where it can't be, and the chunks that they are done in."""
+    count = threads()
+    possible = [n for n in range(count, run.common + 1, count) if run.common % n == 0]
+    if not possible:
+        return 0, 0
+    if not any(e.name.startswith("convolution") and e.name.endswith("(packed)") for e in run.entries):
+        return possible[0], count
+    most = max(_bytes(e, cut) for e, cut in zip(run.entries, run.cuts))
+    parts = next((n for n in possible if most <= n * PART_BYTES), possible[-1])
+    return parts, min(parts, PART_CHUNKS * count)
+
+
+def _bytes(e: Entry, cut: Cut) -> int:
+    """Bytes of what is cut of an entry's operands and results."""
+    tensors = [r for r in (e.inputs if e.plan is not None else e.args) if isinstance(r, Ref)]
+    return sum(r.layout.numel * r.layout.itemsize for r in (*e.outputs, *(tensors[k] for k in cut[1])))
 
 
 def _pays(entries: list[Entry], cuts: list[Cut], work: Work) -> bool:

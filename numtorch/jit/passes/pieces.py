@@ -10,6 +10,7 @@ from ...ops.matmul import bind
 from ...ops.pointwise import Plan
 from ...shape import expand_strides, layout
 from ..record import Entry, Ref
+from .prepack import convolution
 from .work import can_replan, copy_of, replanned, writes
 
 Cut = tuple[int, list[int]]  # elements of the first dimension, numbers of the operands that are cut too
@@ -115,6 +116,9 @@ def part_of(e: Entry, cut: Cut, parts: int) -> Entry | None:
     if e.plan is not None:
         return _part_of_elementwise(e, outputs, chosen, parts)
     args = [narrowed(r, parts) if id(r) in chosen else r for r in e.args]
+    if e.name.startswith("convolution") and e.name.endswith("(packed)"):  # tiles may differ, the order of sums does not
+        found = convolution(e, outputs[0], args[0], e.inputs[1])
+        return None if found is None else found[1]
     if e.name.endswith("(packed)"):
         made = _packed(e, outputs, args)
     else:

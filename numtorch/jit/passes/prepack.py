@@ -2,18 +2,21 @@
 
     w (K, N) in any order -> panels (N / width, K, width) -> every product with w reads them as one stream
 
-An LSTM applies the same weights at each of its steps; in a frozen trace the panels are made when the program is.
+An LSTM applies the same weights at each of its steps; in a frozen trace the panels are made when the program is. So are there
+the weights of convolutions: in the order of their tiles, or transformed (Winograd), which then pays for a single image.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...ops.constant import table
+from ...ops.conv import geometry_of
 from ...ops.launch import twin
 from ...ops.matmul import bind
 from ...shape import contiguous, layout
-from ..record import Entry, Ref
-from .work import Work, copy_of, writes
+from ..record import Entry, Ref, ref
+from .work import Work, can_replan, copy_of, writes
 
 LEAST_USES = 3  # products that share a matrix, before packing pays
 LEAST_WORK = 1 << 12  # elements of that matrix
@@ -31,7 +34,7 @@ def prepack(entries: list[Entry], work: Work) -> list[Entry]:
             result[result.index(use)] = _product(use, panels)
         result.insert(first, packing)
         work.note(f"{len(uses)} products at {e.line}")
-    return result
+    return _convolutions(result, work) if work.frozen else result
 
 
 def _shared(entries: list[Entry], work: Work) -> list[list[Entry]]:
@@ -98,3 +101,51 @@ def _product(e: Entry, panels: Ref) -> Entry:
     made.inputs = [x for x in (a, panels, bias) if x is not None]
     made.launches = [bind(plan, c=out, a=a, b=panels, bias=0 if bias is None else bias)]
     return made
+
+
+def _convolutions(entries: list[Entry], work: Work) -> list[Entry]:
+    """Pack the frozen weights of convolutions."""
+    result: list[Entry] = []
+    for e in entries:
+        found = convolution(e, e.outputs[0], e.args[0]) if _packs(e, work) else None
+        if found is not None:
+            first, made = found
+            work.frozen |= {id(r.storage) for la in first.launches or () for r in la.pointers[2:]}  # tables
+            result.append(first)
+            work.note(f"the weight of {e.name} at {e.line}")
+            e = made
+        result.append(e)
+    return result
+
+
+def _packs(e: Entry, work: Work) -> bool:
+    if e.name.removesuffix("+relu") != "convolution" or not e.launches or not can_replan(e):
+        return False
+    return id(e.args[1].storage) in work.frozen and e.args[1].layout.device == "cpu"
+
+
+def convolution(e: Entry, out: Ref, x: Ref, panels: Ref | None = None) -> tuple[Entry, Entry] | None:
+    """The entry that packs the weight of a convolution, and the convolution of ``x`` with packed weights.
+
+    None where there is nothing to pack, or no ``panels`` like those that are there already.
+    """
+    _, w, bias = e.args[:3]
+    attrs = {k: v for k, v in (e.attrs or {}).items() if k != "relu"}
+    kind = w.layout.dtype
+    plan = twin("cpu", "conv_plan", "packed_plan")(
+        geometry_of(x.layout.shape, w.layout.shape, attrs), kind.name, bias is not None, bool((e.attrs or {}).get("relu"))
+    )
+    if plan is None or (panels is not None and panels.layout.numel * kind.itemsize != plan.work_bytes):
+        return None
+    from ..path import Virtual
+
+    if panels is None:
+        panels = Ref(Virtual(plan.work_bytes), 0, contiguous((plan.work_bytes // kind.itemsize,), kind, "cpu"))
+    tensors = {"out": out, "work": panels, "x": x, "bias": 0 if bias is None else bias, "weight": w}
+    launches = [bind(la, **tensors, **({} if la.table is None else {"table": ref(table(la.table))})) for la in plan.launches]
+    packing, made = Entry("pack", [panels], [w], e.line), copy_of(e)
+    packing.order, packing.op, packing.args, packing.launches = e.order, e.op, [w], launches[:1]
+    made.name = f"{e.name.removesuffix(' (packed)')} (packed)"
+    made.outputs, made.args, made.launches = [out], [x, *e.args[1:]], launches[1:]
+    made.inputs = [r for r in (x, panels, bias) if r is not None]
+    return packing, made
