@@ -488,9 +488,13 @@ class Tensor(TensorMethods):
         return int(self._scalar("int"))
 
     def __float__(self) -> float:
+        if self._rg and state.grad and _to_warn:
+            _warn_of_scalar()
         return float(self._scalar("float"))
 
     def __complex__(self) -> complex:
+        if self._rg and state.grad and _to_warn:
+            _warn_of_scalar()
         return complex(self._scalar("complex"))
 
     def __index__(self) -> int:
@@ -583,6 +587,19 @@ _make = Tensor._make
 # Counts what may invalidate a trace (``p.data = ...``, flags, hooks, attributes of modules): traces look again at what they
 # captured when it has moved.
 replaced = [0]
+
+
+_to_warn = [True]  # once in a process, as PyTorch
+
+
+def _warn_of_scalar() -> None:
+    import warnings
+
+    _to_warn.clear()
+    warnings.warn(
+        "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider using tensor.detach() first.",
+        stacklevel=3,
+    )
 
 
 def _strided() -> Any:

@@ -17,8 +17,11 @@ from typing import Any
 
 from .autograd.mode import set_anomaly, state
 from .autograd.stack import Stack, module_path
+from .scheduling import ProfilerAction, always, schedule, tensorboard_trace_handler
 
-__all__ = ["Event", "FunctionEvents", "ProfilerActivity", "profile", "record_function"]
+__all__ = [
+    "Event", "FunctionEvents", "ProfilerAction", "ProfilerActivity", "profile", "record_function", "schedule", "tensorboard_trace_handler",
+]  # fmt: skip
 
 
 class ProfilerActivity(enum.Enum):
@@ -222,11 +225,12 @@ class profile:
     """Time the ops of a ``with`` block.
 
     Args:
-        activities, with_flops, with_modules, schedule-less PyTorch options: accepted, they change nothing.
+        activities, with_flops, with_modules and PyTorch's other options: accepted, they change nothing.
+        schedule: what is done in each step (``numtorch.profiler.schedule``); ``step()`` ends one. Without it everything is recorded.
         record_shapes: note the shapes of operands, and keep them apart in ``key_averages(group_by_input_shape=True)``.
         profile_memory: accepted; the bytes that ops write are always counted.
         with_stack: note the user's line of each op.
-        on_trace_ready: called with the profile at the end.
+        on_trace_ready: called with the profile at the end, and at the end of each cycle of the schedule.
 
     Example:
         >>> import numtorch
@@ -236,25 +240,39 @@ class profile:
         ['fill', 'mul', 'exp']
     """
 
-    def __init__(self, activities: Any = None, *, record_shapes: bool = False, profile_memory: bool = False,
-                 with_stack: bool = False, on_trace_ready: Callable[[Any], Any] | None = None, **ignored: Any):  # fmt: skip
+    def __init__(self, activities: Any = None, *, schedule: Callable[[int], ProfilerAction] | None = None,
+                 record_shapes: bool = False, profile_memory: bool = False, with_stack: bool = False,
+                 on_trace_ready: Callable[[Any], Any] | None = None, **ignored: Any):  # fmt: skip
         self.record_shapes, self.with_stack, self.on_trace_ready = record_shapes, with_stack, on_trace_ready
+        self.schedule, self.step_num = schedule or always, 0
+        self.current_action: ProfilerAction | None = None
         self._watcher: Watcher | None = None
         self._before: Any = None
 
     def start(self) -> None:
-        """Begin to time."""
+        """Begin with the first step."""
+        self.step_num = 0
+        self.current_action = self.schedule(0)
+        if self.current_action.records:
+            self._begin()
+
+    def _begin(self) -> None:
         self._before = state.anomaly
         self._watcher = Watcher(self._before, self.record_shapes, self.with_stack)
         set_anomaly(self._watcher)
 
-    def stop(self) -> None:
-        """Stop; RuntimeError if it was not started."""
-        if self._watcher is None:
-            raise RuntimeError("profile: stop() without start(); use it as a with block")
+    def _end(self) -> None:
         set_anomaly(self._before)
         if self.on_trace_ready is not None:
             self.on_trace_ready(self)
+
+    def stop(self) -> None:
+        """Stop; RuntimeError if it was not started."""
+        if self.current_action is None:
+            raise RuntimeError("profile: stop() without start(); use it as a with block")
+        if self.current_action.records:
+            self._end()
+        self.current_action = None
 
     def __enter__(self) -> profile:
         self.start()
@@ -264,10 +282,19 @@ class profile:
         self.stop()
 
     def step(self) -> None:
-        """Mark the end of a training step in the trace."""
-        if self._watcher is not None:
+        """End a training step: it is marked in the trace, and the schedule says what comes next."""
+        done = self.current_action
+        if done is None:
+            return
+        if done.records and self._watcher is not None:
             with self._watcher.timed("ProfilerStep", "step"):
                 pass
+        self.step_num += 1
+        self.current_action = action = self.schedule(self.step_num)
+        if done.records and (done is ProfilerAction.RECORD_AND_SAVE or not action.records):
+            self._end()
+        if action.records and done is not ProfilerAction.RECORD:
+            self._begin()
 
     def events(self) -> list[Event]:
         """Everything that was timed, in the order of its start."""

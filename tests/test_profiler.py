@@ -96,3 +96,35 @@ def test_custom_functions_errors_and_shapes():
     assert [a.shapes for a in p.key_averages(group_by_input_shape=True) if a.key == "exp"] == ["[2, 2]", "[3]"]
     with pytest.raises(RuntimeError, match="without start"):
         profile().stop()
+
+
+@pytest.mark.parametrize("asked", [{}, {"repeat": 2}, {"repeat": 1, "skip_first": 2}, {"skip_first_wait": 1}, {"warmup": 2, "wait": 0}])
+@pytest.mark.oracle
+def test_schedules_are_those_of_pytorch(asked):
+    profiler = pytest.importorskip("torch").profiler
+    steps = {"wait": 1, "warmup": 1, "active": 2, **asked}
+    want, have = profiler.schedule(**steps), torch.profiler.schedule(**steps)
+    assert [have(k).name for k in range(14)] == [want(k).name for k in range(14)]
+
+
+def test_a_schedule_records_cycles():
+    found = []
+    plan = torch.profiler.schedule(wait=1, warmup=1, active=2, repeat=2)
+    with torch.profiler.profile(schedule=plan, on_trace_ready=lambda p: found.append((p.step_num, [e.name for e in p.events()]))) as p:
+        for k in range(10):
+            torch.full((2,), float(k)).exp() if k % 2 else torch.full((2,), float(k)).sin()
+            p.step()
+    assert found == [(4, ["fill", "sin", "ProfilerStep", "fill", "exp", "ProfilerStep"]), (8, ["fill", "sin", "ProfilerStep", "fill", "exp", "ProfilerStep"])]
+    with pytest.raises(AssertionError, match="Invalid profiler schedule arguments. Got wait=1"):
+        torch.profiler.schedule(wait=1, warmup=1, active=0)
+    with pytest.warns(UserWarning, match="won't be using warmup"):
+        torch.profiler.schedule(wait=1, warmup=0, active=1)
+    with pytest.raises(RuntimeError, match="stop.. without start"):
+        p.stop()
+
+
+def test_traces_for_tensorboard(tmp_path):
+    with torch.profiler.profile(on_trace_ready=torch.profiler.tensorboard_trace_handler(str(tmp_path / "log"), "me")):
+        torch.ones(2).exp()
+    (path,) = (tmp_path / "log").iterdir()
+    assert path.name.startswith("me.") and path.name.endswith(".pt.trace.json") and '"exp"' in path.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -213,3 +214,18 @@ def test_generator_state():
     b = torch.rand(3)
     torch.manual_seed(0)
     assert torch.equal(b, torch.rand(3))
+
+
+def test_a_number_of_a_tensor_that_requires_grad_warns_once(monkeypatch):
+    monkeypatch.setattr("numtorch._tensor._to_warn", [True])
+    x = torch.tensor([2.0], requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (int(x), bool(x), x.item(), float(x.detach())) == (2, True, 2.0, 2.0)
+        with torch.no_grad():
+            assert float(x) == 2.0
+    with pytest.warns(UserWarning, match="Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior"):
+        float(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert float(x) == 2.0

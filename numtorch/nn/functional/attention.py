@@ -13,6 +13,7 @@ from ...backends.cuda import fused_permitted
 from ...errors import require_tensor, tensors_only
 from ...ops.attention import attention, fits, later
 from ...ops.node_names import named
+from ...shape import wrap_dim
 from .activation import softmax
 from .dropout import dropout
 from .linear import linear
@@ -41,31 +42,43 @@ def scaled_dot_product_attention(
         >>> tuple(numtorch.nn.functional.scaled_dot_product_attention(q, k, v).shape)
         (2, 4, 8)
     """
-    _check_attention(query, key, value, attn_mask, is_causal)
-    if enable_gqa and query.dim() >= 3:
+    fused = _is_fused(query, key, value, attn_mask, dropout_p)
+    _check_attention(query, key, value, attn_mask, is_causal and not fused)
+    if not 0.0 <= dropout_p <= 1.0:
+        raise RuntimeError(f"scaled_dot_product_attention: dropout probability has to be between 0 and 1, but got {dropout_p}")
+    if enable_gqa:
+        wrap_dim(-3, query.dim(), "scaled_dot_product_attention with enable_gqa")
         key = _repeat_heads(query, key, "key")
         value = _repeat_heads(query, value, "value")
     scale = 1.0 / math.sqrt(query.size(-1)) if scale is None and query.size(-1) else scale or 0.0
-    if query.is_cuda and dropout_p <= 0.0 and fused_permitted() and fits(query, key, value, attn_mask):
+    two_masks = is_causal and attn_mask is not None
+    if query.is_cuda and dropout_p <= 0.0 and not two_masks and fused_permitted() and fits(query, key, value, attn_mask):
         return attention(query, key, value, attn_mask, causal=is_causal, scale=float(scale))[0]
     scores = numtorch.matmul(query * scale, key.transpose(-2, -1))
-    blocked = None
-    if is_causal:
-        blocked = later(query.size(-2), key.size(-2), query.device)
-    elif attn_mask is not None and attn_mask.dtype is numtorch.bool:
-        blocked = ~attn_mask
-    elif attn_mask is not None:
+    blocked = ~attn_mask if attn_mask is not None and attn_mask.dtype is numtorch.bool else None
+    if attn_mask is not None and blocked is None:
         scores = scores + attn_mask
+    if is_causal:
+        ahead = later(query.size(-2), key.size(-2), query.device)
+        blocked = ahead if blocked is None else blocked | ahead
     if blocked is not None:
         scores = scores.masked_fill(blocked, -math.inf)
     weights = softmax(scores, -1)
-    if blocked is not None and not is_causal:
+    if blocked is not None and attn_mask is not None:
         weights = weights.masked_fill(blocked.all(-1, keepdim=True), 0.0)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     result = numtorch.matmul(weights, value)
-    fused = query.dim() == key.dim() == value.dim() == 4 and dropout_p <= 0.0
     return named(result, "ScaledDotProductFlashAttentionForCpuBackward0") if fused else result
+
+
+def _is_fused(query: Any, key: Any, value: Any, mask: Any, dropout_p: float) -> bool:
+    """Whether PyTorch computes this as one op, which takes a mask and ``is_causal`` together."""
+    if not all(isinstance(t, Tensor) and t.dim() == 4 and t.size(-1) == query.size(-1) for t in (query, key, value)):
+        return False
+    if key.size(1) != value.size(1):
+        return False
+    return dropout_p <= 0.0 and (mask is None or (mask.dim() in (2, 4) and not mask.requires_grad))
 
 
 def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool) -> None:
