@@ -150,6 +150,9 @@ def run_pool(pool, table, ops, counters, counter_words):
 
     Called without the GIL.
     """
+    if counter_words == 16 and ldi(table, 2) == 1:  # one stage of serial ops: nobody is woken for it
+        run_serial(table, ops)
+        return
     resume = ldi(pool, RESUME)
     if resume != 0 and now(pool) < resume:
         run_serial(table, ops)

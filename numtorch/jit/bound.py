@@ -19,7 +19,7 @@ from .passes import storages as storages_of
 from .path import Path, Virtual
 from .places import Place
 from .program import Compiled, Op, lower
-from .record import Entry, RangeCheck, Ref
+from .record import Entry, Guard, RangeCheck, Ref
 from .surroundings import flags_of, global_hooks, looks_of, state_of
 
 
@@ -109,7 +109,8 @@ class Bound:
         self.saved = [slots.index[k] for k in saved]
         self.fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= self.count_inputs]
         needed = set(slots.index) | set(path.written) | {id(g.source.storage) for g in path.guards}
-        forward = self._lower(self._optimized(path.forward, needed, sorted({g.at for g in path.guards})))
+        self.guards = list(path.guards)
+        forward = self._lower(self._optimized(path.forward, needed, self.guards))
         made = _virtuals(forward)
         cuts, self.checks = self._cuts(forward)
         temps = [v for k, v in made.items() if k not in slots.index]
@@ -119,19 +120,21 @@ class Bound:
         self._bind_backward(backward, saved)
         self._bind_results()
 
-    def _optimized(self, entries: Sequence[Entry], needed: set[int], cuts: Sequence[int] = ()) -> list[Entry]:
+    def _optimized(self, entries: Sequence[Entry], needed: set[int], guards: list[Guard] | None = None) -> list[Entry]:
         constant = {id(t._storage) for t in self.path.recorder.constants}
         if self.frozen:
             constant |= {id(s) for _, s, _, _ in self.path.captured}
         constant -= set(self.path.written)
-        return optimize(entries, needed, cuts, names=self.passes, frozen=constant, report=self.report)
+        return optimize(entries, needed, guards, names=self.passes, frozen=constant, report=self.report)
 
     def _cuts(self, ops: Sequence[Op]) -> tuple[list[int], list[list[Any]]]:
         """Where the program stops to compare values, and which ones: all that were read before the same op."""
         cuts: list[int] = []
         checks: list[list[Any]] = []
-        for g in self.path.guards:
+        for g in self.guards:
             at = sum(1 for op in ops if op.entry.order < g.at)
+            if at:  # the memory must not be used again before the comparison
+                ops[at - 1].reads = ops[at - 1].reads | {id(g.source.storage)}
             if cuts and cuts[-1] == at:
                 checks[-1].append(g)
             else:

@@ -536,3 +536,13 @@ def test_second_derivatives_use_the_random_numbers_and_statistics_of_the_forward
     for _ in range(4):
         for got, want in zip(run(traced), expected):
             torch.testing.assert_close(got, want)
+
+
+def test_values_that_are_read_together_are_in_memory_until_then():
+    def choose(x):
+        first, second = x.sum(), (x * x).sum()
+        return x * 2 if first.item() > 0 and second.item() > 0 else x * 3
+
+    twos = (torch.full((3,), 2.0),)
+    traced = check_both(choose, twos, twos, twos, (-twos[0],), twos)
+    assert len(traced.paths()) == 2

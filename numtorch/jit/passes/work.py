@@ -8,19 +8,26 @@ from typing import Any
 
 from ..._tensor import Tensor
 from ...ops.launch import Launch
-from ..record import Entry, Live, Ref, ref
+from ..record import Entry, Guard, Live, Ref, ref
 
 
 class Work:
     """One program on its way through the passes.
 
-    ``needed``: ids of storages that must hold their values afterwards; ``cuts``: orders of entries before which the program
-    stops to compare values (nothing is moved across a stop); ``frozen``: ids of storages that never change.
+    ``needed``: ids of storages that must hold their values afterwards; ``guards``: values that are compared, ``cuts``: orders
+    of entries before which the program stops to do so (nothing is moved across a stop); ``frozen``: ids of storages that
+    never change.
     """
 
-    def __init__(self, needed: set[int], cuts: Sequence[int] = (), frozen: Iterable[int] = ()):
-        self.needed, self.cuts, self.frozen = set(needed), sorted(cuts), set(frozen)
+    def __init__(self, needed: set[int], guards: Sequence[Guard] = (), frozen: Iterable[int] = ()):
+        self.needed, self.frozen = set(needed), set(frozen)
         self.notes: list[str] = []
+        self.check(guards)
+
+    def check(self, guards: Sequence[Guard]) -> None:
+        """These are the values that are compared."""
+        self.guards = list(guards)
+        self.cuts = sorted({g.at for g in guards})
 
     def segment(self, e: Entry) -> int:
         """Between which stops an entry runs."""

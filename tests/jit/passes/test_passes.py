@@ -77,7 +77,7 @@ def test_nested_disable_restores_what_was_there():
 
 @pytest.mark.parametrize("ask", [lambda: jit.passes.disable("fusion"), lambda: jit.trace(abs, passes=["fusion"])])
 def test_unknown_pass(ask):
-    with pytest.raises(ValueError, match="no pass 'fusion'; the passes are dead"):
+    with pytest.raises(ValueError, match="no pass 'fusion'; the passes are early"):
         ask()
 
 
@@ -85,7 +85,7 @@ def test_report_prints_what_was_done_where():
     traced = jit.trace(lambda x: x * 2 + 1, torch.ones(3))
     text = str(traced.passes)
     assert "fuse" in text and "2 ->    1 entries" in text and "mul+add" in text and "test_passes.py" in text
-    assert "nothing to do for dead, common" in text and "0 entries" not in text  # there is no backward program
+    assert "nothing to do for early, dead, common" in text and "0 entries" not in text  # there is no backward program
 
 
 def test_report_counts_what_was_done_several_times():
