@@ -262,7 +262,8 @@ def _outer_plan(
     width, itemsize = vectors * lanes, target().vector_bytes // lanes
     mb, nb, kc = _blocks(M, N, K, count, rows, width, itemsize)
     units = count * -(-M // mb) * -(-N // nb)
-    pack_b = 2 if packed else int(b[1] != 1 or M >= 8 * rows)
+    near = b[1] == 1 and N % width == 0 and K * N * itemsize <= 1 << 14  # B is in L1 already
+    pack_b = 2 if packed else int(b[1] != 1 or (M >= 8 * rows and not near))
     b = (width, K) if packed else b  # from one k and from one column of panels to the next
     unit_step = 1 if a[1] == 1 else 2 if a[0] == 1 else 0
     copy_a = M > rows and (N >= 64 if unit_step == 2 else unit_step == 1 and N >= 256 and M * K * itemsize >= 1 << 18)
@@ -273,6 +274,8 @@ def _outer_plan(
     kept = kept if M > mb else min(kept, 8)
     chunk_words = (kept * kc + 16) * width + ((kc + 16) * (mb + 16) if copy_a else 0)
     chunk_words += -chunk_words % 16
+    if pack_b != 1 and not copy_a and N % width == 0:
+        chunk_words = 0
     begin = {0: 0, READ: 1, BIAS: 3 if (brs, bcs) == (1, 0) else 2}.get(flags)
     plain = 0 if alpha != 1 or begin is None or (begin == 1 and beta != 1) else begin + 1
     words = (M, N, K, ldc, *a, *b, *matrices, *numbers, plain, mb, nb, kc, int(copy_a), pack_b, kept, most, chunk_words)
