@@ -20,7 +20,7 @@ WATCH = 20_000_000  # ns of programs for which own time is read after one that t
 
 # Words of a tuner: two estimates (ns), how often each way was timed, when to try the slower way again.
 SERIAL_TIME, PARALLEL_TIME, SERIAL_RUNS, PARALLEL_RUNS, TRIAL = range(5)
-FIRST_RUNS = 4  # of each way, before one is preferred
+FIRST_RUNS = 8  # of each way in a row, before one is preferred: the first in parallel may have to wake threads
 TRIAL_SHARE = 64  # the slower way is tried again when it has cost a 64th of the time
 
 
@@ -81,7 +81,10 @@ def choose_way(pool, tuner, at):
     if ldi(tuner, PARALLEL_RUNS) < FIRST_RUNS or ldi(tuner, SERIAL_RUNS) < FIRST_RUNS:
         return 1 if ldi(tuner, PARALLEL_RUNS) <= ldi(tuner, SERIAL_RUNS) else 0
     best = 1 if ldi(tuner, PARALLEL_TIME) < ldi(tuner, SERIAL_TIME) else 0
-    return 1 - best if at >= ldi(tuner, TRIAL) else best
+    if at < ldi(tuner, TRIAL):
+        return best
+    sti(tuner, SERIAL_RUNS + 1 - best, 0)
+    return 1 - best
 
 
 @device
@@ -97,11 +100,11 @@ def note_time(tuner, way, at, taken):
     if runs < FIRST_RUNS:
         sti(tuner, SERIAL_RUNS + way, runs + 1)
         known = taken if runs == 0 else min(known, taken)
+        cost = FIRST_RUNS * max(abs(known - other), min(known, other))
+        sti(tuner, TRIAL, at + taken + TRIAL_SHARE * cost)
     elif known <= other:
         step = (known >> 4) + 1
         known += max(-step, min(step, taken - known))
-    else:
-        taken = min(taken, 2 * known)
-        known = (known + taken) >> 1
-        sti(tuner, TRIAL, at + taken + TRIAL_SHARE * max(taken - other, other))
+    else:  # the quicker way could not be gone
+        known = (known + min(taken, 2 * known)) >> 1
     sti(tuner, SERIAL_TIME + way, known)
