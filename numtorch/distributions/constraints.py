@@ -71,3 +71,22 @@ lower_triangular = Constraint("LowerTriangular()", lambda x: (x.tril() == x).fla
 lower_cholesky = Constraint(
     "LowerCholesky()", lambda x: (x.tril() == x).flatten(-2).all(-1) & (x.diagonal(dim1=-2, dim2=-1) > 0).all(-1), 2
 )
+
+
+def _one(x: Tensor) -> Tensor:
+    """Whether the rows of matrices have length 1."""
+    from ..dtype import finfo
+
+    tolerance = finfo(x.dtype).eps * x.shape[-1] * 10
+    return ((x * x).sum(-1).sqrt() - 1).abs().lt(tolerance).all(-1)
+
+
+def _positive_definite(x: Tensor) -> Tensor:
+    from ..linalg import cholesky_ex
+
+    symmetric = (x - x.transpose(-1, -2)).abs().flatten(-2).amax(-1) <= 1e-6
+    return symmetric & (cholesky_ex(x).info == 0)
+
+
+corr_cholesky = Constraint("CorrCholesky()", lambda x: lower_cholesky.check(x) & _one(x), 2)
+positive_definite = Constraint("PositiveDefinite()", _positive_definite, 2)
