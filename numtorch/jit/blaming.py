@@ -65,12 +65,13 @@ def _first_bad(e: Entry, values: Sequence[np.ndarray], is_bad: Callable[[np.ndar
     given = iter(values)
     held: dict[Any, Any] = {}
     for part in e.parts if values else ():
-        args = list(part.inputs)
+        args, numel = list(part.inputs), part.outputs[0].layout.numel
         for i in part.plan.tensors if part.plan is not None else range(0):
             r = args[i]
-            if key_of(r) not in held:
-                held[key_of(r)] = next(given, None)
-            found = held[key_of(r)]
+            operand = key_of(r, numel)
+            if operand not in held:
+                held[operand] = next(given, None)
+            found = held[operand]
             if found is None or found.size != r.layout.numel:
                 return e.parts
             args[i] = _tensor(found, r)
@@ -81,8 +82,8 @@ def _first_bad(e: Entry, values: Sequence[np.ndarray], is_bad: Callable[[np.ndar
             plan, args = part.op.plan(key, tuple(args), out=[r.layout for r in part.outputs])
         part.op.execute(plan, outputs, args)
         for r, t in zip(part.outputs, outputs):
-            held[key_of(r)] = array_of(t)
-            if t._layout.dtype.is_floating_point and is_bad(held[key_of(r)]):
+            held[key_of(r, numel)] = values_made = array_of(t)
+            if t._layout.dtype.is_floating_point and is_bad(values_made):
                 return (part,)
     return e.parts
 

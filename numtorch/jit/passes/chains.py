@@ -24,6 +24,7 @@ class _Group:
 
     def __init__(self, first: Entry, segment: int):
         self.shape = first.outputs[0].layout.shape
+        self.numel = first.outputs[0].layout.numel
         self.segment = segment
         self.dtype = _computed_in(first)
         self.entries: list[Entry] = []
@@ -40,10 +41,10 @@ class _Group:
         self.mixed = self.mixed or e.outputs[0].layout.shape != self.shape
         for i in e.plan.tensors:
             r = e.inputs[i]
-            if key_of(r) not in self.writes:
-                self.reads[key_of(r)] = r
+            if key_of(r, self.numel) not in self.writes:
+                self.reads[key_of(r, self.numel)] = r
         for r in e.outputs:
-            self.writes[key_of(r)] = r
+            self.writes[key_of(r, self.numel)] = r
 
     def takes(self, e: Entry) -> bool:
         """Whether an entry can join: the same elements, and memory shared with the group only element by element."""
@@ -54,12 +55,12 @@ class _Group:
         written = {id(r.storage) for r in self.writes.values()}
         read = {id(r.storage) for r in self.reads.values()}
         for i in e.plan.tensors:
-            if id(e.inputs[i].storage) in written and key_of(e.inputs[i]) not in self.writes:
+            if id(e.inputs[i].storage) in written and key_of(e.inputs[i], self.numel) not in self.writes:
                 return False
         for r in e.outputs:
-            if id(r.storage) in written and key_of(r) not in self.writes:
+            if id(r.storage) in written and key_of(r, self.numel) not in self.writes:
                 return False
-            if id(r.storage) in read and (key_of(r) not in self.reads or _repeats(r)):
+            if id(r.storage) in read and (key_of(r, self.numel) not in self.reads or _repeats(r)):
                 return False
         return True
 
@@ -86,10 +87,15 @@ def _is_flat(e: Entry) -> bool:
     return all(r.layout.contiguous and r.layout.numel == n for r in tensors) and not e.plan.program.uses_index
 
 
-def key_of(r: Ref) -> tuple:
-    """What two places in memory have in common that hold the same elements."""
+def key_of(r: Ref, numel: int) -> tuple:
+    """What two operands have in common that are the same elements for an op of ``numel`` results.
+
+    One with fewer elements is repeated, in which way its shape tells: a row and a column may be the same memory.
+    """
     la = r.layout
-    return (id(r.storage), r.offset, (la.numel, la.dtype.name) if la.contiguous else id(la))
+    if not la.contiguous:
+        return (id(r.storage), r.offset, id(la))
+    return (id(r.storage), r.offset, la.dtype.name, la.numel if la.numel == numel else la.shape)
 
 
 def _repeats(r: Ref) -> bool:
@@ -156,7 +162,8 @@ def _group_for(items: list[Any], e: Entry, segment: int) -> _Group | None:
 class _Names:
     """Names of a fused program: inputs x0.., numbers s0.., values t0.., outputs y0.. ."""
 
-    def __init__(self) -> None:
+    def __init__(self, numel: int) -> None:
+        self.numel = numel
         self.values: dict[tuple, str] = {}
         self.inputs: list[Ref] = []
         self.scalars: list[tuple[Any, str]] = []
@@ -164,9 +171,10 @@ class _Names:
 
     def tensor(self, r: Ref) -> str:
         """The name of an operand's value."""
-        found = self.values.get(key_of(r))
+        key = key_of(r, self.numel)
+        found = self.values.get(key)
         if found is None:
-            found = self.values[key_of(r)] = f"x{len(self.inputs)}"
+            found = self.values[key] = f"x{len(self.inputs)}"
             self.inputs.append(r)
         return found
 
@@ -180,12 +188,12 @@ def _fused(g: _Group, later: set[int]) -> Entry:
     """One entry for a group: its outputs are what is read later."""
     from ...kernels.codegen import Program, Step
 
-    names = _Names()
+    names = _Names(g.numel)
     steps: list[Any] = []
     last: dict[tuple, int] = {}
     for k, e in enumerate(g.entries):
         for r in e.outputs:
-            last[key_of(r)] = k
+            last[key_of(r, g.numel)] = k
     outputs: list[Ref] = []
     for k, e in enumerate(g.entries):
         program = e.plan.program
@@ -195,7 +203,7 @@ def _fused(g: _Group, later: set[int]) -> Entry:
             given[name] = names.number(e.inputs[i], kind)
         outs = []
         for r in e.outputs:
-            kept = last[key_of(r)] == k and id(r.storage) in later
+            kept = last[key_of(r, g.numel)] == k and id(r.storage) in later
             name = f"y{len(outputs)}" if kept else f"t{names.count}"
             names.count += 1
             if kept:
@@ -211,7 +219,7 @@ def _fused(g: _Group, later: set[int]) -> Entry:
             )
         )
         for r, name in zip(e.outputs, outs):
-            names.values[key_of(r)] = name
+            names.values[key_of(r, g.numel)] = name
     scalars = [(f"s{i}", kind) for i, (_, kind) in enumerate(names.scalars)]
     fused = Program(
         inputs=[r.layout.dtype.kind for r in names.inputs], scalars=scalars,

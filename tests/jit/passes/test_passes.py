@@ -301,6 +301,24 @@ def test_broadcast_is_not_mistaken_for_a_reshape():
     check_equal(lambda x: (x.reshape(4, 1) * 2 + b).reshape(16) * 3, torch.randn(4))
 
 
+@pytest.mark.parametrize("shapes", [((5,), (5, 1)), ((1, 5), (5, 1)), ((5, 1), (1, 5, 1))], ids=str)
+def test_one_memory_that_repeats_in_two_ways_is_two_operands(shapes):
+    def f(a):
+        one, other = (a.view(shape) for shape in shapes)
+        return torch.where(one > other, 0.0, 1.0) + torch.where(one > other, 1.0, one) * other
+
+    check_equal(f, torch.randn(5))
+
+
+def test_causal_masks_of_two_layers_are_one_kernel():
+    def attention(q):  # its mask: positions in a row against the same in a column
+        return nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
+
+    q = torch.randn(2, 5, 4, requires_grad=True)
+    traced = jit.trace(lambda q: attention(attention(q)), (q,))
+    assert notes(traced, "fuse") and torch.equal(traced(q), attention(attention(q)))
+
+
 def test_chains_join_past_other_work():
     w = torch.randn(4, 4)
 
