@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .jit import device
-from .memory import call, ldi
+from .memory import address_of, call, ldi, stack, sti
 from .tables import (
     CELL_VALUE,
     DICT_ITEM,
+    DICT_NEXT,
+    DICT_USED,
     IN_ARRAY,
     IN_CELL,
     IN_DICT,
+    IN_KEYS,
     IN_LIST,
     LIST_ITEMS,
-    LIST_SIZE,
     NAME_WORDS,
     NAMES,
+    SIZE,
     is_same,
 )
 
@@ -22,11 +27,24 @@ from .tables import (
 @device
 def has_items(thing, known, count):
     """Whether a list has the objects that it had."""
-    if ldi(thing, LIST_SIZE) != count:
+    if ldi(thing, SIZE) != count:
         return 0
     items = ldi(thing, LIST_ITEMS)
     for i in range(count):
         if ldi(items, i) != ldi(known, i):
+            return 0
+    return 1
+
+
+@device
+def has_keys(gate, thing, known, count):
+    """Whether a dict has the keys that it had, in this order."""
+    if ldi(thing, DICT_USED) != count:
+        return 0
+    found = address_of(stack(3, np.int64))  # where PyDict_Next is, key, value
+    sti(found, 0, 0)
+    for i in range(count):
+        if call(ldi(gate, DICT_NEXT), thing, found, found + 8, found + 16) == 0 or ldi(found, 1) != ldi(known, i):
             return 0
     return 1
 
@@ -39,6 +57,9 @@ def names_hold(gate, table):
         kind, place, known, value = ldi(record, 0), ldi(record, 1), ldi(record, 2), ldi(record, 3)
         if kind == IN_LIST:
             if has_items(place, known, value) == 0:
+                return 0
+        elif kind == IN_KEYS:
+            if has_keys(gate, place, known, value) == 0:
                 return 0
         elif kind == IN_ARRAY:
             if is_same(place, known, value) == 0:

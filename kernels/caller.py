@@ -158,7 +158,7 @@ def native_call(self, argv, nargs, names):
 _METHOD = method_def("__call__", "A call of a trace.")
 _FUNCTIONS = ("PyObject_Vectorcall", "PyLong_AsLongLong", "PyLong_FromLongLong", "Py_IncRef", "Py_DecRef", "PyTuple_New",
               "PyTuple_SetItem", "PyThreadState_GetDict", "PyDict_GetItemWithError", "PyObject_CallOneArg",
-              "PyEval_SaveThread", "PyEval_RestoreThread")  # fmt: skip
+              "PyEval_SaveThread", "PyEval_RestoreThread", "PyDict_Next")  # fmt: skip
 IS_AVAILABLE = DRIVER == "native" and sys.byteorder == "little"
 
 

@@ -18,7 +18,7 @@ from .timing import choose_way, note_time, now
 
 # Words of a gate (the payload of the bytes object that is the builtin's `self`).
 (ROOT, POOL, CALL, AS_INT64, FROM_INT64, INCREF, DECREF, NEW_TUPLE, SET_ITEM, THREAD_DICT, DICT_ITEM, CALL_ONE, SAVE,
- RESTORE, NONE, STORAGE, OFFSET, LAYOUT, RG, NODE, GRAD, BASE, WEAK, POINTER, VERSION, TRUE) = range(26)  # fmt: skip
+ RESTORE, DICT_NEXT, NONE, STORAGE, OFFSET, LAYOUT, RG, NODE, GRAD, BASE, WEAK, POINTER, VERSION, TRUE) = range(27)  # fmt: skip
 
 # Words of a root: the first table, and who is running one of its programs.
 FIRST, IN_PYTHON, IN_NATIVE = range(3)
@@ -37,7 +37,7 @@ RING_HEAD = 56  # bytes before the first entry
 COPY_WORDS, CHECK_WORDS, OUTPUT_WORDS, NAME_WORDS = 3, 7, 2, 4
 
 # Words of Python's objects: a closure's cell, a dict, a list.
-CELL_VALUE, DICT_USED, LIST_SIZE, LIST_ITEMS = 2, 2, 2, 3
+CELL_VALUE, DICT_USED, SIZE, LIST_ITEMS, TUPLE_ITEMS = 2, 2, 2, 3, 3
 
 # Kinds of records.
 IS_CONSTANT, IS_TENSOR = 0, 1
@@ -46,7 +46,7 @@ LEFT, CLEARED, FRESH = range(3)  # what becomes of it
 FROM_ARGUMENT, FIXED, FROM_RING = range(3)  # where an output comes from
 AS_NONE, AS_ONE, AS_TUPLE = range(3)  # how outputs become the result
 SAME_BYTES, IN_RANGE = 0, 1
-IN_CELL, IN_DICT, IN_MEMORY, IN_LIST, IN_ARRAY = range(5)  # places around the function
+IN_CELL, IN_DICT, IN_KEYS, IN_LIST, IN_ARRAY, IN_WORD = range(6)  # places around the function
 
 MOST_ARGS = 16
 

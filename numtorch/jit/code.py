@@ -286,6 +286,8 @@ def _structure(s: Any, outputs: Sequence[str]) -> Iterator[str]:
     elif kind == "dict":
         items = [f"{k!r}: {''.join(_structure(v, outputs))}" for k, v in s[2]]
         yield f"{{{', '.join(items)}}}"
+    elif kind == "data":
+        yield f"{s[1].__name__}({', '.join(k + '=' + ''.join(_structure(v, outputs)) for k, v in s[2])})"
     else:
         children = s[2] if kind == "named" else s[1]
         items = ["".join(_structure(v, outputs)) for v in children]

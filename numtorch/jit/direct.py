@@ -30,7 +30,7 @@ class NotDirect(Exception):
 
 def constants_and_leaves(structure: Any) -> list[Any]:
     """The positional arguments of a call's structure: places of tensors, and constants as ``("value", v)``."""
-    (_, args), (_, _, kwargs) = structure[1]
+    (_, args), (_, _, kwargs, _) = structure[1]
     if kwargs or any(type(s) is not tree.Leaf and s[0] != "value" for s in args):
         raise NotDirect("containers or keywords as arguments")
     return list(args)

@@ -7,6 +7,7 @@ ones, so a recording holds no memory; those that someone else still holds (a hid
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -67,14 +68,14 @@ class Path:
         self.mode: tuple[bool, bool] = (True, False)  # whether gradients were on, and inference mode
 
 
-def warm_up(function: Callable, args: tuple, kwargs: dict) -> dict[int, Storage]:
+def warm_up(function: Callable, args: tuple, kwargs: dict) -> tuple[dict[int, Storage], dict[int, Any]]:
     """Run once and undo it; what the function made and keeps (optimizer state) gets the values it was made with.
 
-    Returns the storages that it used and did not make, by id.
+    Returns the storages that it used and did not make, and the objects among its results that somebody else holds, by id.
     """
     with Recording() as r:
         try:
-            function(*args, **kwargs)
+            results = _Weak(function(*args, **kwargs))
         finally:
             made = [(weakref.ref(s), r.first.get(key)) for key, s in r.created.items()]
             captured = {id(t._storage): t._storage for t in r.captured.values()}
@@ -86,7 +87,41 @@ def warm_up(function: Callable, args: tuple, kwargs: dict) -> dict[int, Storage]
         s = found()
         if s is not None and content is not None:
             restore(s, content)
-    return captured
+    return captured, results.alive()
+
+
+class _Weak:
+    """The tensors and objects of a result, not kept alive."""
+
+    def __init__(self, result: Any):
+        leaves: list[Any] = []
+        found = [*tree.values(tree.flatten(result, leaves)), *leaves]
+        self.held = [weakref.ref(x) for x in found if type(x).__weakrefoffset__]
+        # Objects without weak references (lists, functions written in C) are told by their number of references.
+        self.others = {id(x): x for x in found if not type(x).__weakrefoffset__ and not tree.is_lasting(x)}
+
+    def alive(self) -> dict[int, Any]:
+        """Those that somebody else still holds."""
+        found = {id(x): x for x in (r() for r in self.held) if x is not None}
+        for key in list(self.others):
+            if sys.getrefcount(self.others[key]) > 2:  # the dict's, the call's argument
+                found[key] = self.others[key]
+        return found
+
+
+def _check_containers(structure: Any, args: tuple, kwargs: dict, given: Sequence[Any]) -> None:
+    """Untraceable if the function has changed a dict, list or object that it was given."""
+    leaves: list[Any] = []
+    now = tree.flatten((args, kwargs), leaves)
+    if list(map(id, leaves)) != list(map(id, given)) or not tree.same(now, structure):
+        raise Untraceable("it changes a dict, list or object that it is given")
+
+
+def _check_values(result: Any, known: Mapping[int, Any]) -> None:
+    """Untraceable if a result has something in it that is new at each call and no tensor."""
+    for x in tree.values(result):
+        if not tree.is_lasting(x) and known.get(id(x)) is not x:
+            raise Untraceable(f"it returns a new object of type {type(x).__name__}, which can't be made again without the function")
 
 
 def stand_ins(leaves: Sequence[Any], captured: Mapping[int, Storage]) -> list[Any]:
@@ -109,10 +144,16 @@ def stand_ins(leaves: Sequence[Any], captured: Mapping[int, Storage]) -> list[An
     return found
 
 
-def record_path(function: Callable, structure: Any, leaves: Sequence[Any]) -> Path:
-    """Record one run; Untraceable if the function does what no program can hold."""
-    args, kwargs = tree.unflatten(structure, stand_ins(leaves, {}))
-    captured = warm_up(function, args, kwargs)
+def record_path(
+    function: Callable, structure: Any, leaves: Sequence[Any], after_first: Callable[[], Any] = lambda: None
+) -> Path:
+    """Record one run; Untraceable if the function does what no program can hold. ``after_first()``: after the run before."""
+    given = stand_ins(leaves, {})
+    args, kwargs = tree.unflatten(structure, given)
+    captured, known = warm_up(function, args, kwargs)
+    after_first()
+    _check_containers(structure, args, kwargs, given)
+    del args, kwargs, given
     path = Path()
     path.structure, path.requires = structure, tuple(t._rg for t in leaves)
     path.classes = tuple(type(t) for t in leaves)
@@ -127,9 +168,11 @@ def record_path(function: Callable, structure: Any, leaves: Sequence[Any]) -> Pa
             result = function(*args, **kwargs)
             outputs: list[Any] = []
             path.result = tree.flatten(result, outputs)
+            _check_values(path.result, known)
+            known = {id(t): t for t in outputs if known.get(id(t)) is t}
             forward = len(r.entries)
             _record_backward(path, r, outputs, inner, start)
-            _note_effects(path, r, outputs, inner, captured)
+            _note_effects(path, r, outputs, inner, captured, known)
         finally:
             r.roll_back()
     if r.reasons:
@@ -138,7 +181,7 @@ def record_path(function: Callable, structure: Any, leaves: Sequence[Any]) -> Pa
     path.guards = r.guards
     if any(g.at > forward for g in path.guards):
         raise Untraceable("the backward reads values of tensors in Python")
-    del result, outputs, args, kwargs, inner
+    del result, outputs, args, kwargs, inner, known
     _virtualise(path, r)
     return path
 
@@ -209,15 +252,21 @@ def _leaves(outputs: Sequence[Any], start: int) -> tuple[list[Any], list[Any]]:
 
 
 def _note_effects(
-    path: Path, r: Recorder, outputs: list[Any], inner: list[Any], captured: Mapping[int, Storage]
+    path: Path,
+    r: Recorder,
+    outputs: list[Any],
+    inner: list[Any],
+    captured: Mapping[int, Storage],
+    known: Mapping[int, Any],
 ) -> None:
     numbers = {id(t): k for k, t in enumerate(inner)}
     own = {id(t._storage) for t in inner} - captured.keys()  # memory of arguments only
     constants = {id(t._storage) for t in r.constants}  # a caller may change them, the next call gives new ones
+    made: dict[int, Output] = {}
     for t in outputs:
-        known = id(t._storage) not in constants and (id(t._storage) not in r.created or id(t) in numbers)
-        same = ("input", numbers[id(t)]) if id(t) in numbers else t if known and t._base is None else None
-        path.outputs.append(Output(ref(t), t._rg, same, type(t), id(t._storage) in constants))
+        same = ("input", numbers[id(t)]) if id(t) in numbers else known.get(id(t))
+        o = Output(ref(t), t._rg, same, type(t), id(t._storage) in constants)
+        path.outputs.append(made.setdefault(id(t), o))
     for t, before in r.grads.values():
         after = t._grad
         who = ("input", numbers[id(t)]) if id(t) in numbers else t
@@ -257,7 +306,7 @@ def _virtualise(path: Path, r: Recorder) -> None:
     path.grads = [(t, moved(g), same) for t, g, same in path.grads]
     path.guards = [Guard(g.at, moved(g.source), g.value) for g in path.guards]
     r.guards = []
-    for o in path.outputs:
+    for o in {id(o): o for o in path.outputs}.values():
         o.ref = moved(o.ref)
     for e in (*path.forward, *path.backward):
         e.outputs = [moved(x) for x in e.outputs]

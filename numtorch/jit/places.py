@@ -6,29 +6,21 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable
+import ctypes
+import functools
+import pickle
 from typing import Any, NamedTuple
 
 import numpy as np
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None))
+from . import tree
+from .tree import same_value as same
+
 MISSING = object()  # what a place holds that is not there (yet)
 
 
 class NotNative(Exception):
     """A place that native code can't look at."""
-
-
-def same(now: Any, before: Any) -> bool:
-    """Whether a value is the same object, or an equal plain value of the same type (floats: the same bits)."""
-    if now is before:
-        return True
-    if type(now) is not type(before) or type(now) not in PLAIN:
-        return False
-    if type(now) is float:
-        return struct.pack("=d", now) == struct.pack("=d", before)
-    return now == before
 
 
 class Cell(NamedTuple):
@@ -46,6 +38,9 @@ class Cell(NamedTuple):
     def holds(self) -> bool:
         return same(self.now(), self.value)
 
+    def restore(self) -> None:
+        self.place.cell_contents = self.value
+
     def words(self, keep: list[Any]) -> list[int]:
         from ..kernels import tables as C
 
@@ -59,6 +54,7 @@ class Key(NamedTuple):
     place: dict
     key: Any
     value: Any
+    owner: Any = None  # the class whose dict it is
 
     def now(self) -> Any:
         return self.place.get(self.key, MISSING)
@@ -66,28 +62,47 @@ class Key(NamedTuple):
     def holds(self) -> bool:
         return same(self.now(), self.value)
 
+    def restore(self) -> None:
+        if self.owner is not None:
+            delattr(self.owner, self.key) if self.value is MISSING else setattr(self.owner, self.key, self.value)
+        elif self.value is MISSING:
+            del self.place[self.key]
+        else:
+            self.place[self.key] = self.value
+
     def words(self, keep: list[Any]) -> list[int]:
         from ..kernels import tables as C
 
-        if type(self.key) not in PLAIN:
+        if type(self.key) not in tree.PLAIN:
             raise NotNative("a dict whose keys are compared by Python")
         keep.append(value := self.now())
         return [C.IN_DICT, id(self.place), id(self.key), 0 if value is MISSING else id(value)]
 
 
 class Count(NamedTuple):
-    """How many items a dict has."""
+    """Which keys a dict has, in which order."""
 
     place: dict
-    value: int
+    value: tuple
+    held: dict
+
+    def now(self) -> Any:
+        return tuple(self.place)
 
     def holds(self) -> bool:
-        return len(self.place) == self.value
+        return len(self.place) == len(self.value) and all(map(same, self.place, self.value))
+
+    def restore(self) -> None:
+        self.place.clear()
+        self.place.update(self.held)
 
     def words(self, keep: list[Any]) -> list[int]:
         from ..kernels import tables as C
 
-        return [C.IN_MEMORY, id(self.place) + 8 * C.DICT_USED, 0, self.value]
+        if any(type(key) not in tree.PLAIN for key in self.value):
+            raise NotNative("a dict whose keys are compared by Python")
+        keep += [keys := tuple(self.place), known := np.array([id(k) for k in keys], np.int64)]
+        return [C.IN_KEYS, id(self.place), known.ctypes.data, len(keys)]
 
 
 class Members(NamedTuple):
@@ -99,15 +114,29 @@ class Members(NamedTuple):
     def holds(self) -> bool:
         return self.place == self.value
 
+    def now(self) -> Any:
+        return frozenset(self.place)
+
+    def restore(self) -> None:
+        self.place.clear()
+        self.place.update(self.value)
+
     def words(self, keep: list[Any]) -> list[int]:
         raise NotNative("a set")
 
 
 class Items(NamedTuple):
-    """The items of a list."""
+    """The items of a list or deque."""
 
-    place: list
+    place: Any
     value: tuple
+
+    def now(self) -> Any:
+        return tuple(self.place)
+
+    def restore(self) -> None:
+        self.place.clear()
+        self.place.extend(self.value)
 
     def holds(self) -> bool:
         now = self.place
@@ -116,6 +145,8 @@ class Items(NamedTuple):
     def words(self, keep: list[Any]) -> list[int]:
         from ..kernels import tables as C
 
+        if type(self.place) is not list:
+            raise NotNative("a deque")
         now = list(self.place)
         keep += [now, known := np.array([id(x) for x in now], np.int64)]
         return [C.IN_LIST, id(self.place), known.ctypes.data, len(now)]
@@ -129,6 +160,12 @@ class Content(NamedTuple):
 
     def holds(self) -> bool:
         return self.place.tobytes() == self.value
+
+    def now(self) -> Any:
+        return self.place.tobytes()
+
+    def restore(self) -> None:
+        self.place[...] = np.frombuffer(self.value, self.place.dtype).reshape(self.place.shape)
 
     def words(self, keep: list[Any]) -> list[int]:
         from ..kernels import tables as C
@@ -147,21 +184,112 @@ class Slot(NamedTuple):
     value: Any
 
     def holds(self) -> bool:
-        return same(getattr(self.place, self.key, MISSING), self.value)
+        return same(self.now(), self.value)
+
+    def now(self) -> Any:
+        return getattr(self.place, self.key, MISSING)
+
+    def restore(self) -> None:
+        setattr(self.place, self.key, self.value)
 
     def words(self, keep: list[Any]) -> list[int]:
         raise NotNative("an attribute in __slots__")
 
 
-Place = Cell | Key | Count | Members | Items | Content | Slot
+class Part(NamedTuple):
+    """The code of a function, or its default arguments."""
+
+    place: Any
+    key: str
+    value: Any
+
+    def now(self) -> Any:
+        return getattr(self.place, self.key)
+
+    def holds(self) -> bool:
+        return self.now() is self.value
+
+    def restore(self) -> None:
+        setattr(self.place, self.key, self.value)
+
+    def words(self, keep: list[Any]) -> list[int]:
+        from ..kernels import tables as C
+
+        keep.append(value := self.now())
+        return [C.IN_WORD, id(self.place) + 8 * _part_words()[self.key], 0, 0 if value is None else id(value)]
 
 
-def identity(place: Place) -> tuple:
-    """What two looks at one place have in common."""
-    return type(place), id(place.place), place[1] if isinstance(place, (Key, Slot)) else None
+@functools.cache
+def _part_words() -> dict[str, int]:
+    """Which words of a function are its parts."""
+
+    def example(x: Any = object(), *, y: Any = object()) -> None: ...  # noqa: B008
+
+    words = (ctypes.c_int64 * (type(example).__basicsize__ // 8)).from_address(id(example))
+    return {name: list(words).index(id(getattr(example, name))) for name in ("__code__", "__defaults__", "__kwdefaults__")}
 
 
-def unchanged(before: Iterable[Place], after: Iterable[Place]) -> list[Place]:
-    """The places of ``after`` without those of ``before`` that hold something else now: the function itself writes those."""
-    written = {identity(p) for p in before if not p.holds()}
-    return [p for p in after if identity(p) not in written]
+class Answer(NamedTuple):
+    """What a call without arguments gives: a context variable, a weak reference."""
+
+    place: Any
+    value: Any
+
+    def now(self) -> Any:
+        try:
+            return self.place.get() if hasattr(self.place, "get") else self.place()
+        except LookupError:
+            return MISSING
+
+    def holds(self) -> bool:
+        return same(self.now(), self.value)
+
+    def restore(self) -> None:
+        self.place.set(self.value)
+
+    def words(self, keep: list[Any]) -> list[int]:
+        raise NotNative(f"a {type(self.place).__name__}")
+
+
+Place = Cell | Key | Count | Members | Items | Content | Slot | Part | Answer
+
+
+def alike(now: Any, before: Any) -> bool:
+    """Whether what a place holds, or all that is in it, is the same."""
+    if type(now) is tuple and type(before) is tuple:
+        return len(now) == len(before) and all(map(same, now, before))
+    return same(now, before)
+
+
+class Stream(NamedTuple):
+    """Random numbers that are not numtorch's, and where they were."""
+
+    place: Any
+    value: Any
+
+    @classmethod
+    def of(cls, place: Any) -> Stream:
+        """The stream as it is now."""
+        return cls(place, cls.state(place))
+
+    @staticmethod
+    def state(place: Any) -> Any:
+        """Where it is."""
+        if hasattr(place, "get_state"):
+            return place.get_state()
+        return place.getstate() if hasattr(place, "getstate") else place.bit_generator.state
+
+    def holds(self) -> bool:
+        return pickle.dumps(self.state(self.place)) == pickle.dumps(self.value)
+
+    def restore(self) -> None:
+        if hasattr(self.place, "set_state"):
+            self.place.set_state(self.value)
+        elif hasattr(self.place, "setstate"):
+            self.place.setstate(self.value)
+        else:
+            self.place.bit_generator.state = self.value
+
+    def name(self) -> str:
+        """What a message calls it."""
+        return getattr(self.place, "__name__", type(self.place).__name__)

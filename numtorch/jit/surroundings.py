@@ -7,12 +7,17 @@ something else, they make another path. Attributes that no code mentions do not 
 
 from __future__ import annotations
 
+import collections
+import contextvars
 import functools
 import gc
 import inspect
+import os
+import random
 import sys
 import sysconfig
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -20,24 +25,27 @@ import numpy as np
 
 from .._source import is_internal
 from .._tensor import Tensor
-from .places import MISSING, PLAIN, Cell, Content, Count, Items, Key, Members, Place, Slot
+from .places import MISSING, Answer, Cell, Content, Count, Items, Key, Members, Part, Place, Slot, Stream
+from .tree import PLAIN
 
 _MOST = 256  # functions looked into
 _MOST_ITEMS = 4096  # of a container; larger ones are data, not settings
 _MOST_BYTES = 1 << 16  # of an array
 _MOST_DEPTH = 8  # containers and objects within each other
+_RARE = ("__init__", "__new__", "__del__", "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__")  # not run by a use
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-def surroundings(function: Callable) -> list[Place]:
-    """The places that a function of the user's depends on."""
+def walk_from(function: Callable, given: Iterable[Any] = ()) -> Walk:
+    """The walk to the places that a function of the user's depends on, called with these objects among its arguments."""
     walk, names = Walk(set(), set()), None
     while walk.names != names:  # a method found by its name mentions further names
         names = walk.names
         walk = Walk(set(names), walk.strings)
-        walk.value(function)
+        for value in (function, *given):
+            walk.value(value)
         walk.functions()
-    return list(walk.found.values())
+    return walk
 
 
 class Walk:
@@ -46,6 +54,9 @@ class Walk:
     def __init__(self, names: set[str], strings: set[str]):
         self.names, self.strings = names, strings  # `strings` may be names for getattr and hasattr
         self.found: dict[tuple, Place] = {}
+        self.modules: list[Any] = []
+        self.streams: list[Stream] = []  # random numbers that are not numtorch's
+        self.iterators: list[Any] = []
         self.seen: dict[int, Any] = {}
         self.waiting: list[types.FunctionType] = []
 
@@ -63,10 +74,12 @@ class Walk:
                 except ValueError:
                     continue  # not set yet
             for name in _names(f.__code__):
+                if name in ("environ", "getenv"):
+                    self._container(os.environ._data, 0)  # type: ignore[attr-defined]
                 if name in f.__globals__:
                     self.place(Key(f.__globals__, name, f.__globals__[name]))
-            for held in (f.__defaults__, f.__kwdefaults__):
-                self.value(held)
+            for name in ("__code__", "__defaults__", "__kwdefaults__"):
+                self.place(Part(f, name, getattr(f, name)))
 
     def place(self, place: Any, depth: int = 0) -> None:
         """Note a place that may hold something else later, and walk on from what it holds."""
@@ -76,6 +89,8 @@ class Walk:
         if isinstance(value, type) and _is_library(_file_of(value)):
             return
         self.found.setdefault((type(place), id(place.place), getattr(place, "key", None)), place)
+        if type(value) is str and value.isidentifier():
+            self.strings.add(value)  # for getattr
         self.value(value, depth + 1)
 
     def value(self, value: Any, depth: int = 0) -> None:
@@ -83,12 +98,28 @@ class Walk:
         from ..nn.module import Module
         from ..optim.optimizer import Optimizer
 
+        if isinstance(value, Tensor):
+            self._tensor(value)
         if type(value) in PLAIN or isinstance(value, (Tensor, Optimizer)) or depth > _MOST_DEPTH or id(value) in self.seen:
             return
         self.seen[id(value)] = value
-        if isinstance(value, functools.partial):
+        if isinstance(value, Iterator):
+            self.iterators.append(value)
+        elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
+            self.streams.append(Stream.of(value))
+        elif isinstance(value, functools.partial):
             for part in (value.func, value.args, value.keywords):
                 self.value(part, depth)
+        elif isinstance(value, (staticmethod, classmethod)):
+            self.value(value.__func__, depth)
+        elif isinstance(value, property):
+            for part in (value.fget, value.fset):
+                self.value(part, depth)
+        elif isinstance(value, functools.partialmethod):
+            for part in (value.func, value.args, value.keywords):
+                self.value(part, depth)
+        elif isinstance(value, (contextvars.ContextVar, weakref.ref)):
+            self.place(Answer(value, Answer(value, None).now()), depth)
         elif isinstance(value, types.MethodType):
             self.value(value.__func__, depth)
             self.value(value.__self__, depth)
@@ -97,7 +128,7 @@ class Walk:
         elif isinstance(value, Module):
             for m in value.modules():
                 self._module(m, depth)
-        elif isinstance(value, (dict, list, tuple, set, np.ndarray)):
+        elif isinstance(value, (dict, list, tuple, set, collections.deque, np.ndarray)):
             self._container(value, depth)
         elif isinstance(value, type):
             self._class(value, depth)
@@ -118,6 +149,7 @@ class Walk:
         from ..nn import ModuleDict, ModuleList
         from ..nn.module import Module
 
+        self.modules.append(m)
         self._class(type(m), depth)
         if isinstance(m, (ModuleList, ModuleDict)):  # nobody calls those, so looks_of does not look at them
             self._container(m._modules, depth)
@@ -126,6 +158,21 @@ class Walk:
             value = own[name]
             if type(value) not in PLAIN and not isinstance(value, (Tensor, Module)) and not _is_own(name):
                 self.place(Key(own, name, value), depth)
+        for name, held in own.items():
+            if name.endswith("hooks") and held:
+                self._hooks(held)
+        for t in (*own["_parameters"].values(), *own["_buffers"].values()):
+            self._tensor(t)
+
+    def _hooks(self, held: Any) -> None:
+        """Functions that somebody hung on a module or a tensor."""
+        for hook in list((held or {}).values()):
+            self.value(hook[0] if isinstance(hook, tuple) else hook)
+
+    def _tensor(self, t: Any) -> None:
+        if t is not None:
+            self._hooks(t._hooks)
+            self._hooks(t._post_hooks)
 
     def _container(self, value: Any, depth: int) -> None:
         if isinstance(value, np.ndarray):
@@ -135,13 +182,13 @@ class Walk:
         if len(value) > _MOST_ITEMS:
             return
         if isinstance(value, dict):
-            self.place(Count(value, len(value)), depth)
+            self.place(Count(value, tuple(value), dict(value)), depth)
             for key, item in list(value.items()):
                 self.place(Key(value, key, item), depth)
             return
         if isinstance(value, set):
             self.place(Members(value, frozenset(value)), depth)
-        elif isinstance(value, list):
+        elif isinstance(value, (list, collections.deque)):
             self.place(Items(value, tuple(value)), depth)
         for item in value:
             self.value(item, depth + 1)
@@ -149,14 +196,14 @@ class Walk:
     def _class(self, kind: type, depth: int) -> None:
         for base in kind.__mro__:
             if not _is_library(_file_of(base)):
-                self._attributes(gc.get_referents(vars(base))[0], depth)
+                self._attributes(gc.get_referents(vars(base))[0], depth, base)
         if not _is_library(_file_of(kind)):
             own = gc.get_referents(vars(kind))[0]
             for name in self.strings:
                 if not hasattr(kind, name):
-                    self.place(Key(own, name, MISSING), depth)
-        for method in ("forward", "__call__"):
-            f = getattr(kind, method, None)
+                    self.place(Key(own, name, MISSING, kind), depth)
+        for name in dir(kind):
+            f = getattr(kind, name, None) if name == "forward" or (name.startswith("__") and name not in _RARE) else None
             if _is_function(f):
                 self._function(f)
 
@@ -176,9 +223,9 @@ class Walk:
                     self.place(Slot(value, name, getattr(value, name)), depth)
         self._class(kind, depth)
 
-    def _attributes(self, held: dict, depth: int) -> None:
+    def _attributes(self, held: dict, depth: int, owner: Any = None) -> None:
         for name in self.names & held.keys():
-            self.place(Key(held, name, held[name]), depth)
+            self.place(Key(held, name, held[name], owner), depth)
 
 
 def _slots(kind: type) -> tuple:

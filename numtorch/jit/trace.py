@@ -19,12 +19,11 @@ from . import tree
 from .bound import Bound, GuardFailed
 from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
+from .effects import Effects
 from .passes import Report, check_names
 from .path import record_path
-from .places import unchanged
 from .record import NotNow, Untraceable
 from .seeing import Visible, told, unwatched
-from .surroundings import surroundings
 from .watching import Flagged, watched
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
@@ -112,12 +111,12 @@ class Traced(Visible):
             kind = self._kind(structure, leaves)
             if kind.eager:
                 return self.function(*args, **kwargs)
-            return self._replay(kind, structure, leaves)
+            return self._replay(kind, structure, leaves, lambda: self.function(*args, **kwargs))
 
     def _kind(self, structure: Any, leaves: list[Any]) -> _Kind:
         places: dict[int, int] = {}
         shared = tuple([places.setdefault(id(t._storage), i) for i, t in enumerate(leaves)])
-        key = (state.grad, state.inference, shared, *[(t._layout, t._rg) for t in leaves])
+        key = (state.grad, state.inference, shared, *[(t._layout, t._rg, type(t)) for t in leaves])
         if len(places) < len(leaves):
             key += tuple(t._offset for t in leaves)
         kinds = self._kinds.setdefault(key, [])
@@ -128,7 +127,7 @@ class Traced(Visible):
         kinds.append(kind)
         return kind
 
-    def _replay(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Any:
+    def _replay(self, kind: _Kind, structure: Any, leaves: list[Any], eager: Callable[[], Any]) -> Any:
         settings = state.anomaly
         for bound in list(kind.paths):
             if bound.counter != replaced[0] and bound.stale():
@@ -143,14 +142,13 @@ class Traced(Visible):
                 outputs = self._run(bound, structure, leaves)
             except GuardFailed:
                 continue
-            except Flagged:
+            except Exception:  # a NaN or an index out of range: found, or raised, with all that has happened before
                 break
             self._publish(bound if settings is None else bound.watched, structure)
             return tree.unflatten(bound.path.result, outputs)
         else:
-            return self._record(kind, structure, leaves)
-        args, kwargs = tree.unflatten(structure, leaves)
-        return self.function(*args, **kwargs)
+            return self._record(kind, structure, leaves, eager)
+        return eager()
 
     def _run(self, bound: Bound, structure: Any, leaves: list[Any]) -> list[Any]:
         """Replay a path; while anomalies are looked for, its watched form."""
@@ -174,41 +172,50 @@ class Traced(Visible):
             self._tables = others
         self._caller.publish([d.table for d in self._tables])
 
-    def _record(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Any:
-        args, kwargs = tree.unflatten(structure, leaves)
+    def _record(self, kind: _Kind, structure: Any, leaves: list[Any], eager: Callable[[], Any]) -> Any:
         if len(kind.paths) >= _MOST_PATHS:
             kind.eager = f"more than {_MOST_PATHS} different ways through the function were taken"
             kind.paths.clear()
         try:
             bound = None if kind.eager else self._bound(kind, structure, leaves)
+        except TracingCheckError:
+            raise
         except Exception as e:
-            if state.anomaly is None or isinstance(e, TracingCheckError):
-                raise
-            bound = None  # a NaN may be why the function fails: then it is found where it was born
+            result = eager()  # raises it with all that has happened before
+            if state.anomaly is None:
+                warnings.warn(f"numtorch.jit.trace: {self.__name__} ran eagerly: recording it raised {e!r}", stacklevel=4)
+            return result
         if bound is None:
-            return self.function(*args, **kwargs)
+            return eager()
         kind.paths.insert(0, bound)
         try:
             outputs = self._run(bound, structure, leaves)
         except (GuardFailed, Flagged):
-            return self.function(*args, **kwargs)
+            return eager()
         return tree.unflatten(bound.path.result, outputs)
 
     def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
         start = time.perf_counter()
-        before = surroundings(self.function)
+        effects = Effects(self.function, structure)
         with nobody_looking():
             try:
-                bound = Bound(record_path(self.function, structure, leaves), self._passes, self._frozen)
+                path = record_path(self.function, structure, leaves, effects.first)
+                bound = Bound(path, self._passes, self._frozen)
+                if self.check_trace:
+                    check(self.function, bound, structure, leaves)
+                effects.judge()
             except NotNow:
+                effects.undo()
                 return None
             except Untraceable as reason:
+                effects.undo()
                 kind.eager = str(reason)
                 warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)
                 return None
-            if self.check_trace:
-                check(self.function, bound, structure, leaves)
-        bound.names = unchanged(before, surroundings(self.function))
+            except Exception:
+                effects.undo()
+                raise
+        bound.names = effects.names()
         told(self, bound, time.perf_counter() - start)
         return bound
 

@@ -79,6 +79,8 @@ class Writer:
             return {"value": self(s[1])}
         if s[0] == "named":
             return {"named": s[1].__name__, "fields": list(s[1]._fields), "items": [self.tree(v) for v in s[2]]}
+        if s[0] == "data":
+            raise TypeError(f"an object of the dataclass {s[1].__name__}, which a file can't hold; give its tensors")
         if s[0] == "dict":
             name = s[1].__name__ if s[1] in _DICTS.values() else "dict"
             return {"dict": name, "items": [[self(k), self.tree(v)] for k, v in s[2]]}
@@ -136,7 +138,7 @@ class Reader:
             return ("named", kind, tuple([self.tree(v) for v in s["items"]]))
         if "dict" in s:
             items = tuple([(self(k), self.tree(v)) for k, v in s["items"]])
-            return ("dict", _DICTS[s["dict"]], items)
+            return ("dict", _DICTS[s["dict"]], items, None)
         return (list if s["seq"] == "list" else tuple, tuple([self.tree(v) for v in s["items"]]))
 
 
