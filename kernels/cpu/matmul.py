@@ -226,7 +226,8 @@ def matmul_plan(
     numbers = (float(alpha), float(beta), low, flags)
     cost = count * M * N * K
     lanes = target().lanes(T)
-    if a[1] == 1 and b[0] == 1 and b[1] != 1 and M < 48 and K >= 2 * lanes:
+    few = M < (48 if K > 256 else 16)  # rows that are not worth packing B for; a short dot product is mostly its sum over lanes
+    if few and a[1] == 1 and b[0] == 1 and b[1] != 1 and K >= 2 * lanes:
         rows, cols = tiles.shape("dotrow" if M == 1 else "dot", T)
         words = (M, N, K, ldc, a[0], b[1], *matrices, *numbers)
         return Launch(gemm_dot(rows, cols), T, names[:4], words, max(1, count * -(-N // cols)), 0, cost)
