@@ -9,7 +9,7 @@ SHARED ?= ../shared
 JOBS ?= auto
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-cuda oracle lint typecheck stubs support bench bench-fast bench-cuda conformance dist notebooks scripts warmup clean
+.PHONY: help demo test test-cuda test-gpu sanitize oracle lint typecheck stubs support bench bench-fast bench-cuda conformance dist notebooks scripts warmup clean
 .DEFAULT_GOAL := help
 
 help:  ## List the targets
@@ -23,6 +23,14 @@ test: $(STAMP)/test  ## All tests that need neither PyTorch nor a GPU
 
 test-cuda: $(STAMP)/test $(STAMP)/cuda  ## CUDA kernels compiled for sm_80 and sm_90 (no GPU needed), and run where there is one
 	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "cuda_compile or gpu" $(PYTEST_ARGS)
+
+test-gpu: $(STAMP)/test $(STAMP)/cuda $(STAMP)/oracle  ## Every op, layers and optimizers on this machine's NVIDIA GPU
+	$(PY) -m pytest -m "gpu" $(PYTEST_ARGS)
+
+sanitize: $(STAMP)/test $(STAMP)/cuda  ## The same under compute-sanitizer's memcheck and racecheck (it comes with the CUDA toolkit)
+	for tool in memcheck racecheck; do \
+	  NUMTORCH_CUDA_SYNC=1 compute-sanitizer --tool $$tool --error-exitcode 1 $(PY) -m pytest -m "gpu and not oracle" $(PYTEST_ARGS) || exit 1; \
+	done
 
 oracle: $(STAMP)/test $(STAMP)/oracle  ## Tests against PyTorch
 	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "oracle" $(PYTEST_ARGS)

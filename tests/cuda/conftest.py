@@ -1,6 +1,8 @@
-"""The fixture `gpu`: inside, "cuda:0" is a simulated GPU."""
+"""The fixture `gpu`: inside, "cuda:0" is a simulated GPU; `any_gpu`: that one, and in `pytest -m gpu` the real one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from simulated_gpu import SimulatedGpu
@@ -25,3 +27,9 @@ def gpu(one_gpu: SimulatedGpu, monkeypatch: pytest.MonkeyPatch) -> SimulatedGpu:
     monkeypatch.setattr(random, "_defaults", {"cpu": random.default_generator})
     one_gpu.launched.clear()
     return one_gpu
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.gpu)])
+def any_gpu(request: pytest.FixtureRequest) -> Any:
+    """A GPU that tests only see by what tensors on it hold."""
+    return request.getfixturevalue("gpu") if request.param == "simulated" else runtime.gpu("cuda:0")

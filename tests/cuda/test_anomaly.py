@@ -57,14 +57,14 @@ def error_of(case: Callable[[str], Any], device: str) -> AnomalyError:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_reports_are_those_of_the_cpu(gpu: Any, case: Callable[[str], Any]) -> None:
+def test_reports_are_those_of_the_cpu(any_gpu: Any, case: Callable[[str], Any]) -> None:
     here, there = error_of(case, "cpu"), error_of(case, "cuda")
     for name in ("op", "phase", "what", "line", "module", "count", "index"):
         assert getattr(there, name) == getattr(here, name), name
     assert str(there) == str(here)
 
 
-def test_what_is_finite_or_legal_passes(gpu: Any) -> None:
+def test_what_is_finite_or_legal_passes(any_gpu: Any) -> None:
     with detect_anomaly():
         x = torch.tensor([1.0, 2.0], device="cuda", requires_grad=True)
         y = (x * 2).masked_fill(x > 1, float("-inf"))
@@ -73,6 +73,6 @@ def test_what_is_finite_or_legal_passes(gpu: Any) -> None:
         assert bool(torch.empty(0, device="cuda").log().isnan().any()) is False
 
 
-def test_infinities_on_request(gpu: Any) -> None:
+def test_infinities_on_request(any_gpu: Any) -> None:
     with detect_anomaly(check_inf=True), pytest.raises(AnomalyError, match="inf values in forward"):
         torch.tensor([100.0], device="cuda").exp()

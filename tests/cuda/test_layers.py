@@ -34,7 +34,7 @@ def first_rows() -> dict[str, tuple]:
 
 
 @pytest.mark.parametrize("name", first_rows())
-def test_layer(gpu: Any, name: str) -> None:
+def test_layer(any_gpu: Any, name: str) -> None:
     row = first_rows()[name]
     wanted = LAYERS[layers.label(row)]
     with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def test_layer(gpu: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in cases.OPTIMIZERS} - {"Muon", "LBFGS", "Adafactor"}))
-def test_optimizer(gpu: Any, name: str) -> None:
+def test_optimizer(any_gpu: Any, name: str) -> None:
     k = max(k for k, case in enumerate(cases.OPTIMIZERS) if case[0] == name)
     found = cases.run(numtorch, *cases.OPTIMIZERS[k], "float32", "cuda", 2)
     for ours, theirs in zip(found, STEPS[k]):

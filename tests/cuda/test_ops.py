@@ -74,16 +74,16 @@ def check_on_both(function: Callable[[Any], Any], x: Any) -> None:
 
 
 @pytest.mark.parametrize("name", OF_A_MATRIX)
-def test_of_a_matrix(gpu: Any, name: str) -> None:
+def test_of_a_matrix(any_gpu: Any, name: str) -> None:
     check_on_both(OF_A_MATRIX[name], torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize("name", OF_IMAGES)
-def test_of_images(gpu: Any, name: str) -> None:
+def test_of_images(any_gpu: Any, name: str) -> None:
     check_on_both(OF_IMAGES[name], torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(0)))
 
 
-def test_assignment(gpu: Any) -> None:
+def test_assignment(any_gpu: Any) -> None:
     def assign(x: Any) -> Any:
         y = x.clone()
         y[1:3, 0] = 7.0
@@ -93,7 +93,7 @@ def test_assignment(gpu: Any) -> None:
     check_on_both(assign, torch.randn(4, 6, generator=torch.Generator().manual_seed(0)))
 
 
-def test_recurrent_and_transformer(gpu: Any) -> None:
+def test_recurrent_and_transformer(any_gpu: Any) -> None:
     def lstm(x: Any) -> Any:
         torch.manual_seed(2)
         net = nn.LSTM(6, 5).to(x.device)

@@ -23,15 +23,15 @@ def check(function: Any) -> None:
 
 
 @pytest.mark.parametrize("name", OF_ONE)
-def test_functions_of_one_number(gpu: Any, name: str) -> None:
+def test_functions_of_one_number(any_gpu: Any, name: str) -> None:
     check(getattr(torch.special, name))
 
 
 @pytest.mark.parametrize("name", OF_TWO)
-def test_functions_of_two_numbers(gpu: Any, name: str) -> None:
+def test_functions_of_two_numbers(any_gpu: Any, name: str) -> None:
     check(lambda x: getattr(torch.special, name)(x, x * 4.0))
 
 
-def test_float16(gpu: Any) -> None:
+def test_float16(any_gpu: Any) -> None:
     check(lambda x: x.half() * 2 + 1)
     check(lambda x: x.half().sum().float())
