@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 _PRECISIONS = ("highest", "high", "medium")
-_state: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "interop": 1, "warn_always": False}
+_state: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "interop": 1, "warn_always": False,
+                          "conv_tf32": True}
 
 
 def set_float32_matmul_precision(precision: str) -> None:
@@ -27,6 +28,24 @@ def set_float32_matmul_precision(precision: str) -> None:
 def tf32_permitted() -> bool:
     """Whether a GPU may round the factors of float32 matrix products to tf32."""
     return _state["precision"] != "highest"
+
+
+def permit_conv_tf32(allowed: bool) -> None:
+    """Let GPUs round the factors of float32 convolutions to tf32, or not: ``backends.cudnn.allow_tf32``. Traces are recorded anew."""
+    from ._tensor import replaced
+
+    _state["conv_tf32"] = bool(allowed)
+    replaced[0] += 1
+
+
+def conv_tf32_permitted() -> bool:
+    """Whether a GPU may round the factors of float32 convolutions to tf32; as in PyTorch it may unless forbidden."""
+    return _state["conv_tf32"]
+
+
+def rounding() -> tuple[bool, bool]:
+    """What may be rounded to tf32: (matrix products, convolutions). Traces hold for one answer."""
+    return tf32_permitted(), conv_tf32_permitted()
 
 
 def get_float32_matmul_precision() -> str:

@@ -1,12 +1,19 @@
-"""cuDNN's switches. The kernels for GPUs are numtorch's own, so that ``benchmark`` and ``deterministic`` change nothing."""
+"""cuDNN's switches. The kernels for GPUs are numtorch's own, so that ``benchmark`` and ``deterministic`` change nothing.
+
+``allow_tf32`` does: float32 convolutions go to tensor cores, which round the factors to 10 binary digits after the point.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
-enabled, benchmark, deterministic, allow_tf32 = True, False, False, False
+from .. import settings as _settings
+
+enabled, benchmark, deterministic = True, False, False
 benchmark_limit = 10
 
 
@@ -30,9 +37,28 @@ def flags(enabled: bool = False, benchmark: bool = False, benchmark_limit: int =
     """A context in which the switches are set so."""
     given = {"enabled": enabled, "benchmark": benchmark, "benchmark_limit": benchmark_limit, "deterministic": deterministic,
                  "allow_tf32": allow_tf32}  # fmt: skip
-    before = {name: globals()[name] for name in given}
-    globals().update(given)
+    here = sys.modules[__name__]
+    before = {name: getattr(here, name) for name in given}
     try:
+        for name, value in given.items():
+            setattr(here, name, value)
         yield
     finally:
-        globals().update(before)
+        for name, value in before.items():
+            setattr(here, name, value)
+
+
+class _Switches(ModuleType):
+    """This module, with an attribute that is kept where traces look for it."""
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether float32 convolutions may go to tensor cores."""
+        return _settings.conv_tf32_permitted()
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        _settings.permit_conv_tf32(allowed)
+
+
+sys.modules[__name__].__class__ = _Switches
