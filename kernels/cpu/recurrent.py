@@ -20,7 +20,7 @@ from ..jit import VL, T, T_ptr, device, i64, kernel
 from ..loops import independent
 from ..memory import copy, fma, offset, select, split, stack
 from ..scalar_base import LOG2_E, exact, nearest_int, polynomial, power_of_two
-from ..simd import spread, tile_fma, tile_load, tile_store
+from ..simd import spread, tile_fma, tile_load, tile_store, vadd, vload, vloadn, vstore, vstoren
 from ..target import target
 from .tiles import pack
 
@@ -39,6 +39,12 @@ def geometry(kind: str, size: int, inputs: int, dtype: str) -> tuple[int, int]:
     panels = whole * SLOTS[kind] + -(-SLOTS[kind] * -(-rest // lanes) // VECTORS)
     lines = 1 + max(-(-size // lanes) * lanes, size + -(-inputs // lanes) * lanes)
     return panels, panels * lines * VECTORS * lanes
+
+
+def state_words(size: int, dtype: str) -> int:
+    """Elements of the states that one chunk of the scan keeps for itself."""
+    lanes = target().lanes(dtype)
+    return TOGETHER * -(-size // lanes) * lanes
 
 
 @device
@@ -123,81 +129,87 @@ def quick_tanh(x):
 
 @cache
 def _cell(kind: str, dtype: str) -> Any:
-    """Device function: a step of a row's `units` from their gates; slots of `own` are `pitch` apart.
+    """Device function: a step of a few units and rows from their gates, `n` of each slot one behind another.
 
-    One loop for each activation: the CPU keeps more of a short loop's iterations in flight. An LSTM leaves i, f, o, u in
-    the slots, a GRU r, z, the state's share of n, n.
+    `state` holds and gets the cells of an LSTM, the states of a GRU. One loop for each activation: the CPU keeps more
+    of a short loop's iterations in flight. An LSTM leaves i, f, o, u in the slots, a GRU r, z, the state's share of n, n.
     """
     narrow = dtype == "float32"
     sigmoid, tanh = (quick_sigmoid, quick_tanh) if narrow else (scalar.sigmoid, scalar.tanh)
 
     @device
-    def lstm(h, c, own, old, c_old, units, pitch):
-        for j in range(3 * pitch):
+    def lstm(new, own, state, n):
+        for j in range(3 * n):
             own[j] = sigmoid(own[j])
-        for j in range(3 * pitch, 4 * pitch):
+        for j in range(3 * n, 4 * n):
             own[j] = tanh(own[j])
-        for j in range(units):
-            v = own[pitch + j] * c_old[j] + own[j] * own[3 * pitch + j]
-            c[j] = v
-            h[j] = own[2 * pitch + j] * tanh(v)
+        for j in range(n):
+            v = own[n + j] * state[j] + own[j] * own[3 * n + j]
+            state[j] = v
+            new[j] = own[2 * n + j] * tanh(v)
         independent()
 
     @device
-    def gru(h, c, own, old, c_old, units, pitch):
-        for j in range(2 * pitch):
+    def gru(new, own, state, n):
+        for j in range(2 * n):
             own[j] = sigmoid(own[j])
-        for j in range(units):
-            n = tanh(own[3 * pitch + j] + own[j] * own[2 * pitch + j])
-            own[3 * pitch + j] = n
-            h[j] = n + own[pitch + j] * (old[j] - n)
+        for j in range(n):
+            u = tanh(own[3 * n + j] + own[j] * own[2 * n + j])
+            v = u + own[n + j] * (state[j] - u)
+            own[3 * n + j] = u
+            state[j] = v
+            new[j] = v
         independent()
 
     @device
-    def plain(h, c, own, old, c_old, units, pitch):
-        for j in range(units):
-            h[j] = tanh(own[j])
+    def plain(new, own, state, n):
+        for j in range(n):
+            new[j] = tanh(own[j])
         independent()
 
     @device
-    def clamped(h, c, own, old, c_old, units, pitch):
-        for j in range(units):
-            h[j] = select(own[j] < T(0), T(0), own[j])
+    def clamped(new, own, state, n):
+        for j in range(n):
+            new[j] = select(own[j] < T(0), T(0), own[j])
         independent()
 
     return {"LSTM": lstm, "GRU": gru, "RNN_TANH": plain, "RNN_RELU": clamped}[kind]
 
 
 @device
-def _add_given(own, x, size, units, pitch, gates):
-    """Add the input's share of the gates, given in x, to the slots of a row's `units`."""
-    for gate in range(gates):
-        slot = select(gates == 4, gate ^ (gate >> 1), select(gate == 2, 3, gate))
-        for j in range(units):
-            own[slot * pitch + j] += x[gate * size + j]
+def _read(block, source, step, units, rows, height, add):
+    """Block [vector][height][VL] of `units` from rows `step` apart; `add` 1: to what is there."""
+    for v in range((units + VL - 1) // VL):
+        for r in range(rows):
+            at, found = (v * height + r) * VL, vloadn(source, r * step + v * VL, units - v * VL)
+            vstore(block, at, vadd(vload(block, at), found) if add != 0 else found)
 
 
 @device
-def _keep(kept, own, size, units, pitch):
-    """What the backward needs of a row's `units`: the slots, the last two exchanged."""
-    for j in range(units):
-        kept[j], kept[size + j] = own[j], own[pitch + j]
-        kept[2 * size + j], kept[3 * size + j] = own[3 * pitch + j], own[2 * pitch + j]
+def _write(to, step, block, units, rows, height):
+    """Rows `step` apart from a block [vector][height][VL] of `units`."""
+    for v in range((units + VL - 1) // VL):
+        for r in range(rows):
+            found, left = vload(block, (v * height + r) * VL), units - v * VL
+            if left >= VL:
+                vstore(to, r * step + v * VL, found)
+            else:
+                vstoren(to, r * step + v * VL, found, left)
 
 
 @cache
 def _gates(kind: str) -> Any:
-    """Device function: the gates of up to WIDTH units for some rows, from a panel for each VECTORS of their vectors."""
+    """Device function: the gates of up to VECTORS vectors of units, as blocks [vector][height][VL] for each slot."""
     slots, parted = SLOTS[kind], kind == "GRU"
 
     @device
-    def gates_of(own, pitch, panel, lines, across, h, size, x, x_row, inputs, rows):
+    def gates_of(own, height, panel, lines, vectors, h, size, x, x_row, inputs, rows):
         width = VECTORS * VL
-        for p in range((slots * across + width - 1) // width):
+        for p in range((slots * vectors + VECTORS - 1) // VECTORS):
             bs, vs = spread(panel, VL, VECTORS, VECTORS), spread(offset(panel, width), VL, VECTORS, VECTORS)
             ks, ki = size, inputs  # where all slots of a panel have no share of one, it is left out
             if parted:
-                low, high = p * width // across, (p * width + width - 1) // across
+                low, high = p * VECTORS // vectors, (p * VECTORS + VECTORS - 1) // vectors
                 ks, ki = select(low > 2, 0, ks), select((low == 2) & (high == 2), 0, ki)
             for q in range((rows + ROWS - 1) // ROWS):
                 tile, left = tile_load(bs, 0, ROWS), rows - q * ROWS
@@ -211,7 +223,8 @@ def _gates(kind: str) -> Any:
                 for k in range(ki):
                     tile = tile_fma(tile, xs, k, vs, kb)
                     kb += width
-                tile_store(spread(offset(own, q * ROWS * pitch + p * width), VL, VECTORS, VECTORS), pitch, tile)
+                to = offset(own, (p * VECTORS * height + q * ROWS) * VL)
+                tile_store(spread(to, height * VL, VECTORS, VECTORS), VL, tile)
             panel = offset(panel, lines * width)
         return panel
 
@@ -219,44 +232,76 @@ def _gates(kind: str) -> Any:
 
 
 @cache
+def _step(kind: str, dtype: str) -> Any:
+    """Device function: one step of some rows; `states` in blocks of VECTORS vectors of units."""
+    cell, gates_of, gates = _cell(kind, dtype), _gates(kind), GATES[kind]
+    has_cell, has_kept = kind == "LSTM", kind in ("LSTM", "GRU")
+
+    @device
+    def step(h, c, kept, x, packed, own, new, states, before, after, place, n, size, inputs, x_row, keeps, rows, height):
+        panel, first, lines = packed, 0, _lines(size, inputs)
+        while first < size:
+            units = min(VECTORS * VL, size - first)
+            vectors, state = (units + VL - 1) // VL, offset(states, first * height)
+            block = vectors * height * VL
+            panel = gates_of(own, height, panel, lines, vectors, offset(h, before), size, x, x_row, inputs, rows)
+            if inputs == 0:
+                for gate in range(gates):
+                    slot = select(gates == 4, gate ^ (gate >> 1), select(gate == 2, 3, gate))
+                    _read(offset(own, slot * block), offset(x, gate * size + first), x_row, units, rows, height, 1)
+            cell(new, own, state, block)
+            _write(offset(h, after + first), size, new, units, rows, height)
+            if has_kept and keeps != 0:
+                if has_cell:
+                    _write(offset(c, after + first), size, state, units, rows, height)
+                for gate in range(4):
+                    to, slot = offset(kept, place * 4 * size + gate * size + first), gate ^ (gate >> 1)
+                    _write(to, 4 * size, offset(own, slot * block), units, rows, height)
+            first += units
+
+    return step
+
+
+@cache
 def scan(kind: str, dtype: str) -> Any:
     """The kernel of one kind of layer for one dtype."""
-    cell, gates_of, gates, has_kept = _cell(kind, dtype), _gates(kind), GATES[kind], kind in ("LSTM", "GRU")
-    local = TOGETHER * 4 * VECTORS * target().lanes(dtype)
+    step, has_state = _step(kind, dtype), kind in ("LSTM", "GRU")
+    local = TOGETHER * VECTORS * target().lanes(dtype)
+    all_local = 4 * local
 
     @kernel
     def recurrent_scan(
-        h: T_ptr, c: T_ptr, kept: T_ptr, x: T_ptr, packed: T_ptr, h0: T_ptr, c0: T_ptr, steps: i64, n: i64, size: i64,
-        inputs: i64, x_step: i64, x_row: i64, reverse: i64, keeps: i64, celled: i64, together: i64, chunk: i64, nchunks: i64,
+        h: T_ptr, c: T_ptr, kept: T_ptr, x: T_ptr, packed: T_ptr, h0: T_ptr, c0: T_ptr, scratch: T_ptr, steps: i64,
+        n: i64, size: i64, inputs: i64, x_step: i64, x_row: i64, reverse: i64, keeps: i64, celled: i64, together: i64,
+        chunk_words: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """h [steps + 1, n, size] with the initial state in its place; with `keeps` c like h, and kept [steps, n, 4 * size];
-        else only the last c [n, size]. x in steps of `x_step` and rows of `x_row`. Units: `together` rows.
+        """h [steps + 1, n, size] with the initial state in its place; with `keeps` c like h and kept [steps, n, 4 *
+        size], else only the last c [n, size]. x in steps of `x_step` and rows of `x_row`; `chunk_words` of scratch for
+        the states. Units: `together` rows.
         """
-        own, pitch, lines = stack(local, T), 4 * VECTORS * VL, _lines(size, inputs)
+        own, new, states = stack(all_local, T), stack(local, T), offset(scratch, chunk * chunk_words)
         lo, hi = split((n + together - 1) // together, chunk, nchunks)
         for unit in range(lo, hi):
             i0 = unit * together
-            rows, start = min(together, n - i0), (steps if reverse != 0 else 0) * n + i0
-            copy(offset(h, start * size), offset(h0, i0 * size), rows * size)
-            if celled != 0:
-                copy(offset(c, (start if keeps != 0 else i0) * size), offset(c0, i0 * size), rows * size)
+            rows, start = min(together, n - i0), ((steps if reverse != 0 else 0) * n + i0) * size
+            height = (rows + ROWS - 1) // ROWS * ROWS
+            copy(offset(h, start), offset(h0, i0 * size), rows * size)
+            if celled != 0 and keeps != 0:
+                copy(offset(c, start), offset(c0, i0 * size), rows * size)
+            if has_state:
+                for i in range((size + VL - 1) // VL * VL * height):
+                    states[i] = T(0)
+                _read(states, offset(c0 if celled != 0 else h0, i0 * size), size, size, rows, height, 0)
             for s in range(steps):
                 t = steps - 1 - s if reverse != 0 else s
-                before, after = (t + (1 if reverse != 0 else 0)) * n + i0, (t + (0 if reverse != 0 else 1)) * n + i0
-                given, states, panel, first = offset(x, t * x_step + i0 * x_row), offset(h, before * size), packed, 0
-                while first < size:
-                    units = min(VECTORS * VL, size - first)
-                    across = (units + VL - 1) // VL * VL
-                    panel = gates_of(own, pitch, panel, lines, across, states, size, given, x_row, inputs, rows)
-                    for r in range(rows):
-                        mine, at, back = offset(own, r * pitch), (after + r) * size + first, (before + r) * size + first
-                        if inputs == 0:
-                            _add_given(mine, offset(given, r * x_row + first), size, units, across, gates)
-                        last = (i0 + r) * size + first
-                        to, old = select(keeps != 0, at, last), select(keeps != 0, back, last)
-                        cell(offset(h, at), offset(c, to), mine, offset(h, back), offset(c, old), units, across)
-                        if has_kept and keeps != 0:
-                            _keep(offset(kept, (t * n + i0 + r) * 4 * size + first), mine, size, units, across)
-                    first += units
+                place, given = t * n + i0, offset(x, t * x_step + i0 * x_row)
+                back = place + (n if reverse != 0 else 0)
+                front = place + (0 if reverse != 0 else n)
+                step(
+                    h, c, kept, given, packed, own, new, states, back * size, front * size, place, n, size, inputs,
+                    x_row, keeps, rows, height,
+                )  # fmt: skip
+            if celled != 0 and keeps == 0:
+                _write(offset(c, i0 * size), size, states, size, rows, height)
 
     return recurrent_scan

@@ -130,22 +130,24 @@ def whole(
 
 @whole.plan
 def _(
-    outputs: Any, x: Tensor, w: Tensor, b: Any, w_in: Any, b_in: Any, h0: Tensor, c0: Any, kind: str, reverse: bool, keeps: bool
-) -> Any:
+    outputs: Any, x: Tensor, w: Tensor, b: Any, w_in: Any, b_in: Any, h0: Tensor, c0: Any,
+    kind: str, reverse: bool, keeps: bool,
+) -> Any:  # fmt: skip
     dtype, (steps, n, inputs), (cols, size) = x.dtype.kind, x._layout.shape, w._layout.shape
     inputs = 0 if w_in is None else inputs
     panels, packed = twin("cpu", "recurrent", "geometry")(kind, size, inputs, dtype)
     together = 8 if n > 8 else 4
-    weights = Scratch(packed * x._layout.itemsize)
+    itemsize, units, own = x._layout.itemsize, -(-n // together), twin("cpu", "recurrent", "state_words")(size, dtype)
+    weights, running = Scratch(packed * itemsize), Scratch(units * own * itemsize, own * itemsize)
     h, kept, c = [*outputs, 0, 0][:3]
     sources = [0 if t is None else t for t in (w, w_in, b, b_in)]
     words = (size, inputs, cols // size, int(b is not None) + 2 * int(b_in is not None), panels)
     packing = Launch(("recurrent", "pack_recurrent"), {"T": dtype}, [weights, *sources], words, panels, 2 * packed)
-    states = [h, c, kept, x, weights, h0, 0 if c0 is None else c0]
+    states = [h, c, kept, x, weights, h0, 0 if c0 is None else c0, running]
     flags = (int(reverse), int(keeps), int(c0 is not None))
-    words = (steps, n, size, inputs, *x._layout.strides[:2], *flags, together)
+    words = (steps, n, size, inputs, *x._layout.strides[:2], *flags, together, own)
     cost = steps * n * (size + inputs) * (cols + 40)
-    return [packing, Launch(twin("cpu", "recurrent", "scan")(kind, dtype), {"T": dtype}, states, words, -(-n // together), cost)]
+    return [packing, Launch(twin("cpu", "recurrent", "scan")(kind, dtype), {"T": dtype}, states, words, units, cost)]
 
 
 # -- a step that is run many times

@@ -58,9 +58,11 @@ def layer(kind, values, reverse=0, keeps=1, nchunks=1, interpreted=False, togeth
     words = (size, inputs, K.GATES[kind], K.OWN_BIAS | (K.BIAS if inputs else 0), panels)
     run(K.pack_recurrent, packed, w, w_in, b, b_in, *words, nchunks=nchunks, interpreted=interpreted)
     row, step = (s // x.itemsize for s in (x.strides[1], x.strides[0]))
-    words = (steps, n, size, inputs, step, row, reverse, keeps, int(kind == "LSTM"), together)
+    own = K.state_words(size, dtype)
+    words = (steps, n, size, inputs, step, row, reverse, keeps, int(kind == "LSTM"), together, own)
     base = x if x.flags.c_contiguous else x.base
-    run(K.scan(kind, dtype), states, cells, kept, base, packed, h, c, *words, nchunks=nchunks, interpreted=interpreted)
+    scratch = np.full(nchunks * own, np.nan, dtype)
+    run(K.scan(kind, dtype), states, cells, kept, base, packed, h, c, scratch, *words, nchunks=nchunks, interpreted=interpreted)
     return states, cells, kept
 
 
