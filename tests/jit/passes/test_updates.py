@@ -41,11 +41,11 @@ def steps(make_optimizer, passes=True, clip=False, threads=2):
         return loss
 
     if passes is None:
-        losses = [float(step(x, y)) for _ in range(4)]
+        losses = [step(x, y).detach().item() for _ in range(4)]
         return losses, [p.detach().numpy().tobytes() for p in model.parameters()], None
     with jit.passes.disable(*(() if passes else ("updates", "batches"))):
         traced = jit.trace(step, (x, y))
-        losses = [float(traced(x, y)) for _ in range(4)]
+        losses = [traced(x, y).detach().item() for _ in range(4)]
     grads = [p.grad.numpy().tobytes() for p in model.parameters()]
     return losses, grads + [p.detach().numpy().tobytes() for p in model.parameters()], traced
 
