@@ -13,6 +13,8 @@ from typing import Any
 
 from ._tensor import Tensor
 from .absent import hints as _hints
+from .dtype import dtype as DType
+from .dtype import float32
 from .ops.elementwise import isfinite
 
 
@@ -67,6 +69,28 @@ def custom_bwd(bwd: Callable | None = None, *, device_type: str = "cuda") -> Cal
 def is_autocast_available(device_type: str) -> bool:
     """Whether ``autocast`` takes this device type."""
     return device_type in ("cpu", "cuda")
+
+
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    """False, inside ``autocast``, too: no operation is computed in a lower precision."""
+    return False
+
+
+is_autocast_cpu_enabled = functools.partial(is_autocast_enabled, "cpu")
+
+
+def get_autocast_dtype(device_type: str = "cuda") -> DType:
+    """float32, in which ``autocast`` leaves what programs compute.
+
+    Example:
+        >>> numtorch.get_autocast_dtype("cpu")
+        numtorch.float32
+    """
+    return float32
+
+
+get_autocast_gpu_dtype = get_autocast_dtype
+get_autocast_cpu_dtype = functools.partial(get_autocast_dtype, "cpu")
 
 
 class GradScaler:

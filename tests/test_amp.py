@@ -49,6 +49,10 @@ def test_an_infinite_gradient_skips_the_step_and_shrinks_the_factor():
 def test_autocast():
     with pytest.warns(UserWarning, match="computes in the tensors' own precision"), autocast("cpu"):
         assert (torch.ones(2) * 2).dtype is torch.float32
+        # programs that ask hear of no lower precision
+        assert not torch.is_autocast_enabled("cpu") and not torch.is_autocast_enabled() and not torch.is_autocast_cpu_enabled()
+        assert torch.ones(2).to(torch.get_autocast_gpu_dtype()).dtype is torch.float32
+        assert torch.get_autocast_dtype("cpu") is torch.get_autocast_cpu_dtype() is torch.float32
     with autocast("cuda", enabled=False):
         assert (torch.ones(2) * 2).dtype is torch.float32
     with pytest.raises(RuntimeError, match="unknown device type 'tpu'"):
