@@ -93,9 +93,9 @@ def test_a_weight_that_is_read_later_is_updated_later():
         return loss, (w.detach() * 2).sum()
 
     x, start = torch.randn(32, 64), w.detach().clone()
-    expected = [[float(v) for v in step(x)] for _ in range(3)]
+    expected = [[v.detach().item() for v in step(x)] for _ in range(3)]
     with torch.no_grad():
         w.copy_(start)
     traced = jit.trace(step, x)
     for values in expected:
-        assert [float(v) for v in traced(x)] == pytest.approx(values, rel=1e-4)
+        assert [v.detach().item() for v in traced(x)] == pytest.approx(values, rel=1e-4)
