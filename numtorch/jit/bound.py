@@ -12,7 +12,7 @@ from .. import settings
 from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..storage import INFERENCE, Storage, allocate
-from .memory import duplicate, number_at, peek, restore, snapshot
+from .memory import aside, duplicate, number_at, peek, restore
 from .nodes import FreedNode, TracedNode, in_layout
 from .passes import Report, optimize
 from .passes import storages as storages_of
@@ -56,7 +56,7 @@ class Bound:
         self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
         self.hooks = global_hooks()
         self.tf32 = settings.rounding()
-        self.before: Sequence[tuple[Storage, bytes]] = ()  # what the latest forward with a history was about to change
+        self.before: Sequence[tuple[Storage, bytes | Storage]] = ()  # what the latest forward with a history was about to change
         self.names: list[Place] = []  # places around the function; set when it has been recorded and checked
         self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, state_of(o)) for o in path.recorder.optimizers.values()]
@@ -248,10 +248,10 @@ class Bound:
         """Whether memory of a call is restored when a guard fails."""
         return any(id(s) in self.slots.index for s in self.undo)
 
-    def _as_it_is(self, wanted: Iterable[Any], storages: Sequence[Any]) -> list[tuple[Storage, bytes]]:
+    def _as_it_is(self, wanted: Iterable[Any], storages: Sequence[Any]) -> list[tuple[Storage, bytes | Storage]]:
         """What memory of the path, or the memory of this call that stands for it, holds now."""
         index = self.slots.index
-        return [(s, snapshot(s)) for s in (storages[index[id(k)]] if id(k) in index else k for k in wanted)]
+        return [(s, aside(s)) for s in (storages[index[id(k)]] if id(k) in index else k for k in wanted)]
 
     def _check(self, k: int, pointers: Sequence[int]) -> None:
         for g in self.checks[k]:

@@ -18,18 +18,26 @@ def snapshot(s: Storage) -> bytes:
     return peek(s.ptr, s.nbytes, s.device)
 
 
-def restore(s: Storage, content: bytes) -> None:
-    """Put back what ``snapshot`` took."""
-    if s.device == "cpu":
+def aside(s: Storage) -> bytes | Storage:
+    """What a storage holds now, for ``restore``: on a GPU a copy there, which the host does not wait for."""
+    return snapshot(s) if s.device == "cpu" else duplicate(s)
+
+
+def restore(s: Storage, content: bytes | Storage) -> None:
+    """Put back what ``snapshot`` or ``aside`` took."""
+    if isinstance(content, Storage):
+        if s.nbytes:
+            _gpu(s.device).move(s.ptr, content.ptr, s.nbytes)
+    elif s.device == "cpu":
         ctypes.memmove(s.ptr, content, len(content))
     elif content:
         _gpu(s.device).upload(s.ptr, np.frombuffer(content, np.uint8).ctypes.data, len(content))
 
 
 @contextlib.contextmanager
-def as_before(held: Sequence[tuple[Storage, bytes]]) -> Iterator[None]:
+def as_before(held: Sequence[tuple[Storage, bytes | Storage]]) -> Iterator[None]:
     """Inside the block memory holds what a snapshot says, and afterwards what it held."""
-    now = [(s, snapshot(s)) for s, _ in held]
+    now = [(s, aside(s)) for s, _ in held]
     for s, content in held:
         restore(s, content)
     try:
@@ -57,7 +65,7 @@ def number_at(address: int, la: Layout) -> Any:
 def duplicate(s: Storage) -> Storage:
     """A storage with the same content on the same device."""
     made = allocate(s.nbytes, s.device)
-    restore(made, snapshot(s))
+    restore(made, snapshot(s) if s.device == "cpu" else s)
     return made
 
 

@@ -161,3 +161,75 @@ def test_without_graphs(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(UserWarning, match=r"no CUDA graph could be made \(no room\)"):
         replay = torch.jit.trace(lambda x: x.cumsum(0) * 2, torch.ones(3, device="cuda"))
     assert replay(torch.ones(3).cuda()).tolist() == [2.0, 4.0, 6.0]
+
+
+def test_a_forward_that_changes_memory_does_not_wait(gpu: Any) -> None:
+    norm, x = nn.BatchNorm1d(3).cuda(), torch.randn(4, 3)
+    twin = nn.BatchNorm1d(3)
+    replay = torch.jit.trace(lambda t: F.dropout(norm(t), 0.5), x.cuda().requires_grad_(), check_trace=False)
+    torch.manual_seed(2)
+    wanted = [F.dropout(twin(x), 0.5) for _ in range(2)]
+    torch.manual_seed(2)
+    inputs = [x.cuda().requires_grad_() for _ in range(2)]
+    torch.rand(0, device="cuda")
+    replay(inputs[0])  # the state of the random numbers goes to the device at its first use
+    torch.manual_seed(2)
+    norm.load_state_dict(nn.BatchNorm1d(3).state_dict())
+    torch.cuda.synchronize()
+    first = replay(inputs[0])
+    waits = gpu.waits
+    second = replay(inputs[1])
+    assert gpu.waits == waits, "what the call changes is kept on the GPU"
+    for found, one in zip((first, second), wanted):
+        check_same(found, one)
+    assert not torch.equal(first, second), "dropout is fresh in each replay"
+    check_same(norm.running_mean, twin.running_mean)
+    check_same(norm.running_var, twin.running_var)
+
+
+def test_second_derivatives_start_from_memory_as_it_was(gpu: Any) -> None:
+    x = torch.linspace(0.5, 1.5, 6)
+    replay = torch.jit.trace(lambda t: F.dropout(t * t * t, 0.5).sum(), x.cuda().requires_grad_(), check_trace=False)
+    found = []
+    for function, device in ((lambda t: F.dropout(t * t * t, 0.5).sum(), "cpu"), (replay, "cuda")):
+        t = x.to(device).requires_grad_()
+        torch.manual_seed(3)
+        (g,) = torch.autograd.grad(function(t), t, create_graph=True)
+        (h,) = torch.autograd.grad(g.sum(), t)
+        found.append((g, h))
+    for a, b in zip(found[1], found[0]):
+        check_same(a, b)
+
+
+def test_a_question_that_fails_undoes_what_was_written(gpu: Any) -> None:
+    total = torch.zeros(3, device="cuda")
+
+    def function(x: Any) -> Any:
+        total.add_(x)
+        return x * 2 if total.sum() > 0 else x * 3
+
+    replay = traced(gpu, function, torch.ones(3, device="cuda"))
+    for value, factor in ((1.0, 2.0), (-5.0, 3.0), (9.0, 2.0)):
+        assert replay(torch.full((3,), value).cuda()).tolist() == [value * factor] * 3
+    assert total.tolist() == [5.0] * 3
+
+
+def test_shapes_keep_graphs_of_their_own(gpu: Any) -> None:
+    replay = traced(gpu, lambda x: x.exp() + 1, torch.ones(3, device="cuda"))
+    for n in (3, 5, 3, 5, 7):
+        check_same(replay(torch.ones(n).cuda()), torch.ones(n).exp() + 1)
+    assert len(replay.paths()) == 3
+
+
+def test_anomalies_are_found_in_traces(gpu: Any) -> None:
+    replay = traced(gpu, lambda x: (x - 1).log().exp() * 0 + x, torch.full((3,), 2.0, device="cuda"))
+    x = torch.tensor([2.0, 0.5, 3.0]).cuda()
+    assert replay(x).isnan().tolist() == [False, True, False]
+    with torch.autograd.detect_anomaly(), pytest.raises(torch.autograd.AnomalyError, match="log"):
+        replay(x)
+    with torch.autograd.detect_anomaly():
+        check_same(replay(torch.full((3,), 2.0).cuda()), torch.full((3,), 2.0))
+    y = torch.tensor([1.0, 4.0, 0.0]).cuda().requires_grad_()
+    roots = traced(gpu, lambda t: t.sqrt() * 0, y)
+    with pytest.warns(), torch.autograd.detect_anomaly(), pytest.raises(torch.autograd.AnomalyError, match="sqrt"):
+        roots(y).sum().backward()
