@@ -14,7 +14,7 @@ from .trace import Traced, trace
 __all__ = ["TraceFileError", "Traced", "freeze", "load", "passes", "save", "trace"]
 
 _SCRIPTING = frozenset("""Final ScriptFunction ScriptModule annotate export ignore is_scripting is_tracing script script_if_tracing
-    script_method unused""".split())  # fmt: skip
+    script_method unused _overload _overload_method _script_if_tracing""".split())  # fmt: skip
 _missing = _hints(__name__)
 
 

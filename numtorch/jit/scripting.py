@@ -50,6 +50,11 @@ def script_if_tracing(fn: F) -> F:
     return fn
 
 
+# What packages use under these names: declarations of one method for several types, of which the last one counts in Python.
+_overload = _overload_method = script_method
+_script_if_tracing = script_if_tracing
+
+
 def export(fn: F) -> F:
     """A method, as it is."""
     return fn

@@ -104,8 +104,12 @@ def test_what_torchscript_marks_stays_python():
     class Gate(torch.jit.ScriptModule):
         limit: torch.jit.Final[float] = 0.5
 
+        @torch.jit._overload_method
+        def forward(self, x: list):
+            pass
+
         @torch.jit.script_method
-        def forward(self, x):
+        def forward(self, x):  # noqa: F811
             return self.flip(x) if float(x.sum()) > self.limit else x
 
         @torch.jit.export
