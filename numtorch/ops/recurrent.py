@@ -98,11 +98,14 @@ def relu_step_back(y, dh, dnext):
 # -- a whole sequence as one kernel
 
 CACHED = 1 << 20  # bytes of a weight up to which each thread can read all of it at every step
+LEAST_ROWS = 4  # rows of a batch from which the input's weight is applied step by step as quickly as to all steps at once
 
 
 def whole_fits(x: Tensor, w: Tensor, w_in: Tensor | None = None) -> bool:
     """Whether ``whole`` runs a layer of this input and weight quickly: with ``w_in`` from the input itself."""
-    la, most = w._layout, CACHED - (0 if w_in is None else w_in._layout.numel * w_in._layout.itemsize)
+    la, most = w._layout, CACHED
+    if w_in is not None:
+        most -= w_in._layout.numel * w_in._layout.itemsize if x._layout.shape[1] >= LEAST_ROWS else CACHED
     return (
         la.device == "cpu"
         and la.dtype.name in ("float32", "float64")

@@ -65,12 +65,12 @@ def test_gradients_reach_the_input():
 def test_weights_of_recurrent_layers_are_packed_once(kind):
     """Also where the trace is otherwise exact: the bits stay."""
     torch.manual_seed(0)
-    layer, x = getattr(nn, kind)(6, 20, batch_first=True, bidirectional=True).eval(), torch.randn(3, 5, 6)
+    layer, x = getattr(nn, kind)(6, 20, batch_first=True, bidirectional=True).eval(), torch.randn(5, 5, 6)
     frozen = jit.freeze(layer, optimize_numerics=False)
-    for n in (3, 2):
+    for n in (5, 2):  # the weight of the input inside the kernel, and before it
         (y, _), (wanted, _) = frozen(x[:n]), layer(x[:n])
         assert y.tolist() == wanted.tolist() and names(frozen).count("recurrent") == 2 and "pack" not in names(frozen)
-    again = torch.randn(3, 5, 6, requires_grad=True)
+    again = torch.randn(5, 5, 6, requires_grad=True)
     same = again.detach().clone().requires_grad_()
     frozen(again)[0].sum().backward()
     layer(same)[0].sum().backward()
