@@ -12,7 +12,7 @@ from ._tensor import Tensor
 from .autograd.mode import state
 from .device import canonical
 from .dtype import bool_, dtype, float64, from_numpy_dtype, get_default_dtype, int64, of_number, result_of
-from .errors import tensors_only
+from .errors import no_dtype, tensors_only
 from .memory_format import in_format
 from .ops.declare import empty_like_layout
 from .ops.pointwise import Elementwise
@@ -72,7 +72,7 @@ def _dtype(d: Any, op: str) -> dtype | None:
             {float: get_default_dtype(), int: int64, bool: bool_}.get(d) if isinstance(d, type) else None
         )
         if builtin is None:
-            raise TypeError(f"{op}(): argument 'dtype' must be numtorch.dtype, not {type(d).__name__}")
+            raise no_dtype(op, d)
         return builtin if d is not float else float64
     return d
 
@@ -154,6 +154,8 @@ def empty(*size: Any, **kwargs: Any) -> Tensor:
 def _filled(op: str, value: Any, size: tuple, kwargs: dict) -> Tensor:
     requires_grad = kwargs.pop("requires_grad", False)
     out = kwargs.pop("out", None)
+    if not size and "size" not in kwargs:
+        raise TypeError(f'{op}() missing 1 required positional arguments: "size"; {op}(()) makes a tensor of one number')
     shape, d, device = _options(size, kwargs, op)
     if out is not None:
         return out.resize_(shape).fill_(value)

@@ -88,6 +88,13 @@ def not_implemented(op: str, d: Any) -> NotImplementedError:
     )
 
 
+def no_dtype(op: str, value: Any) -> TypeError:
+    """The error of what was given as a dtype and is none, such as a dtype that PyTorch alone has."""
+    if type(value).__name__ == "AbsentDtype":
+        return TypeError(f"{op}(): numtorch has no {value.name}; use numtorch.float16 or numtorch.float32")
+    return TypeError(f"{op}(): argument 'dtype' must be numtorch.dtype, not {type(value).__name__}")
+
+
 WHOLE = frozenset(("uint8", "int8", "int16", "int32", "int64"))
 UNREAL = WHOLE | {"bool"}  # what is no floating number
 

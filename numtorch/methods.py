@@ -316,7 +316,7 @@ def bind() -> None:
         setattr(Tensor, name, _transposed(name))
     for name in ("hardshrink", "prelu"):
         setattr(Tensor, name, late_methods.functional(name))
-    for function in (late_methods.new, late_methods.where, fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
+    for function in (late_methods.new, late_methods.where, late_methods.bfloat16, fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
         setattr(Tensor, function.__name__, function)
     Tensor.__cuda_array_interface__ = property(cuda_array_interface)  # type: ignore[attr-defined]
     for name in ("squeeze", "unsqueeze", "transpose", "t", "as_strided"):

@@ -6,7 +6,7 @@ from collections import namedtuple
 from typing import Any
 
 __all__ = [
-    "aminmax", "cummax", "cummin", "frexp", "kthvalue", "linalg_cholesky_ex", "linalg_eigh", "linalg_inv_ex", "linalg_lstsq",
+    "aminmax", "cummax", "cummin", "frexp", "histogram", "histogramdd", "kthvalue", "linalg_cholesky_ex", "linalg_eigh", "linalg_inv_ex", "linalg_lstsq",
     "linalg_qr", "linalg_slogdet", "linalg_solve_ex", "linalg_svd", "max", "median", "min", "mode", "nanmedian", "sort",
     "topk",
 ]  # fmt: skip
@@ -39,6 +39,7 @@ max, min, median, nanmedian, mode = (_places(n) for n in ("max", "min", "median"
 sort, topk, kthvalue, cummax, cummin = (_places(n) for n in ("sort", "topk", "kthvalue", "cummax", "cummin"))
 aminmax = structure("aminmax", "min", "max")
 frexp = structure("frexp", "mantissa", "exponent")
+histogram, histogramdd = (structure(n, "hist", "bin_edges") for n in ("histogram", "histogramdd"))
 linalg_qr = structure("linalg_qr", "Q", "R")
 linalg_eigh = structure("linalg_eigh", "eigenvalues", "eigenvectors")
 linalg_svd = structure("linalg_svd", "U", "S", "Vh")

@@ -229,3 +229,24 @@ def test_a_number_of_a_tensor_that_requires_grad_warns_once(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert float(x) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "message"),
+    [
+        (TypeError, lambda: torch.ones(1).bfloat16(), "numtorch has no bfloat16; use .half"),
+        (TypeError, lambda: torch.ones(1).to(torch.bfloat16), "numtorch has no bfloat16; use numtorch.float16"),
+        (TypeError, lambda: torch.zeros(2, dtype=torch.bfloat16), "numtorch has no bfloat16; use numtorch.float16"),
+        (TypeError, lambda: torch.nn.Linear(1, 1).to(torch.bfloat16), "numtorch has no bfloat16; use numtorch.float16"),
+        (TypeError, torch.zeros, 'missing 1 required positional arguments: "size"'),
+        (TypeError, lambda: torch.ones(2).view(), "view.. received an invalid combination of arguments"),
+        (TypeError, lambda: setattr(torch.nn.Linear(1, 1), "weight", torch.ones(1)), "cannot assign 'torch.FloatTensor' as parameter 'weight'"),
+    ],
+)
+def test_what_is_missing_is_named(kind, call, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_a_histogram_prints_as_pytorchs():
+    assert repr(torch.histogram(torch.arange(4.0), 2)).startswith("torch.return_types.histogram(\nhist=tensor([2., 2.]),\nbin_edges=")

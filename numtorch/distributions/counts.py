@@ -234,6 +234,9 @@ class MixtureSameFamily(Distribution):
             )
         super().__init__(shape, component_distribution.event_shape, validate_args)
 
+    def __repr__(self) -> str:
+        return f"MixtureSameFamily(\n  {self.mixture_distribution!r},\n  {self.component_distribution!r})"
+
     @property
     def support(self) -> Any:
         """That of the components."""

@@ -108,12 +108,20 @@ class Distribution:
         """ValueError as PyTorch's if a parameter or value lies outside of its domain."""
         if self._validate and not bool(holds.all()):
             raise ValueError(
-                f"Expected {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution {type(self).__name__} to"
+                f"Expected {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution {self!r} to"
                 f" satisfy the constraint {what}, but found invalid values; pass validate_args=False to skip the check"
             )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(batch_shape={tuple(self._batch_shape)}, event_shape={tuple(self._event_shape)})"
+        """The parameters that were given, those of several elements by their shapes."""
+        import inspect
+
+        given = {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
+        if "probs" in given and "logits" in given:  # what was given was kept first
+            given.pop("logits" if list(given).index("probs") < list(given).index("logits") else "probs")
+        names = [n for n in inspect.signature(type(self).__init__).parameters if n in given]
+        shown = [f"{n}: {given[n] if given[n].numel() == 1 else given[n].size()}" for n in names]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class LocationScale(Distribution):
@@ -148,6 +156,9 @@ class Independent(Distribution):
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.sample(sample_shape)
+
+    def __repr__(self) -> str:
+        return f"Independent({self.base_dist!r}, {self.count})"
 
     def _total(self, x: Tensor) -> Tensor:
         return x.sum(tuple(range(-self.count, 0))) if self.count else x

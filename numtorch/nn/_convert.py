@@ -8,6 +8,7 @@ from typing import Any
 import numtorch
 
 from .._tensor import Tensor
+from ..errors import no_dtype
 from .parameter import is_lazy
 
 
@@ -32,6 +33,8 @@ def parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
             non_blocking = value
         elif isinstance(value, (str, int, numtorch.device)) and position == 0:
             device = value
+        elif hasattr(value, "is_floating_point"):
+            raise no_dtype("to", value)
         elif value is not None:
             raise TypeError(f"to() received an invalid argument of type {type(value).__name__}: {value!r}")
     return (None if device is None else numtorch.device(device)), dtype, non_blocking

@@ -44,6 +44,8 @@ def _through_hooks(kind: str, module: Module, name: str, value: Any) -> Any:
 def type_name(value: Any) -> str:
     """A class as messages name it: ``numtorch.nn.linear.Linear``, ``list``."""
     cls = type(value)
+    if cls is Tensor:
+        return value.type()  # torch.FloatTensor
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -135,6 +137,7 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
                     " in the forward() method."
                 )
             param = _through_hooks("parameter", self, name, param)
+        replaced[0] += 1
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -149,6 +152,7 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
                     " required)"
                 )
             tensor = _through_hooks("buffer", self, name, tensor)
+        replaced[0] += 1
         self._buffers[name] = tensor
         if persistent:
             self._non_persistent_buffers_set.discard(name)
@@ -160,6 +164,7 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{type_name(module)} is not a Module subclass")
         self._check_name("module", name, self._modules)
+        replaced[0] += 1
         self._modules[name] = _through_hooks("module", self, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
@@ -242,6 +247,7 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
             self._non_persistent_buffers_set.discard(name)
 
     def __delattr__(self, name: str) -> None:
+        replaced[0] += 1
         for kind in ("_parameters", "_buffers", "_modules"):
             if name in self.__dict__.get(kind, ()):
                 del self.__dict__[kind][name]

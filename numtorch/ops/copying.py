@@ -9,7 +9,7 @@ from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..device import canonical, device
 from ..dtype import dtype
-from ..errors import tensors_only
+from ..errors import no_dtype, tensors_only
 from ..memory_format import contiguous_format, in_format, is_in, preserve_format
 from ..shape import broadcast
 from ..shape import contiguous as contiguous_layout
@@ -206,6 +206,8 @@ def parse_to(args: tuple, kwargs: dict) -> tuple[str | None, dtype | None]:
         elif isinstance(a, (str, device)) or (isinstance(a, int) and not isinstance(a, bool)):
             where_to = a
         elif a is not None and not isinstance(a, bool):
+            if hasattr(a, "is_floating_point"):
+                raise no_dtype("to", a)
             raise TypeError(
                 f"to() received an invalid combination of arguments - got ({type(a).__name__}); expected a dtype, a device"
                 " or a tensor"
@@ -213,7 +215,7 @@ def parse_to(args: tuple, kwargs: dict) -> tuple[str | None, dtype | None]:
     if isinstance(kwargs.get("other"), Tensor):
         where_to, d = kwargs["other"]._layout.device, kwargs["other"]._layout.dtype
     if d is not None and not isinstance(d, dtype):
-        raise TypeError(f"to(): argument 'dtype' must be numtorch.dtype, not {type(d).__name__}")
+        raise no_dtype("to", d)
     return (None if where_to is None else canonical(where_to)), d
 
 

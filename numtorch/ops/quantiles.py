@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
+from .. import return_types
 from .._tensor import Tensor
 from ..creation import linspace, zeros
 from ..dtype import float32, float64, int64
@@ -22,8 +22,6 @@ from .mathematics import bincount_values
 from .search import searchsorted
 from .sort import sort
 
-Histogram = namedtuple("Histogram", ["hist", "bin_edges"])
-HistogramDD = namedtuple("HistogramDD", ["hist", "bin_edges"])
 _MODES = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
@@ -184,7 +182,7 @@ def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | N
         raise RuntimeError(f"histogram(): if weight tensor is provided it should have the same shape as the input tensor, but got {list(weight.shape)} and {list(input.shape)}")  # fmt: skip
     points = view.reshape(input.detach(), (input._layout.numel, 1))
     edges = _edges("histogram", points, bins, range)
-    result = Histogram(_count("histogram", points, [edges], weight, density), edges)
+    result = return_types.histogram(_count("histogram", points, [edges], weight, density), edges)
     return result if out is None else write_out(result, out, "histogram")
 
 
@@ -204,4 +202,4 @@ def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor |
     for k, b in enumerate(given):
         span = None if range is None else range[2 * k : 2 * k + 2]
         edges.append(_edges("histogramdd", view.narrow(points, 1, k, 1), b, span))
-    return HistogramDD(_count("histogramdd", points, edges, weight, density), edges)
+    return return_types.histogramdd(_count("histogramdd", points, edges, weight, density), edges)

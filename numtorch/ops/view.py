@@ -183,6 +183,8 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 
     if len(shape) == 1 and isinstance(shape[0], dtype):
         return _view_dtype(input, shape[0])
+    if not shape:
+        raise TypeError("view() received an invalid combination of arguments - got (), but expected a size or a dtype; view(()) gives a number")
     target = infer_size(as_shape(shape[0] if len(shape) == 1 else shape, "view"), input._layout.numel)
     la = input._layout
     strides = contiguous_strides(target) if la.contiguous else view_strides(la.shape, la.strides, target)
