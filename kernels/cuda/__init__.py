@@ -12,7 +12,7 @@ Rules of this folder, beside those of kernels/:
 * Results do not depend on timing: no floating-point atomics; reductions in fixed order.
 
 Map: launch.py (the decorator and launch rules), gpu.py (what a thread can do), scalar.py (mathematics), team.py
-(reductions over a warp or a block), rows.py (who works on which row), tile.py (the tile of a matrix product),
-cubins.py (compiled kernels and their cache), compile.py and intrinsics*.py (the only importers of numba-cuda).
+(reductions over a warp or a block), rows.py (who works on which row), place.py (which tile a block makes), tile.py
+and tensor_tile.py (the tile of a matrix product on ordinary and on tensor cores, for matrices and convolutions), cubins.py (compiled kernels and their cache), compile.py and intrinsics*.py (the only importers of numba-cuda).
 Kernels run without a GPU in tests/kernels/cuda/simulator.py.
 """

@@ -5,283 +5,265 @@
     weight grad    dw[m, (c, tap)] = sum over pixels     dy[m, pixel]     x[c, pixel moved by the tap]
 
 The operands of a tile (tile.py) are gathered from the tensors as they lie; nothing is unfolded in memory. Columns
-of the first two are the pixels of all images. Numbers are taken apart by the divisors that conv_plan.py gives
-with their multiplier and shift. Shapes: x (N, G Q, I..), w (G M, Q, K..), y (N, G M, O..); names of axes d h w.
+of the first two are the pixels of all images. What a (channel, tap) means comes from a table, conv_plan.py's: how far its
+element is from that of channel 0 and the first tap, and how far it moves along d, h and w; so a gathered element costs
+a read of the table, three comparisons and its own read. Shapes: x (N, G Q, I..), w (G M, Q, K..), y (N, G M, O..).
 """
 
 from __future__ import annotations
 
-from numpy import int32, int64, uint32, uint64
+from typing import Any
 
-from ..jit import T, T_ptr, device, i64, real
-from ..loops import quotient
+from numpy import int32, int64, uint32
+
+from ..jit import T, T_ptr, device, i32_ptr, i64, real
 from ..memory import offset, stack
-from .gpu import block, shared, take, thread
+from .gpu import load4, shared, take, thread
 from .index import element
 from .launch import bound, ceil_div, kernel
 from .matmul import finished
+from .place import divide, minus, over, plus, tile_of_block, times, within
 from .tile import (
-    FETCHED,
+    COLS,
+    EACH,
+    EXTENT,
+    FLAT,
     HEIGHT,
-    LARGE,
-    MEDIUM,
+    PITCH,
     ROOM_A,
     ROOM_B,
-    SIDE,
+    STRIDED,
     THREADS,
+    WIDE,
     WIDTH,
+    Loader,
     col_of,
+    lanes_along,
     multiply,
+    put_strided,
     row_of,
     shaped,
-    spot,
-)  # fmt: skip
+    start_a,
+    start_b,
+)
 
-
-@device
-def divide(i, multiplier, shift):
-    """i // d for 0 <= i < 2**31, and the d of elementwise.divisor."""
-    high = uint32((uint64(uint32(i)) * uint64(multiplier)) >> uint64(32))
-    return int32(uint32(uint32(high + uint32(i)) >> uint32(shift)))
-
-
-@device
-def times(a, b):
-    """a * b in int32."""
-    return int32(int32(a) * int32(b))
-
-
-@device
-def within(v, size):
-    """0 <= v < size, for int32."""
-    return uint32(v) < uint32(size)
-
-
-@device
-def tap_of(k, taps, by_taps, taps_shift, plane, by_plane, plane_shift, row, by_row, row_shift):
-    """(channel, d, h, w) of number k among (channel, tap): `taps`, `plane`, `row` are KD KH KW, KH KW and KW."""
-    channel = divide(k, by_taps, taps_shift)
-    tap = int32(k - times(channel, taps))
-    d = divide(tap, by_plane, plane_shift)
-    rest = int32(tap - times(d, plane))
-    h = divide(rest, by_row, row_shift)
-    return channel, d, h, int32(rest - times(h, row))
+FAR = -(1 << 30)  # a place that no image has
+SINGLE = 256  # threads of a block of `weight_sum`
 
 
 @device
 def pixel_of(column, columns, depth, height, width):
     """(image, d, h, w) of a column; the last one's where there are no more columns."""
-    at = min(column, columns - 1)
-    line = quotient(at, width)
-    level = quotient(line, height)
-    image = quotient(level, depth)
-    return image, int32(level - image * depth), int32(line - level * height), int32(at - line * width)
-
-
-@device
-def my_tile(rows, columns):
-    """(first row, first column, number of the matrix) of this block's tile."""
-    across, down = quotient(columns + WIDTH - 1, int64(WIDTH)), quotient(rows + HEIGHT - 1, int64(HEIGHT))
-    line = quotient(int64(block()), across)
-    matrix = quotient(line, down)
-    return (line - matrix * down) * HEIGHT, (int64(block()) - line * across) * WIDTH, matrix
+    at = int32(min(int32(column), minus(columns, 1)))
+    line = over(at, width)
+    level = over(line, height)
+    image = over(level, depth)
+    return image, minus(level, times(image, depth)), minus(line, times(level, height)), minus(at, times(line, width))
 
 
 @device
 def store_pixels(out, bias, sums, i0, j0, rows, columns, pixels, group, groups, beta, low, flags):
     """out[image, group, row, pixel] = max(sum + beta * out + bias[group, row], low)."""
-    held, places = stack(SIDE, T), stack(SIDE, int64)
-    for j in range(SIDE):
-        column = j0 + col_of(j)
-        image = quotient(column, pixels)
-        places[j] = (image * groups + group) * rows * pixels + column - image * pixels
-    for i in range(SIDE):
-        sums = take(held, sums, SIDE)
-        m = i0 + row_of(i)
-        for j in range(SIDE):
-            if m < rows and j0 + col_of(j) < columns:
+    held, places = stack(COLS, T), stack(COLS, int64)
+    for j in range(COLS):
+        column = plus(j0, col_of(j))
+        image = int64(over(column, pixels))
+        places[j] = (image * groups + group) * rows * pixels + int64(column) - image * pixels
+    for i in range(8):
+        sums = take(held, sums, COLS)
+        m = int64(plus(i0, row_of(i)))
+        for j in range(COLS):
+            if m < rows and plus(j0, col_of(j)) < columns:
                 at = places[j] + m * pixels
                 out[at] = finished(held[j], out, at, bias, group * rows + m, T(1), beta, low, flags)
 
 
-# ---- forward
+# ---- loaders; see tile.py
 
 
 @device
-def gather_moved(values, operand, along, extent, k, last):
-    """x at this thread's pixel moved by the taps of four k, 0 outside of the image."""
-    p, on, z0, y0, x0, depth, height, width, ld, lh, lw, taps, a, b, plane, c, d, row, e, f = operand
-    for j in range(FETCHED):
-        _, deep = spot(j, along, extent)
-        at = int32(k + deep)
-        channel, kd, kh, kw = tap_of(at, taps, a, b, plane, c, d, row, e, f)
-        z, y, x = int32(z0 + times(kd, ld)), int32(y0 + times(kh, lh)), int32(x0 + times(kw, lw))
+def start_moved(p, table, kind, z0, y0, x0, depth, height, width):
+    """A column is this thread's pixel, whose first tap is at (z0, y0, x0) of the image `p`; lanes run along the pixels."""
+    line, deep = int32(uint32(thread()) % uint32(EXTENT)), int32(uint32(thread()) // uint32(EXTENT))
+    q = offset(p, (int64(z0) * height + int64(y0)) * width + int64(x0))
+    where = (z0, y0, x0, int32(depth), int32(height), int32(width), kind)
+    return q, int64(0), table, where, deep, 0, 0, plus(times(deep, PITCH), line), int32(THREADS // EXTENT * PITCH)
+
+
+@device
+def gather_moved(values, piece, operand, k, last):
+    """x at this thread's pixel moved by the taps of EACH k, 0 outside of the image."""
+    _, _, table, where, deep, _, _, _, _ = operand
+    for j in range(EACH):
+        ahead, dz, dy, dx = load4(table, times(plus(plus(k, deep), j * (THREADS // EXTENT)), 4))
+        z, y, x = plus(where[0], dz), plus(where[1], dy), plus(where[2], dx)
         values[j] = T(0)
-        if on and at < last and within(z, depth) and within(y, height) and within(x, width):
-            values[j] = p[((int64(channel) * depth + z) * height + y) * width + x]
+        if within(z, where[3]) and within(y, where[4]) and within(x, where[5]):
+            values[j] = piece[ahead]
+
+
+@device
+def gather_back(values, piece, operand, k, last):
+    """dy at the outputs that this thread's pixel went to by the taps of EACH k, if they are of its kind (see conv_plan.py)."""
+    _, _, table, where, deep, _, _, _, _ = operand
+    for j in range(EACH):
+        row = times(plus(plus(k, deep), j * (THREADS // EXTENT)), 8)
+        ahead, dz, dy, dx = load4(table, row)
+        z, y, x, kind = plus(where[0], dz), plus(where[1], dy), plus(where[2], dx), table[plus(row, 4)]
+        values[j] = T(0)
+        if kind == where[6] and within(z, where[3]) and within(y, where[4]) and within(x, where[5]):
+            values[j] = piece[ahead]
+
+
+@device
+def start_periodic(p, first, lines, line_step, k0, by, shift, jump):
+    """Lines `line_step` apart; element k0 + k of one lies at k0 + k, plus `jump` for each whole period in it."""
+    line, deep, place, aside = lanes_along()
+    q = offset(p, int64(plus(first, line)) * line_step)
+    return q, int64(0), minus(minus(lines, first), line), plus(k0, deep), int64(aside) * line_step, (uint32(by), int32(shift), jump), k0, place, aside
+
+
+@device
+def gather_periodic(values, piece, operand, k, last):
+    _, _, room, deep, step, (by, shift, jump), k0, _, _ = operand
+    at = plus(k, deep)
+    p, on = offset(piece, int64(at) + int64(divide(at, by, shift)) * jump), minus(at, k0) < last
+    for j in range(EACH):
+        values[j] = T(0)
+        if on and j * (THREADS // 8) < room:
+            values[j] = p[j * step]
+
+
+@device
+def place_of_pixel(at, move, out):
+    """(image, d, h, w): where the first tap of number `at` among the output pixels of all images is."""
+    sd, sh, sw, pd, ph, pw = move
+    pixels, by_pixels, pixels_shift, area, by_area, area_shift, row, by_row, row_shift = out
+    n = divide(at, by_pixels, pixels_shift)
+    pixel = minus(at, times(n, pixels))
+    oz = divide(pixel, by_area, area_shift)
+    pixel = minus(pixel, times(oz, area))
+    oy = divide(pixel, by_row, row_shift)
+    x = minus(times(minus(pixel, times(oy, row)), sw), pw)
+    return n, minus(times(oz, sd), pd), minus(times(oy, sh), ph), x
+
+
+@device
+def start_patches(p, table, first, k0, image_step, size, move, out):
+    """A line is a (channel, tap), which `table` explains; k is a pixel of all images, lanes run along it."""
+    line, deep, place, aside = lanes_along()
+    return p, int64(0), offset(table, 4 * int64(plus(first, line))), (image_step, *size), plus(k0, deep), (move, out), k0, place, aside
+
+
+@device
+def gather_patches(values, piece, operand, k, last):
+    """x[c, pixel moved by the tap] for EACH (c, tap) and this thread's k."""
+    _, _, table, (image_step, depth, height, width), deep, (move, out), k0, _, _ = operand
+    at = plus(k, deep)
+    n, z0, y0, x0 = place_of_pixel(at, move, out)
+    z0 = z0 if minus(at, k0) < last else int32(FAR)
+    p = offset(piece, int64(n) * image_step + (int64(z0) * height + int64(y0)) * width + int64(x0))
+    for j in range(EACH):
+        ahead, dz, dy, dx = load4(table, 4 * j * (THREADS // 8))
+        values[j] = T(0)
+        if within(plus(z0, dz), depth) and within(plus(y0, dy), height) and within(plus(x0, dx), width):
+            values[j] = p[ahead]
+
+
+MOVED = Loader(start_moved, gather_moved, put_strided)
+BACK = Loader(start_moved, gather_back, put_strided)
+PERIODIC = Loader(start_periodic, gather_periodic, put_strided)
+PATCHES = Loader(start_patches, gather_patches, put_strided)
+
+
+# ---- the kernels
+
+
+@device
+def note(notes, i0, j0, matrix):
+    """Keep the block's place in shared memory until the sums are there: registers are for them."""
+    if thread() == 0:
+        notes[0], notes[1], notes[2] = i0, j0, matrix
 
 
 def forward_kernel(
-    out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64, IW: i64,
-    OD: i64, OH: i64, OW: i64, SD: i64, SH: i64, SW: i64, PD: i64, PH: i64, PW: i64, LD: i64, LH: i64, LW: i64,
-    taps: i64, by_taps: i64, taps_shift: i64, plane: i64, by_plane: i64, plane_shift: i64, row: i64, by_row: i64,
-    row_shift: i64, beta: real, low: real, flags: i64, height: i64, width: i64,
+    out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, table: i32_ptr, N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64,
+    IW: i64, OD: i64, OH: i64, OW: i64, SD: i64, SH: i64, SW: i64, PD: i64, PH: i64, PW: i64, taps: i64, beta: real,
+    low: real, flags: i64, height: i64, width: i64,
 ):  # fmt: skip
-    """out = conv(x, weight) + beta * out + bias, clamped below."""
-    room_a, room_b = shared(ROOM_A, T), shared(ROOM_B, T)
-    pixels = OD * OH * OW
-    columns, K = N * pixels, Q * taps
-    i0, j0, g = my_tile(M, columns)
-    column = j0 + int64(uint32(thread()) % uint32(WIDTH))
-    n, z, y, u = pixel_of(column, columns, OD, OH, OW)
-    left = (offset(weight, g * M * K), i0, M, K, int64(1))
-    right = (
-        offset(x, (n * G + g) * Q * ID * IH * IW), column < columns, int32(times(z, SD) - int32(PD)),
-        int32(times(y, SH) - int32(PH)), int32(times(u, SW) - int32(PW)), ID, IH, IW, LD, LH, LW,
-        taps, by_taps, taps_shift, plane, by_plane, plane_shift, row, by_row, row_shift,
-    )  # fmt: skip
-    sums = multiply(left, right, int32(1), int32(0), int64(0), K, room_a, room_b)
-    store_pixels(out, bias, sums, i0, j0, M, columns, pixels, g, G, beta, low, flags)
-
-
-# ---- input gradient
-
-
-@device
-def gather_weights(values, operand, along, extent, k, last):
-    """w[(m, tap), c] for four channels c and this thread's k = (m, tap)."""
-    p, first, channels, taps, by_taps, taps_shift = operand
-    for j in range(FETCHED):
-        line, deep = spot(j, along, extent)
-        at = int32(k + deep)
-        m = divide(at, by_taps, taps_shift)
-        c = first + line
-        values[j] = T(0)
-        if c < channels and at < last:
-            values[j] = p[(int64(m) * channels + c) * taps + int32(at - times(m, taps))]
-
-
-@device
-def on_grid(v, by_stride, stride_shift, stride, size):
-    """(v / stride, whether that is a whole number in 0..size)."""
-    o = divide(max(v, int32(0)), by_stride, stride_shift)
-    return o, v >= 0 and times(o, stride) == v and o < size
-
-
-@device
-def gather_back(values, operand, along, extent, k, last):
-    """dy at the outputs that this thread's pixel went to by the taps of four k; 0 where it went to none."""
-    p, on, z0, y0, x0, depth, height, width, steps, ld, lh, lw, taps, a, b, plane, c, d, row, e, f = operand
-    sd, by_d, d_shift, sh, by_h, h_shift, sw, by_w, w_shift = steps
-    for j in range(FETCHED):
-        _, deep = spot(j, along, extent)
-        at = int32(k + deep)
-        m, kd, kh, kw = tap_of(at, taps, a, b, plane, c, d, row, e, f)
-        z, in_z = on_grid(int32(z0 - times(kd, ld)), by_d, d_shift, sd, depth)
-        y, in_y = on_grid(int32(y0 - times(kh, lh)), by_h, h_shift, sh, height)
-        x, in_x = on_grid(int32(x0 - times(kw, lw)), by_w, w_shift, sw, width)
-        values[j] = T(0)
-        if on and at < last and in_z and in_y and in_x:
-            values[j] = p[((int64(m) * depth + z) * height + y) * width + x]
+    """out = conv(x, weight) + beta * out + bias, clamped below; a row of `table` is (elements, d, h, w) that a tap moves."""
+    room_a, room_b, notes = shared(ROOM_A, T), shared(ROOM_B, T), shared(4, int32)
+    pixels, K = OD * OH * OW, Q * taps
+    i0, j0, g = tile_of_block(M, N * pixels, HEIGHT, WIDTH)
+    note(notes, i0, j0, g)
+    column = plus(j0, uint32(thread()) % uint32(WIDTH))
+    n, z, y, u = pixel_of(column, N * pixels, OD, OH, OW)
+    z0 = minus(times(z, SD), PD) if column < N * pixels else int32(FAR)
+    left = start_a(offset(weight, g * M * K), i0, M, K, int64(1))
+    image = offset(x, (int64(n) * G + g) * Q * ID * IH * IW)
+    right = start_b(image, table, 0, z0, minus(times(y, SH), PH), minus(times(u, SW), PW), ID, IH, IW)
+    sums = multiply(left, right, int32(K), room_a, room_b)
+    store_pixels(out, bias, sums, notes[0], notes[1], M, N * pixels, pixels, int64(notes[2]), G, beta, low, flags)
 
 
 def input_grad_kernel(
-    out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64, IW: i64,
-    OD: i64, OH: i64, OW: i64, SD: i64, by_d: i64, d_shift: i64, SH: i64, by_h: i64, h_shift: i64, SW: i64,
-    by_w: i64, w_shift: i64, PD: i64, PH: i64, PW: i64, LD: i64, LH: i64, LW: i64, taps: i64, by_taps: i64,
-    taps_shift: i64, plane: i64, by_plane: i64, plane_shift: i64, row: i64, by_row: i64, row_shift: i64,
-    beta: real, low: real, flags: i64, height: i64, width: i64,
+    out: T_ptr, weight: T_ptr, x: T_ptr, bias: T_ptr, table: i32_ptr, N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64,
+    IW: i64, OD: i64, OH: i64, OW: i64, SD: i64, SH: i64, SW: i64, PD: i64, PH: i64, PW: i64, taps: i64, by_taps: i64,
+    taps_shift: i64, beta: real, low: real, flags: i64, height: i64, width: i64,
 ):  # fmt: skip
-    """out = gradient of the input (N, G Q, I..) for the output gradient x (N, G M, O..) (+ beta * out + bias)."""
-    room_a, room_b = shared(ROOM_A, T), shared(ROOM_B, T)
-    pixels = ID * IH * IW
-    columns, K = N * pixels, M * taps
-    i0, j0, g = my_tile(Q, columns)
-    column = j0 + int64(uint32(thread()) % uint32(WIDTH))
-    n, z, y, u = pixel_of(column, columns, ID, IH, IW)
-    left = (offset(weight, g * K * Q), i0, Q, taps, by_taps, taps_shift)
-    right = (
-        offset(x, (n * G + g) * M * OD * OH * OW), column < columns, int32(z + int32(PD)), int32(y + int32(PH)),
-        int32(u + int32(PW)), OD, OH, OW, (SD, by_d, d_shift, SH, by_h, h_shift, SW, by_w, w_shift), LD, LH, LW,
-        taps, by_taps, taps_shift, plane, by_plane, plane_shift, row, by_row, row_shift,
-    )  # fmt: skip
-    sums = multiply(left, right, int32(1), int32(0), int64(0), K, room_a, room_b)
-    store_pixels(out, bias, sums, i0, j0, Q, columns, pixels, g, G, beta, low, flags)
+    """out = gradient of the input (N, G Q, I..) for the output gradient x (N, G M, O..) (+ beta * out + bias).
 
-
-# ---- weight gradient
-
-
-@device
-def gather_outputs(values, operand, along, extent, k, last):
-    """dy[m, pixel] for four m and this thread's k, a pixel of all images."""
-    p, first, rows, image_step, pixels, by_pixels, pixels_shift = operand
-    for j in range(FETCHED):
-        line, deep = spot(j, along, extent)
-        at = int32(k + deep)
-        n = divide(at, by_pixels, pixels_shift)
-        m = first + line
-        values[j] = T(0)
-        if m < rows and at < last:
-            values[j] = p[n * image_step + m * pixels + int32(at - times(n, pixels))]
-
-
-@device
-def gather_inputs(values, operand, along, extent, k, last):
-    """x[c, pixel moved by the tap] for four columns (c, tap) and this thread's k, a pixel of all images."""
-    p, first, columns, image_step, size, move, out, taps, a, b, plane, c, d, row, e, f = operand
-    depth, height, width = size
-    sd, sh, sw, pd, ph, pw, ld, lh, lw = move
-    pixels, by_pixels, pixels_shift, area, by_area, area_shift, line_length, by_line, line_shift = out
-    for j in range(FETCHED):
-        line, deep = spot(j, along, extent)
-        at = int32(k + deep)
-        n, oz, oy, ox = tap_of(
-            at, pixels, by_pixels, pixels_shift, area, by_area, area_shift, line_length, by_line, line_shift
-        )
-        column = int32(first + line)
-        channel, kd, kh, kw = tap_of(column, taps, a, b, plane, c, d, row, e, f)
-        z = int32(int32(times(oz, sd) - int32(pd)) + times(kd, ld))
-        y = int32(int32(times(oy, sh) - int32(ph)) + times(kh, lh))
-        x = int32(int32(times(ox, sw) - int32(pw)) + times(kw, lw))
-        values[j] = T(0)
-        if column < columns and at < last and within(z, depth) and within(y, height) and within(x, width):
-            values[j] = p[n * image_step + ((int64(channel) * depth + z) * height + y) * width + x]
+    A row of `table` is (elements, d, h, w, kind, ..): a tap counts for pixels of its kind, which is their place in a stride.
+    """
+    room_a, room_b, notes = shared(ROOM_A, T), shared(ROOM_B, T), shared(4, int32)
+    pixels, K = ID * IH * IW, M * taps
+    i0, j0, g = tile_of_block(Q, N * pixels, HEIGHT, WIDTH)
+    note(notes, i0, j0, g)
+    column = plus(j0, uint32(thread()) % uint32(WIDTH))
+    n, z, y, u = pixel_of(column, N * pixels, ID, IH, IW)
+    z, y, u = plus(z, PD), plus(y, PH), plus(u, PW)
+    z0, y0, x0 = over(z, SD), over(y, SH), over(u, SW)
+    kind = plus(times(plus(times(minus(z, times(z0, SD)), SH), minus(y, times(y0, SH))), SW), minus(u, times(x0, SW)))
+    z0 = z0 if column < N * pixels else int32(FAR)
+    left = start_a(offset(weight, g * K * Q), i0, Q, taps, int32(0), by_taps, taps_shift, (Q - 1) * taps)
+    image = offset(x, (int64(n) * G + g) * M * OD * OH * OW)
+    right = start_b(image, table, kind, z0, y0, x0, OD, OH, OW)
+    sums = multiply(left, right, int32(K), room_a, room_b)
+    store_pixels(out, bias, sums, notes[0], notes[1], Q, N * pixels, pixels, int64(notes[2]), G, beta, low, flags)
 
 
 def weight_grad_kernel(
-    work: T_ptr, x: T_ptr, dy: T_ptr, N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64, IW: i64, SD: i64, SH: i64,
-    SW: i64, PD: i64, PH: i64, PW: i64, LD: i64, LH: i64, LW: i64, taps: i64, by_taps: i64, taps_shift: i64,
-    plane: i64, by_plane: i64, plane_shift: i64, row: i64, by_row: i64, row_shift: i64, pixels: i64,
-    by_pixels: i64, pixels_shift: i64, area: i64, by_area: i64, area_shift: i64, line: i64, by_line: i64,
-    line_shift: i64, parts: i64, span: i64, height: i64, width: i64,
+    work: T_ptr, x: T_ptr, dy: T_ptr, table: i32_ptr, N: i64, G: i64, M: i64, Q: i64, ID: i64, IH: i64, IW: i64, SD: i64,
+    SH: i64, SW: i64, PD: i64, PH: i64, PW: i64, taps: i64, pixels: i64, by_pixels: i64, pixels_shift: i64, area: i64,
+    by_area: i64, area_shift: i64, line: i64, by_line: i64, line_shift: i64, parts: i64, span: i64, height: i64, width: i64,
 ):  # fmt: skip
     """work[parts, G M, Q, taps]: the sums over the pixels p * span .. (p + 1) * span of all images, for each part p."""
-    room_a, room_b = shared(ROOM_A, T), shared(ROOM_B, T)
+    room_a, room_b, notes = shared(ROOM_A, T), shared(ROOM_B, T), shared(4, int32)
     columns, inputs = Q * taps, ID * IH * IW
-    i0, j0, matrix = my_tile(M, columns)
-    part = quotient(matrix, G)
-    g = matrix - part * G
-    left = (offset(dy, g * M * pixels), i0, M, G * M * pixels, pixels, by_pixels, pixels_shift)
-    right = (
-        offset(x, g * Q * inputs), j0, columns, G * Q * inputs, (ID, IH, IW), (SD, SH, SW, PD, PH, PW, LD, LH, LW),
-        (pixels, by_pixels, pixels_shift, area, by_area, area_shift, line, by_line, line_shift),
-        taps, by_taps, taps_shift, plane, by_plane, plane_shift, row, by_row, row_shift,
+    i0, j0, matrix = tile_of_block(M, columns, HEIGHT, WIDTH)
+    note(notes, i0, j0, matrix)
+    part = over(matrix, G)
+    g, first = minus(matrix, times(part, G)), times(part, span)
+    jump = (G * M - 1) * pixels
+    left = start_a(offset(dy, g * M * pixels), i0, M, pixels, first, by_pixels, pixels_shift, jump)
+    move = (int32(SD), int32(SH), int32(SW), int32(PD), int32(PH), int32(PW))
+    out = (
+        int32(pixels), uint32(by_pixels), int32(pixels_shift), int32(area), uint32(by_area), int32(area_shift), int32(line),
+        uint32(by_line), int32(line_shift),
     )  # fmt: skip
-    first = part * span
-    last = min(N * pixels, first + span)
-    sums = multiply(left, right, int32(1), int32(1), first, last, room_a, room_b)
-    held, out = stack(SIDE, T), offset(work, matrix * M * columns)
-    for i in range(SIDE):
-        sums = take(held, sums, SIDE)
-        m = i0 + row_of(i)
-        for j in range(SIDE):
-            r = j0 + col_of(j)
+    right = start_b(offset(x, g * Q * inputs), table, j0, first, G * Q * inputs, (int32(ID), int32(IH), int32(IW)), move, out)
+    sums = multiply(left, right, int32(min(N * pixels - first, span)), room_a, room_b)
+    held, made = stack(COLS, T), offset(work, int64(notes[2]) * M * columns)
+    for i in range(8):
+        sums = take(held, sums, COLS)
+        m = int64(plus(notes[0], row_of(i)))
+        for j in range(COLS):
+            r = int64(plus(notes[1], col_of(j)))
             if m < M and r < columns:
-                out[m * columns + r] = held[j]
+                made[m * columns + r] = held[j]
 
 
-@kernel(grid=lambda count: ceil_div(count, THREADS), threads=THREADS)
+@kernel(grid=lambda count: ceil_div(count, SINGLE), threads=SINGLE)
 def weight_sum(dw: T_ptr, work: T_ptr, count: i64, parts: i64, accumulate: i64):
     """dw[count] = sum of work[parts, count] in order (+ dw with `accumulate`)."""
     i = element()
@@ -292,7 +274,7 @@ def weight_sum(dw: T_ptr, work: T_ptr, count: i64, parts: i64, accumulate: i64):
         dw[i] = total + dw[i] if accumulate != 0 else total
 
 
-# ---- the kernels: each formula with two tiles
+# ---- each formula with two tiles
 
 
 def forward_grid(N: int, G: int, M: int, OD: int, OH: int, OW: int, height: int, width: int) -> int:
@@ -310,21 +292,17 @@ def weight_grid(G: int, M: int, Q: int, taps: int, parts: int, height: int, widt
     return ceil_div(M, height) * ceil_div(Q * taps, width) * G * parts
 
 
-def _both(function, name, grid, **gathers):
+def _both(function: Any, name: str, grid: Any, left: Loader, right: Loader, blocks: int) -> list[Any]:
+    """`blocks` of a multiprocessor: as many as the registers for the gathers leave."""
     made = []
-    for shape, size in ((LARGE, "large"), (MEDIUM, "medium")):
-        names = shaped(shape, f"{name}_{size}", **gathers)
-        for helper in (my_tile, store_pixels):
-            names[helper.name] = device(bound(helper.py, f"{name}_{size}_{helper.name}", **names))
-        decorate = kernel(grid=grid, threads=THREADS, min_blocks=1 if shape is LARGE else 2)
-        made.append(decorate(bound(function, f"{name}_{size}", **names)))
+    for shape in (WIDE, FLAT):
+        names = shaped(shape, f"{name}_{shape.name}", left, right)
+        names["store_pixels"] = device(bound(store_pixels.py, f"{name}_{shape.name}_store_pixels", **names))
+        decorate = kernel(grid=grid, threads=shape.threads, min_blocks=blocks)
+        made.append(decorate(bound(function, f"{name}_{shape.name}", **names)))
     return made
 
 
-forward_large, forward_medium = _both(forward_kernel, "forward", forward_grid, gather_b=gather_moved)
-input_grad_large, input_grad_medium = _both(
-    input_grad_kernel, "input_grad", input_grid, gather_a=gather_weights, gather_b=gather_back
-)
-weight_grad_large, weight_grad_medium = _both(
-    weight_grad_kernel, "weight_grad", weight_grid, gather_a=gather_outputs, gather_b=gather_inputs
-)
+forward_wide, forward_flat = _both(forward_kernel, "forward", forward_grid, STRIDED, MOVED, 3)
+input_grad_wide, input_grad_flat = _both(input_grad_kernel, "input_grad", input_grid, PERIODIC, BACK, 3)
+weight_grad_wide, weight_grad_flat = _both(weight_grad_kernel, "weight_grad", weight_grid, PERIODIC, PATCHES, 2)

@@ -183,18 +183,44 @@ def per_word(dtype: Any) -> int:
 
 
 @_gpu
-def word(first: Any, second: Any) -> int:
-    """The word (uint32) of one float32, or of two float16."""
+def copy16(room: Any, place: int, p: Any, i: int, count: int) -> None:
+    """Begin to copy 16 bytes from p[i] to the words room[place] .. of shared memory: `count` of them, the others become 0.
+
+    Both are aligned to 16 bytes. The words may be read after `commit`, `wait_copies` and a barrier.
+    """
 
 
 @_gpu
-def words_along(p: Any, i: int) -> tuple:
-    """Four words from p[i] on, in one access of 16 bytes; `p + i` must be aligned to that."""
+def copy_word(room: Any, place: int, p: Any, i: int, step: int, count: int) -> None:
+    """Begin to copy a word: p[i], or float16 p[i] and p[i + step]; `count` elements of it exist, the others are 0."""
 
 
 @_gpu
-def words_across(p: Any, i: int, step: int) -> tuple:
-    """The words of p[i] .. p[i + 3], float16 paired with p[i + step] ..; aligned to four elements."""
+def commit() -> None:
+    """The copies begun by this thread since the last `commit` are a group."""
+
+
+@_gpu
+def wait_copies(groups: int) -> None:
+    """Wait until at most the `groups` (a constant) last groups of this thread are still under way."""
+
+
+@_gpu
+def matrices(room: Any, place: int) -> tuple:
+    """Four matrices of 8 lines of 4 words; lanes 8 m .. 8 m + 7 say where the lines of matrix m begin.
+
+    Word m of lane 4 g + t is word t of line g of matrix m. All 32 lanes must call.
+    """
+
+
+@_gpu
+def matrices_turned(room: Any, place: int) -> tuple:
+    """The same of float16, turned: lane 4 g + t gets element g of lines 2 t and 2 t + 1 as a word."""
+
+
+@_gpu
+def rounded(words: tuple, dtype: Any) -> tuple:
+    """Words of float32 as the nearest tf32 numbers; those of float16 as they are."""
 
 
 @_gpu

@@ -11,7 +11,7 @@ from numba.cuda import types
 from numba.cuda.core.errors import TypingError
 from numba.cuda.extending import intrinsic
 
-from .intrinsics import I32, dtype_of, literal_intrinsic, need_pointer
+from .intrinsics import I32, I64, SHARED, VOID, constant, dtype_of, literal_intrinsic, need_pointer
 
 F32, I16 = ir.FloatType(), ir.IntType(16)
 _WORD = types.uint32
@@ -37,14 +37,6 @@ def _paired(builder, low, high):
     return builder.or_(builder.zext(low, I32), builder.shl(builder.zext(high, I32), I32(16)))
 
 
-def _vector(context, builder, p, place, kind, count, align):
-    """`count` elements of type `kind` from element `place` of `p`, in one access."""
-    vector = ir.VectorType(kind, count)
-    where = builder.bitcast(builder.gep(p, [place]), vector.as_pointer())
-    loaded = builder.load(where, align=align)
-    return [builder.extract_element(loaded, I32(k)) for k in range(count)]
-
-
 @literal_intrinsic
 def per_word(typingctx, dtype):
     size = 32 // dtype_of(dtype).bitwidth
@@ -55,50 +47,119 @@ def per_word(typingctx, dtype):
     return types.int32(dtype), gen
 
 
+# ---- copies from global to shared memory that run while the thread goes on
+
+
+def _shared_address(builder, p, place):
+    """The 32-bit address of element `place` of a shared buffer."""
+    where = builder.gep(p, [place])
+    return builder.ptrtoint(builder.addrspacecast(where, ir.PointerType(where.type.pointee, SHARED), "shared"), I32)
+
+
+def _copy(builder, room, place, source, text, constraints, count):
+    kind = ir.FunctionType(VOID, [I32, I64, count.type])
+    words = [_shared_address(builder, room, place), builder.ptrtoint(source, I64), count]
+    builder.asm(kind, text, f"r,l,{constraints},~{{memory}}", words, True)
+
+
 @intrinsic
-def word(typingctx, first, second):
-    _need("word", first)
+def copy16(typingctx, room, place, p, i, count):
+    need_pointer("copy16", room)
+    need_pointer("copy16", p)
 
     def gen(context, builder, sig, args):
-        return _rounded(builder, args[0]) if first == types.float32 else _paired(builder, args[0], args[1])
+        place, at, count = (context.cast(builder, args[k], sig.args[k], types.int64) for k in (1, 3, 4))
+        text = "cp.async.cg.shared.global [$0], [$1], 16, $2;"  # the bytes beyond a count become 0
+        _copy(builder, args[0], place, builder.gep(args[2], [at]), text, "r", builder.trunc(count, I32))
+        return context.get_dummy_value()
 
-    return _WORD(first, first), gen
+    return types.void(room, place, p, i, count), gen
 
 
 @intrinsic
-def words_along(typingctx, p, i):
-    need_pointer("words_along", p)
-    _need("words_along", p.dtype)
-    result = types.UniTuple(_WORD, 4)
+def copy_word(typingctx, room, place, p, i, step, count):
+    need_pointer("copy_word", room)
+    need_pointer("copy_word", p)
+    _need("copy_word", p.dtype)
 
     def gen(context, builder, sig, args):
-        place = context.cast(builder, args[1], sig.args[1], types.int64)
+        place, at, step, count = (context.cast(builder, args[k], sig.args[k], types.int64) for k in (1, 3, 4, 5))
         if p.dtype == types.float32:
-            items = [_rounded(builder, v) for v in _vector(context, builder, args[0], place, F32, 4, 16)]
-        else:
-            items = _vector(context, builder, args[0], place, I32, 4, 16)
-        return context.make_tuple(builder, result, items)
+            text = (  # a copy with a count takes more instructions
+                "{ .reg .pred here; setp.gt.s32 here, $2, 0; @here cp.async.ca.shared.global [$0], [$1], 4; "
+                "@!here st.shared.u32 [$0], 0; }"
+            )
+            _copy(builder, args[0], place, builder.gep(args[2], [at]), text, "r", builder.trunc(count, I32))
+            return context.get_dummy_value()
+        halves = []
+        for k in range(2):
+            here = builder.icmp_signed(">", count, I64(k))
+            where = builder.select(here, builder.add(at, builder.mul(step, I64(k))), I64(0))
+            halves.append(builder.select(here, builder.load(builder.gep(args[2], [where])), I16(0)))
+        builder.store(_paired(builder, *halves), builder.gep(args[0], [place]))
+        return context.get_dummy_value()
 
-    return result(p, i), gen
+    return types.void(room, place, p, i, step, count), gen
 
 
 @intrinsic
-def words_across(typingctx, p, i, step):
-    need_pointer("words_across", p)
-    _need("words_across", p.dtype)
-    result = types.UniTuple(_WORD, 4)
+def commit(typingctx):
+    def gen(context, builder, sig, args):
+        builder.asm(ir.FunctionType(VOID, []), "cp.async.commit_group;", "~{memory}", [], True)
+        return context.get_dummy_value()
+
+    return types.void(), gen
+
+
+@literal_intrinsic
+def wait_copies(typingctx, groups):
+    text = f"cp.async.wait_group {constant('a number of groups', groups)};"
 
     def gen(context, builder, sig, args):
-        place = context.cast(builder, args[1], sig.args[1], types.int64)
-        if p.dtype == types.float32:
-            items = [_rounded(builder, v) for v in _vector(context, builder, args[0], place, F32, 4, 16)]
-        else:
-            after = builder.add(place, context.cast(builder, args[2], sig.args[2], types.int64))
-            first, second = (_vector(context, builder, args[0], at, I16, 4, 8) for at in (place, after))
-            items = [_paired(builder, low, high) for low, high in zip(first, second)]
-        return context.make_tuple(builder, result, items)
+        builder.asm(ir.FunctionType(VOID, []), text, "~{memory}", [], True)
+        return context.get_dummy_value()
 
-    return result(p, i, step), gen
+    return types.void(groups), gen
+
+
+# ---- from shared memory to fragments
+
+
+def _matrices(name, turned):
+    text = f"ldmatrix.sync.aligned.m8n8.x4{turned}.shared.b16 {{$0,$1,$2,$3}}, [$4];"
+
+    @intrinsic
+    def read(typingctx, room, place):
+        need_pointer(name, room)
+        result = types.UniTuple(_WORD, 4)
+
+        def gen(context, builder, sig, args):
+            place = context.cast(builder, args[1], sig.args[1], types.int64)
+            kind = ir.FunctionType(ir.LiteralStructType([I32] * 4), [I32])
+            code = ir.InlineAsm(kind, text, "=r,=r,=r,=r,r,~{memory}", side_effect=True)
+            made = builder.call(code, [_shared_address(builder, args[0], place)], attrs=("convergent",))
+            return context.make_tuple(builder, result, [builder.extract_value(made, k) for k in range(4)])
+
+        return result(room, place), gen
+
+    return read
+
+
+matrices, matrices_turned = _matrices("matrices", ""), _matrices("matrices_turned", ".trans")
+
+
+@literal_intrinsic
+def rounded(typingctx, words, dtype):
+    stored = dtype_of(dtype)
+    _need("rounded", stored)
+
+    def gen(context, builder, sig, args):
+        if stored != types.float32:
+            return args[0]
+        items = [builder.bitcast(builder.extract_value(args[0], k), F32) for k in range(len(words))]
+        return context.make_tuple(builder, words, [_rounded(builder, v) for v in items])
+
+    return words(words, dtype), gen
 
 
 @intrinsic

@@ -1,8 +1,8 @@
 """Matrix product C = alpha A B + beta C + bias, clamped below (ReLU), on strided matrices.
 
-`matmul_plan` takes what cpu/matmul.py's takes, and chooses the tile (tile.py) and into how many parts the sums
-over k are split, so that even a small product occupies the GPU. With parts, their results go to a buffer that
-`gemm_sum` adds up in order, so that a product repeats to the last bit.
+`matmul_plan` takes what cpu/matmul.py's takes, and chooses the tile (tile.py), how the operands come, and into how
+many parts the sums over k are split, so that even a small product occupies the GPU. With parts, their results go to a
+buffer that `gemm_sum` adds up in order, so that a product repeats to the last bit.
 """
 
 from __future__ import annotations
@@ -16,25 +16,34 @@ from ..cpu.plan import LOWEST, Launch
 from ..jit import T, T_ptr, device, i64, real
 from ..loops import quotient
 from ..memory import offset, stack
-from .gpu import block, shared, take
+from .gpu import is_aligned, shared, store4, take, thread
 from .index import element
-from .launch import bound, ceil_div, kernel
+from .launch import CudaKernel, bound, ceil_div, kernel
+from .place import operand_of, over, plus, tile_of_block
 from .tile import (
+    ACROSS,
+    ALONG,
+    COLS,
+    FLAT,
     HEIGHT,
     LARGE,
     MEDIUM,
     ROOM_A,
     ROOM_B,
-    SIDE,
-    THREADS,
+    STRIDED,
+    TALL,
     WIDTH,
+    Loader,
     Shape,
     col_of,
     multiply,
     row_of,
     shaped,
+    start_a,
+    start_b,
 )
 
+THREADS = 256  # of a block of the kernels that take an element each
 READ, BIAS = 1, 2  # flags: C is read; a bias is added
 BLOCKS = 132  # blocks that occupy a large GPU once
 SHORT = 128  # least length of a part of the sums over k
@@ -51,6 +60,27 @@ def finished(value, c, at, bias, bias_at, alpha, beta, low, flags):
     return low if v < low else v
 
 
+@device
+def store(out, bias, sums, i0, j0, M, N, ldc, brs, bcs, alpha, beta, low, flags):
+    """Write this thread's sums, four at once where rows are aligned and of whole fours."""
+    held, wide = stack(COLS, T), N & 3 == 0 and ldc & 3 == 0 and is_aligned(out)
+    for i in range(8):
+        sums = take(held, sums, COLS)
+        m = int64(plus(i0, row_of(i)))
+        for j in range(0, COLS, 4):
+            n = int64(plus(j0, col_of(j)))
+            if m < M and n < N:
+                at = m * ldc + n
+                for e in range(4):
+                    if n + e < N:
+                        bias_at = m * brs + (n + e) * bcs
+                        held[j + e] = finished(held[j + e], out, at + e, bias, bias_at, alpha, beta, low, flags)
+                        if not wide:
+                            out[at + e] = held[j + e]
+                if wide:
+                    store4(out, at, held[j], held[j + 1], held[j + 2], held[j + 3])
+
+
 def gemm_grid(M: int, N: int, batch: int, parts: int, height: int, width: int) -> int:
     """A block for each tile of each part of each matrix."""
     return ceil_div(M, height) * ceil_div(N, width) * batch * parts
@@ -65,30 +95,17 @@ def gemm_kernel(
 
     Matrix t takes A at (t // inner) * abs0 + (t % inner) * abs1, B alike. `height`, `width`: those of the tile.
     """
-    room_a, room_b = shared(ROOM_A, T), shared(ROOM_B, T)
-    across, down = quotient(N + WIDTH - 1, int64(WIDTH)), quotient(M + HEIGHT - 1, int64(HEIGHT))
-    row = quotient(int64(block()), across)
-    j0 = (int64(block()) - row * across) * WIDTH
-    matrix = quotient(row, down)
-    i0 = (row - matrix * down) * HEIGHT
-    part = quotient(matrix, batch)
-    t = matrix - part * batch
-    outside = quotient(t, inner)
-    inside = t - outside * inner
-    left = (offset(a, outside * abs0 + inside * abs1), i0, M, ars, aks)
-    right = (offset(b, outside * bbs0 + inside * bbs1), j0, N, bns, bks)
-    first = part * span
-    last = min(K, first + span)
-    sums = multiply(left, right, int32(aks == 1), int32(bns != 1), first, last, room_a, room_b)
-    held, out = stack(SIDE, T), offset(c, matrix * cbs)
-    for i in range(SIDE):
-        sums = take(held, sums, SIDE)
-        m = i0 + row_of(i)
-        for j in range(SIDE):
-            n = j0 + col_of(j)
-            if m < M and n < N:
-                at, bias_at = m * ldc + n, m * brs + n * bcs
-                out[at] = finished(held[j], out, at, bias, bias_at, alpha, beta, low, flags)
+    room_a, room_b, notes = shared(ROOM_A, T), shared(ROOM_B, T), shared(4, int32)
+    i0, j0, matrix = tile_of_block(M, N, HEIGHT, WIDTH)
+    if thread() == 0:  # noted for later: until then registers are for the sums
+        notes[0], notes[1], notes[2] = i0, j0, matrix
+    part = over(matrix, batch)
+    t, first = int64(matrix) - int64(part) * batch, int64(part) * span
+    pa = offset(operand_of(a, t, inner, abs0, abs1), first * aks)
+    pb = offset(operand_of(b, t, inner, bbs0, bbs1), first * bks)
+    left, right = start_a(pa, i0, M, ars, aks), start_b(pb, j0, N, bns, bks)
+    sums = multiply(left, right, int32(min(K - first, span)), room_a, room_b)
+    store(offset(c, int64(notes[2]) * cbs), bias, sums, notes[0], notes[1], M, N, ldc, brs, bcs, alpha, beta, low, flags)
 
 
 @kernel(grid=lambda M, N, batch: ceil_div(M * N * batch, THREADS), threads=THREADS)
@@ -109,12 +126,25 @@ def gemm_sum(
         c[at] = finished(total, c, at, bias, m * brs + n * bcs, alpha, beta, low, flags)
 
 
-gemm_large = kernel(grid=gemm_grid, threads=THREADS, min_blocks=2)(
-    bound(gemm_kernel, "gemm_large", **shaped(LARGE, "large"))
-)
-gemm_medium = kernel(grid=gemm_grid, threads=THREADS, min_blocks=2)(
-    bound(gemm_kernel, "gemm_medium", **shaped(MEDIUM, "medium"))
-)
+def _variant(shape: Shape, suffix: str = "", left: Loader = STRIDED, right: Loader = STRIDED):
+    """The kernel with tiles of this shape, for operands that come so."""
+    name = f"gemm_{shape.name}{suffix}"
+    names = shaped(shape, name, left, right)
+    names["store"] = device(bound(store.py, f"{name}_store", **names))
+    blocks = 1 if shape is LARGE and left is STRIDED else shape.min_blocks  # any steps take more registers
+    return kernel(grid=gemm_grid, threads=shape.threads, min_blocks=blocks)(bound(gemm_kernel, name, **names))
+
+
+_KERNELS = {
+    made.name: made
+    for made in (
+        *map(_variant, (LARGE, MEDIUM, FLAT, TALL)),
+        _variant(LARGE, "_nn", ALONG, ACROSS),
+        _variant(LARGE, "_nt", ALONG, ALONG),
+        _variant(LARGE, "_tn", ACROSS, ACROSS),
+        _variant(LARGE, "_tt", ACROSS, ALONG),
+    )
+}
 
 
 @kernel(grid=lambda M, N, batch: ceil_div(M * N * batch, THREADS), threads=THREADS)
@@ -143,13 +173,28 @@ def matmul_plain(
 
 def tile_of(M: int, N: int, K: int, batch: int, T: str) -> tuple[Shape, int]:
     """(tile, parts): the largest tile that fills the GPU, with the sums over k split where the tiles are few."""
+    shapes = (LARGE, MEDIUM) if T == "float32" else (MEDIUM,)
+    if min(M, N) <= 32:  # an operand is read once: its bandwidth is what counts
+        shapes = (FLAT,) if M <= N else (TALL,)
     shape, parts = MEDIUM, 1
-    for shape in (LARGE, MEDIUM) if T == "float32" else (MEDIUM,):
+    for shape in shapes:
         tiles = max(1, ceil_div(M, shape.height) * ceil_div(N, shape.width) * batch)
         parts = max(1, min(2 * BLOCKS // tiles, K // SHORT, 64))
         if tiles * parts >= BLOCKS:
             break
     return shape, parts
+
+
+def kernel_of(shape: Shape, M: int, N: int, K: int, a: tuple[int, int], b: tuple[int, int], *batches: int) -> CudaKernel:
+    """The kernel with this tile; for large ones that which reads four elements at once, if steps and sizes permit."""
+    whole = all(n % 4 == 0 for n in batches)
+    far_a, along_a = (a[0], K) if a[1] == 1 else (a[1], M), a[1] == 1
+    far_b, along_b = (b[1], K) if b[0] == 1 else (b[0], N), b[0] == 1
+    near = 1 in a and 1 in b and all(n % 4 == 0 for n in (*far_a, *far_b))
+    name = f"gemm_{shape.name}"
+    if shape is LARGE and whole and near:
+        name += f"_{'n' if along_a else 't'}{'t' if along_b else 'n'}"
+    return _KERNELS[name]
 
 
 @lru_cache(maxsize=4096)
@@ -171,11 +216,13 @@ def matmul_plan(
             raise TypeError(f"matmul: alpha, beta, bias and relu need a float dtype, got {T}.")
         words = (M, N, K, ldc, *a, *b, count, inner, c_batch, *a_batch, *b_batch)
         return Plan((Launch(matmul_plain, T, ("c", "a", "b"), words, 1, 0, cost),), 0)
+    if max(M, N) >= 1 << 31:
+        raise ValueError(f"matmul: matrices must have fewer than 2**31 rows and columns, got {M} x {N}; split them.")
     flags = (READ if beta != 0 else 0) | (BIAS if bias else 0)
     steps, low = bias or (0, 1), 0.0 if relu else LOWEST
     shape, parts = tile_of(M, N, K, count, T)
-    span = ceil_div(max(K, 1), parts)
-    gemm = gemm_large if shape is LARGE else gemm_medium
+    span = ceil_div(max(K, 1), parts * 4) * 4
+    gemm = kernel_of(shape, M, N, K, a, b, *a_batch, *b_batch)
     operands = (*a, *b, count, inner)
     sides = (*a_batch, *b_batch)
     tile = (parts, span, shape.height, shape.width)

@@ -1,13 +1,7 @@
 """Matrix products on tensor cores: float32 rounded to tf32 where that is permitted, and float16; sums are float32.
 
-An operand is seen as lines (rows of A, columns of B) of words along k: one tf32 number, or two float16. A block makes
-128 x 128 sums, a warp 64 x 32 of them; pieces of 16 words pass through shared memory in two buffers, as in tile.py:
-
-    along    the operand is contiguous along k    kept as [line][word], lines 20 words apart
-    across   it is contiguous along the lines     kept as [word][line], words 136 lines apart
-
-With these gaps the 32 lanes that read a fragment (lane // 4: line, lane % 4: word) meet 32 banks. A product whose
-operands are contiguous in neither way is read element by element, and so are edges and unaligned matrices.
+A block makes 128 x 128 sums (tensor_tile.py); a kernel for each way in which the operands lie in memory. Where the tiles are
+few, the sums over k are split into parts, which `tensor_sum` adds up in order.
 """
 
 from __future__ import annotations
@@ -21,180 +15,30 @@ from ..cpu.plan import Launch
 from ..jit import T, T_ptr, device, f32_ptr, i64
 from ..loops import quotient
 from ..memory import offset, stack
-from .gpu import (
-    as_float,
-    as_stored,
-    barrier,
-    block,
-    is_aligned,
-    mma,
-    per_word,
-    shared,
-    store4,
-    take,
-    thread,
-    word,
-    words_across,
-    words_along,
-    zeros,
-)
+from .gpu import as_float, as_stored, shared, take
 from .index import element
 from .launch import bound, ceil_div, kernel
-from .team import lane, warp
+from .place import operand_of, over, plus, tile_of_block, times
+from .team import lane
+from .tensor_tile import (
+    ACROSS,
+    ALONG,
+    ROOM_A,
+    ROOM_B,
+    THREADS,
+    WORDS,
+    Loader,
+    accumulate,
+    shaped,
+    start_a,
+    start_b,
+    warp_col,
+    warp_row,
+)
 
-THREADS, SIDE, WORDS = 256, 128, 16  # threads of a block, lines of its tile, words of a piece
-ALONG, ACROSS = 20, 136  # words from a line to the next, from a word to the next
-ROOM = 2 * SIDE * ALONG  # two buffers of either kind
+SIDE, SINGLE = 128, 256  # lines of a tile; threads of a block of `tensor_sum`
 BIAS, RELU = 1, 2  # flags
-BLOCKS, SHORT = 132, 128  # blocks that occupy a large GPU once; least length of a part of the sums over k
-
-
-@device
-def value(p, line, k, lines, last, line_step, k_step):
-    """One element of an operand, 0 outside. Sizes and steps are int32, places int64."""
-    if line < lines and k < last:
-        return p[int64(line) * int64(line_step) + int64(k) * int64(k_step)]
-    return T(0)
-
-
-@device
-def one_word(p, line, k, lines, last, line_step, k_step):
-    after = value(p, line, int32(k + int32(1)), lines, last, line_step, k_step)
-    return word(value(p, line, k, lines, last, line_step, k_step), after)
-
-
-@device
-def words_of(p, line, k, lines, last, line_step, k_step, aside, ahead):
-    """Four words, element by element, each `aside` lines and `ahead` k from the one before."""
-    one = one_word(p, line, k, lines, last, line_step, k_step)
-    line, k = int32(line + aside), int32(k + ahead)
-    two = one_word(p, line, k, lines, last, line_step, k_step)
-    line, k = int32(line + aside), int32(k + ahead)
-    three = one_word(p, line, k, lines, last, line_step, k_step)
-    line, k = int32(line + aside), int32(k + ahead)
-    return one, two, three, one_word(p, line, k, lines, last, line_step, k_step)
-
-
-# ---- operands that are contiguous along k: this thread's (line, word) of a half piece, fetched, kept, read
-
-
-@device
-def spot_along(half):
-    t = uint32(thread())
-    return int32(t >> uint32(2)) + int32(half * 64), int32(t & uint32(3)) * int32(4)
-
-
-@device
-def fetch_along(operand, half, k, last):
-    p, first, lines, line_step, k_step, quick = operand
-    line, w = spot_along(half)
-    line, k = int32(line + first), int32(k + int32(w * per_word(T)))
-    if quick != 0 and line < lines and int32(k + int32(4 * per_word(T))) <= last:
-        return words_along(p, int64(line) * int64(line_step) + int64(k))
-    return words_of(p, line, k, lines, last, line_step, k_step, int32(0), per_word(T))
-
-
-@device
-def keep_along(room, words, half, buffer):
-    line, w = spot_along(half)
-    at = int32(int32(buffer * int32(SIDE * ALONG)) + int32(line * int32(ALONG)) + w)
-    store4(room, at, words[0], words[1], words[2], words[3])
-
-
-@device
-def place_along(line, w, buffer):
-    return int32(int32(buffer * int32(SIDE * ALONG)) + int32(line * int32(ALONG)) + w)
-
-
-@device
-def left_along(room, at):
-    """The four words of a fragment of A, from its first line and word on."""
-    return room[at], room[int32(at + int32(8 * ALONG))], room[int32(at + int32(4))], room[int32(at + int32(8 * ALONG + 4))]
-
-
-@device
-def right_along(room, at):
-    """The two words of a fragment of B."""
-    return room[at], room[int32(at + int32(4))]
-
-
-# ---- operands that are contiguous along the lines
-
-
-@device
-def spot_across(half):
-    t = uint32(thread())
-    return int32(t & uint32(31)) * int32(4), int32(t >> uint32(5)) + int32(half * 8)
-
-
-@device
-def fetch_across(operand, half, k, last):
-    p, first, lines, line_step, k_step, quick = operand
-    line, w = spot_across(half)
-    line, k = int32(line + first), int32(k + int32(w * per_word(T)))
-    if quick != 0 and int32(line + int32(4)) <= lines and int32(k + per_word(T)) <= last:
-        return words_across(p, int64(k) * int64(k_step) + int64(line), int64(k_step))
-    return words_of(p, line, k, lines, last, line_step, k_step, int32(1), int32(0))
-
-
-@device
-def keep_across(room, words, half, buffer):
-    line, w = spot_across(half)
-    at = int32(int32(buffer * int32(WORDS * ACROSS)) + int32(w * int32(ACROSS)) + line)
-    store4(room, at, words[0], words[1], words[2], words[3])
-
-
-@device
-def place_across(line, w, buffer):
-    return int32(int32(buffer * int32(WORDS * ACROSS)) + int32(w * int32(ACROSS)) + line)
-
-
-@device
-def left_across(room, at):
-    return room[at], room[int32(at + int32(8))], room[int32(at + int32(4 * ACROSS))], room[int32(at + int32(4 * ACROSS + 8))]
-
-
-@device
-def right_across(room, at):
-    return room[at], room[int32(at + int32(4 * ACROSS))]
-
-
-# ---- the product: a variant binds these names for A and for B
-
-
-@device
-def first_of(one, other):
-    return one
-
-
-@device
-def second_of(one, other):
-    return other
-
-
-near_a, near_b, far_a, far_b = second_of, second_of, first_of, first_of
-fetch_a, fetch_b, keep_a, keep_b, place_a, place_b = fetch_along, fetch_along, keep_along, keep_along, place_along, place_along
-left, right, LINE_A, LINE_B = left_along, right_along, ALONG, ALONG
-
-
-@device
-def products(sums, room_a, room_b, buffer, row, col, half):
-    """`sums` with the products of half a piece, 8 words deep, added."""
-    line, w = int32(lane() >> int32(2)), int32(int32(lane() & int32(3)) + int32(8 * half))
-    at, to = place_a(int32(row + line), w, buffer), place_b(int32(col + line), w, buffer)
-    a = (
-        left(room_a, at)
-        + left(room_a, int32(at + int32(16 * LINE_A)))
-        + left(room_a, int32(at + int32(32 * LINE_A)))
-        + left(room_a, int32(at + int32(48 * LINE_A)))
-    )
-    b = (
-        right(room_b, to)
-        + right(room_b, int32(to + int32(8 * LINE_B)))
-        + right(room_b, int32(to + int32(16 * LINE_B)))
-        + right(room_b, int32(to + int32(24 * LINE_B)))
-    )
-    return mma(sums, a, b, T)
+BLOCKS, SHORT = 264, 128  # blocks that occupy a large GPU once; least length of a part of the sums over k
 
 
 @device
@@ -211,11 +55,12 @@ def finished(total, bias, at, flags):
 def store(c, work, bias, sums, m0, n0, M, N, place, flags, parts):
     """Write this thread's sums: pairs of columns, eight rows and columns apart."""
     held = stack(16, float32)
-    for i in range(4):
+    for half in range(8):
         sums = take(held, sums, 16)
         for j in range(4):
             for e in range(4):
-                m, n = m0 + 16 * i + 8 * (e >> 1), n0 + 8 * j + (e & 1)
+                m = int64(plus(m0, 16 * (half >> 1) + 8 * (e >> 1)))
+                n = int64(plus(n0, 32 * (half & 1) + 8 * j + (e & 1)))
                 if m < M and n < N:
                     if parts == 1:
                         c[place + m * N + n] = finished(held[4 * j + e], bias, n, flags)
@@ -231,63 +76,16 @@ def tensor_kernel(
 
     Matrix t takes A at (t // inner) * abs0 + (t % inner) * abs1, B alike.
     """
-    room_a, room_b = shared(ROOM, uint32), shared(ROOM, uint32)
-    across, down = quotient(N + SIDE - 1, int64(SIDE)), quotient(M + SIDE - 1, int64(SIDE))
-    tiles = quotient(int64(block()), across)
-    j0 = (int64(block()) - tiles * across) * SIDE
-    matrix = quotient(tiles, down)
-    i0 = (tiles - matrix * down) * SIDE
-    part = quotient(matrix, batch)
-    t = matrix - part * batch
-    outside = quotient(t, inner)
-    inside = t - outside * inner
-    pa, pb = offset(a, outside * abs0 + inside * abs1), offset(b, outside * bbs0 + inside * bbs1)
-    # Whole fetches are aligned where the matrix is and its far step is a multiple of four words.
-    each = int64(per_word(T))
-    quick_a = near_a(ars, aks) == 1 and far_a(ars, aks) & (4 * each - 1) == 0 and is_aligned(pa)
-    quick_b = near_b(bns, bks) == 1 and far_b(bns, bks) & (4 * each - 1) == 0 and is_aligned(pb)
-    left_operand = (pa, int32(i0), int32(M), int32(ars), int32(aks), int32(quick_a))
-    right_operand = (pb, int32(j0), int32(N), int32(bns), int32(bks), int32(quick_b))
-    k, last = int32(part * span), int32(min(K, (part + 1) * span))
-    row, col = int32(int32(warp() & int32(1)) * int32(64)), int32(int32(warp() >> int32(1)) * int32(32))
-    sums, buffer = zeros(64, float32), int32(0)
-    for half in range(2):
-        keep_a(room_a, fetch_a(left_operand, half, k, last), half, buffer)
-        keep_b(room_b, fetch_b(right_operand, half, k, last), half, buffer)
-    barrier()
-    k = int32(k + int32(WORDS * per_word(T)))
-    while k < last:
-        a0, a1 = fetch_a(left_operand, 0, k, last), fetch_a(left_operand, 1, k, last)
-        b0, b1 = fetch_b(right_operand, 0, k, last), fetch_b(right_operand, 1, k, last)
-        for half in range(2):
-            sums = products(sums, room_a, room_b, buffer, row, col, half)
-        buffer = int32(buffer ^ int32(1))
-        keep_a(room_a, a0, 0, buffer)
-        keep_a(room_a, a1, 1, buffer)
-        keep_b(room_b, b0, 0, buffer)
-        keep_b(room_b, b1, 1, buffer)
-        barrier()
-        k = int32(k + int32(WORDS * per_word(T)))
-    for half in range(2):
-        sums = products(sums, room_a, room_b, buffer, row, col, half)
-    m0, n0 = i0 + row + int32(lane() >> int32(2)), j0 + col + int32(int32(lane() & int32(3)) * int32(2))
-    store(c, work, bias, sums, m0, n0, M, N, matrix * M * N, flags, parts)
-
-
-_KIND = {
-    "along": {"fetch": fetch_along, "keep": keep_along, "place": place_along, "near": second_of, "far": first_of},
-    "across": {"fetch": fetch_across, "keep": keep_across, "place": place_across, "near": first_of, "far": second_of},
-}
-
-
-def _variant(name: str, a: str, b: str):
-    """The kernel for operands of these kinds."""
-    names = {f"{k}_a": v for k, v in _KIND[a].items()} | {f"{k}_b": v for k, v in _KIND[b].items()}
-    sides = {"left": left_along if a == "along" else left_across, "right": right_along if b == "along" else right_across}
-    lines = {"LINE_A": ALONG if a == "along" else 1, "LINE_B": ALONG if b == "along" else 1}
-    names["products"] = device(bound(products.py, f"{name}_products", **names, **sides, **lines))
-    plain = bound(tensor_kernel, name, **names)
-    return kernel(grid=tensor_grid, threads=THREADS, min_blocks=1)(plain)
+    room_a, room_b = shared(ROOM_A, uint32), shared(ROOM_B, uint32)
+    i0, j0, matrix = tile_of_block(M, N, SIDE, SIDE)
+    part = over(matrix, batch)
+    t, first = int64(matrix) - int64(part) * batch, int64(part) * span
+    pa = offset(operand_of(a, t, inner, abs0, abs1), first * aks)
+    pb = offset(operand_of(b, t, inner, bbs0, bbs1), first * bks)
+    left, right = start_a(pa, i0, M, ars, aks), start_b(pb, j0, N, bns, bks)
+    sums = accumulate(left, right, int32(min(K - first, span)), room_a, room_b)
+    m0, n0 = plus(plus(i0, warp_row()), lane() >> int32(2)), plus(plus(j0, warp_col()), times(lane() & int32(3), 2))
+    store(c, work, bias, sums, m0, n0, M, N, int64(matrix) * M * N, flags, parts)
 
 
 def tensor_grid(M: int, N: int, batch: int, parts: int) -> int:
@@ -295,13 +93,18 @@ def tensor_grid(M: int, N: int, batch: int, parts: int) -> int:
     return ceil_div(M, SIDE) * ceil_div(N, SIDE) * batch * parts
 
 
-tensor_nn = _variant("tensor_nn", "along", "across")
-tensor_nt = _variant("tensor_nt", "along", "along")
-tensor_tn = _variant("tensor_tn", "across", "across")
-tensor_tt = _variant("tensor_tt", "across", "along")
+def _variant(name: str, left: Loader, right: Loader):
+    """The kernel for operands that lie so."""
+    return kernel(grid=tensor_grid, threads=THREADS, min_blocks=2)(bound(tensor_kernel, name, **shaped(SIDE, name, left, right)))
 
 
-@kernel(grid=lambda M, N, batch: ceil_div(M * N * batch, THREADS), threads=THREADS)
+tensor_nn = _variant("tensor_nn", ALONG, ACROSS)
+tensor_nt = _variant("tensor_nt", ALONG, ALONG)
+tensor_tn = _variant("tensor_tn", ACROSS, ACROSS)
+tensor_tt = _variant("tensor_tt", ACROSS, ALONG)
+
+
+@kernel(grid=lambda M, N, batch: ceil_div(M * N * batch, SINGLE), threads=SINGLE)
 def tensor_sum(
     c: T_ptr, work: f32_ptr, bias: T_ptr, M: i64, N: i64, batch: i64, flags: i64, parts: i64,
 ):  # fmt: skip

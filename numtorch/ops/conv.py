@@ -11,14 +11,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .. import settings
 from .._tensor import Tensor
+from ..dtype import float32
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous
 from . import view
 from .constant import table
 from .conv_integers import convolve, convolve_transposed
 from .copying import write
-from .declare import Context, kernel_op
+from .declare import Context, kernel_op, tensor_cores
 from .launch import Launch, Scratch
 from .matmul import bind
 from .reduce import planner
@@ -37,6 +39,15 @@ def geometry_of(x: Sizes, w: Sizes, attrs: dict) -> Any:
         x[0], x[1], w[0], _triple(x[2:], 1), _triple(w[2:], 1), _triple(attrs["stride"], 1), _triple(attrs["padding"], 0),
         _triple(attrs["dilation"], 1), attrs["groups"],
     )  # fmt: skip
+
+
+def _plan(which: str, x: Tensor, geometry: Any, **asked: Any) -> Any:
+    """The planner's answer: kernels for tensor cores where a GPU has them, rounding to tf32 is permitted and they suit."""
+    device = x._layout.device
+    if device != "cpu" and x.dtype is float32 and settings.conv_tf32_permitted() and tensor_cores(device):
+        if planner("suits", "conv_tensor_plan", device)(geometry):
+            return planner(which, "conv_tensor_plan", device)(geometry, **asked)
+    return planner(which, "conv_plan", device)(geometry, x.dtype.kind, **asked)
 
 
 def _launches(plan: Any, **tensors: Any) -> list[Launch]:
@@ -94,7 +105,7 @@ def _(outputs: Any, x: Tensor, w: Tensor, bias: Tensor | None, relu: bool = Fals
         return []
     x, w = x.detach().contiguous(), w.detach().contiguous()
     geometry = geometry_of(x._layout.shape, w._layout.shape, attrs)
-    plan = planner("forward_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind, bias=bias is not None, relu=relu)
+    plan = _plan("forward_plan", x, geometry, bias=bias is not None, relu=relu)
     return _launches(plan, out=outputs[0], weight=w, x=x, bias=_pointer(bias))
 
 
@@ -120,7 +131,7 @@ def _(outputs: Any, y: Tensor, w: Tensor, bias: Tensor | None, size: Sizes, **at
         return []
     y, w = y.detach().contiguous(), w.detach().contiguous()
     geometry = geometry_of(outputs[0]._layout.shape, w._layout.shape, attrs)
-    plan = planner("input_grad_plan", "conv_plan", y._layout.device)(geometry, y.dtype.kind, bias=bias is not None)
+    plan = _plan("input_grad_plan", y, geometry, bias=bias is not None)
     return _launches(plan, out=outputs[0], weight=w, x=y, bias=_pointer(bias))
 
 
@@ -147,7 +158,7 @@ def _(outputs: Any, x: Tensor, y: Tensor, kernel: Sizes, **attrs: Any) -> list[L
         return []
     x, y = x.detach().contiguous(), y.detach().contiguous()
     geometry = geometry_of(x._layout.shape, outputs[0]._layout.shape, attrs)
-    plan = planner("weight_grad_plan", "conv_plan", x._layout.device)(geometry, x.dtype.kind)
+    plan = _plan("weight_grad_plan", x, geometry)
     return _launches(plan, dw=outputs[0], x=x, dy=y)
 
 

@@ -49,7 +49,7 @@ def test_older_gpus_compute_in_float32(gpu: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(gpu, "capability", (7, 5))
     x = torch.tensor([[0.5]], device="cuda").half()
     assert (x @ x).item() == 0.25 and (x @ x).dtype is torch.float16
-    assert "gemm_medium" in gpu.launched and "tensor_nn" not in gpu.launched
+    assert "gemm_flat" in gpu.launched and "tensor_nn" not in gpu.launched
 
 
 def test_traces_follow_the_switch(gpu: Any, tf32: Any) -> None:
@@ -60,3 +60,23 @@ def test_traces_follow_the_switch(gpu: Any, tf32: Any) -> None:
     assert traced(x).item() == 1.0 != exact
     tf32.allow_tf32 = False
     assert traced(x).item() == exact
+
+
+def test_convolutions_round_unless_forbidden(gpu: Any) -> None:
+    """As in PyTorch float32 convolutions may be rounded to tf32; forward and both gradients, eager and traced."""
+    x = torch.full((1, 17, 1, 1), 1.0 + 2.0**-12, device="cuda", requires_grad=True)
+    w = torch.eye(17, device="cuda").view(17, 17, 1, 1).requires_grad_()
+    traced = torch.jit.trace(lambda t: torch.nn.functional.conv2d(t, w), x.detach(), check_trace=False)
+    cudnn = torch.backends.cudnn
+    assert cudnn.allow_tf32
+    for allowed in (True, False):
+        with cudnn.flags(enabled=True, allow_tf32=allowed):
+            x.grad = w.grad = None
+            y = torch.nn.functional.conv2d(x, w)
+            y.backward(x.detach())
+            wanted = 1.0 if allowed else 1.0 + 2.0**-12
+            found = (y, x.grad, traced(x.detach()))
+            assert all((t == wanted).all().item() for t in found), allowed
+            assert (w.grad == wanted**2).all().item()
+    assert cudnn.allow_tf32
+    assert {"conv_tensor_half", "weight_tensor_half", "forward_flat"} <= set(gpu.launched)

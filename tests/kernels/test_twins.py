@@ -31,10 +31,11 @@ ONLY_CPU: dict[str, str] = {
 # CUDA kernels of another name: the tiles behind the planners.
 ONLY_CUDA: dict[str, str] = {
     "conv": TILED,
-    "matmul.gemm_large": TILED,
-    "matmul.gemm_medium": TILED,
+    **{f"matmul.gemm_{tile}": TILED for tile in ("large", "medium", "flat", "tall")},
+    **{f"matmul.gemm_large_{layout}": TILED for layout in ("nn", "nt", "tn", "tt")},
     "matmul.gemm_sum": TILED,
     "tensor": "tensor cores, which a CPU has not",
+    "conv_tensor": "tensor cores, which a CPU has not",
     "attention": "on a CPU the weights of a few rows stay in cache between the products and the softmax",
 }
 PLANNERS = {

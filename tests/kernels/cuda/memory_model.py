@@ -138,6 +138,13 @@ class DevicePointer(Pointer):
         self._at(int(i) + count - 1)
         return range(at, at + count)
 
+    def vector_start(self, i: Any, count: int) -> int:
+        """The first element of an access of which only the beginning need exist. Raises IndexError if it is misaligned."""
+        at = self._at(i)
+        if at * self.array.itemsize % (count * self.array.itemsize):
+            raise IndexError(f"vector access at element {at} of {self.buffer.name} is not aligned to {VECTOR_BYTES} bytes.")
+        return at
+
     def update(self, i: Any, value: Any, combine: Any) -> Any:
         """Atomically replace element `i` by combine(old, value); returns the old one."""
         at = self._at(i)

@@ -14,5 +14,7 @@ def run_plan(plan: Any, schedule: int = 0, **buffers: Any) -> None:
         if plan.work_bytes:
             size = plan.work_bytes // np.dtype(launch.T).itemsize
             buffers.setdefault("work", np.full(size, np.nan, launch.T))
+        if launch.table is not None:
+            buffers["table"] = launch.table.view(np.int32)
         pointers = [buffers.get(name, 0) for name in launch.pointers]
         run(launch.kernel, *pointers, *launch.words, schedule=schedule, T=launch.T)

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensor_cores
 from greenlet import getcurrent, greenlet
 from memory_model import Access, Buffer, DevicePointer
+from tensor_units import TensorUnits, Values
 
 from numtorch.kernels import binding
 from numtorch.kernels.binding import SCALARS, Device, Intrinsic, Placeholder
@@ -41,33 +41,17 @@ class DivergenceError(RuntimeError):
 
 
 class _Thread:
-    __slots__ = ("access", "epoch", "given", "index", "start", "waits")
+    __slots__ = ("access", "begun", "epoch", "given", "groups", "index", "start", "waits")
 
     def __init__(self, index: int, start: greenlet):
         self.index, self.start, self.waits, self.epoch = index, start, "", 0
         self.given: Any = None
         self.access: Access | None = None  # until the next barrier
+        self.begun: list[Any] = []  # copies to shared memory, and groups of them
+        self.groups: list[list[Any]] = []
 
 
-class Values:
-    """A tuple of numbers, such as a register tile, as one array."""
-
-    __slots__ = ("array",)
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-
-    def __getitem__(self, k: int) -> Any:
-        return self.array[k]
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __add__(self, other: Values) -> Values:
-        return Values(np.concatenate([self.array, other.array]))
-
-
-class Simulator:
+class Simulator(TensorUnits):
     """One launch. Its public methods are the functions of gpu.py and memory.py as kernels see them."""
 
     def __init__(self, threads: int, grid: tuple[int, int, int], schedule: int = 0):
@@ -139,7 +123,7 @@ class Simulator:
 
     def _exchange(self, warp: list[_Thread], kind: str) -> None:
         """Give the lanes that met in an operation of the warp its results."""
-        if kind.startswith("shuffle") or kind in ("ballot", "mma"):
+        if kind.startswith("shuffle") or kind in ("ballot", "mma", "matrices"):
             values = warp[0].given[0]([t.given[1] for t in warp], [t.given[2] for t in warp])
             for t, value in zip(warp, values):
                 t.given = value
@@ -265,43 +249,6 @@ class Simulator:
 
     def fma_outer(self, acc: Values, a: Values, b: Values) -> Values:
         return Values(acc.array + np.multiply.outer(a.array, b.array).ravel())
-
-    # ---- tensor cores
-
-    def per_word(self, dtype: Any) -> Any:
-        return np.int32(4 // np.dtype(dtype).itemsize)
-
-    def word(self, first: Any, second: Any) -> Any:
-        if isinstance(first, np.float32):
-            return tensor_cores.rounded(first)
-        return np.uint32(int(first) | int(second) << 16)
-
-    def words_along(self, p: Any, i: Any) -> tuple:
-        count = 4 * int(self.per_word(p.array.dtype))
-        items = self._vector(p, i, count)
-        return tuple(self.word(items[k], items[min(k + 1, count - 1)]) for k in range(0, count, count // 4))
-
-    def words_across(self, p: Any, i: Any, step: Any) -> tuple:
-        first = self._vector(p, i, 4)
-        second = first if p.array.dtype == np.float32 else self._vector(p, int(i) + int(step), 4)
-        return tuple(self.word(a, b) for a, b in zip(first, second))
-
-    def _vector(self, p: Any, i: Any, count: int) -> list[Any]:
-        at = p.vector(i, count)
-        for k in at:
-            p.buffer.read(k)
-        return [p.array[k] for k in at]
-
-    def as_float(self, x: Any) -> Any:
-        return x if isinstance(x, np.float32) else np.float32(np.uint16(x).view(np.float16))
-
-    def as_stored(self, x: Any, dtype: Any) -> Any:
-        return x if dtype is np.float32 else np.float16(x).view(np.uint16)
-
-    def mma(self, acc: Values, a: tuple, b: tuple, dtype: Any) -> Values:
-        half = dtype is not np.float32
-        made = self._collective("mma", lambda v, _: tensor_cores.products(v, half), (acc.array, a, b))
-        return Values(made)
 
 
 def _word(value: Any) -> Any:

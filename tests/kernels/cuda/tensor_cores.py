@@ -15,6 +15,25 @@ def rounded(x: Any) -> Any:
     return np.uint32(bits & 0xFFFFFFFF)
 
 
+def all_rounded(words: np.ndarray) -> np.ndarray:
+    """The same for an array of float32 in words."""
+    finite = np.isfinite(words.view(np.float32))
+    return np.where(finite, (words + np.uint32(0x1000)) & np.uint32(0xFFFFE000), words).astype(np.uint32)
+
+
+def matrices(lanes: list[np.ndarray], turned: bool) -> list[Any]:
+    """What each lane gets of four 8 x 8 matrices, given the line that each lane points to; `Values`-like arrays."""
+    lines = np.stack(lanes)  # [32, 4 words]
+    group, member = np.arange(32) // 4, np.arange(32) % 4
+    made = np.empty((32, 4), np.uint32)
+    for m in range(4):
+        matrix = lines[8 * m : 8 * m + 8]
+        if turned:
+            matrix = np.ascontiguousarray(np.ascontiguousarray(matrix).view(np.uint16).T).view(np.uint32)
+        made[:, m] = matrix[group, member]
+    return list(made)
+
+
 def numbers(words: np.ndarray, half: bool) -> np.ndarray:
     """The numbers in words [lines, 8]: [lines, 8] of tf32, [lines, 16] of float16."""
     words = np.ascontiguousarray(words, np.uint32)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 from compiling import check
+from conv_sums import CASES, close, operands, reference
 from plans import run_plan
 from twins import check_close, check_twins, empty, randoms
 
@@ -22,53 +22,6 @@ from numtorch.kernels.cuda.conv_plan import (
 from numtorch.kernels.cuda.launch import find, kernels
 
 pytestmark = pytest.mark.simulator
-
-CASES = {
-    "2d": Conv(2, 3, 4, (1, 6, 5), (1, 3, 2)),
-    "strided": Conv(1, 4, 6, (1, 7, 8), (1, 3, 3), (1, 2, 3), (0, 1, 2), (1, 1, 2), 2),
-    "3d": Conv(1, 2, 3, (4, 3, 4), (2, 2, 3), (2, 1, 1), (1, 0, 1)),
-    "1x1": Conv(2, 3, 70, (1, 1, 9), (1, 1, 1)),
-}
-
-
-def patches(conv: Conv, x: np.ndarray):
-    """For each output position and tap inside of the image: (output index, tap index, input index)."""
-    for o in itertools.product(*map(range, conv.output)):
-        for t in itertools.product(*map(range, conv.kernel)):
-            i = tuple(
-                a * s - p + b * d for a, b, s, p, d in zip(o, t, conv.stride, conv.padding, conv.dilation)
-            )
-            if all(0 <= v < n for v, n in zip(i, conv.input)):
-                yield o, t, i
-
-
-def reference(conv: Conv, x, w, dy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(y, dx, dw) in float64."""
-    G, M, Q = conv.groups, conv.OC // conv.groups, conv.C // conv.groups
-    x, dy = (
-        x.astype("f8").reshape(conv.N, G, Q, *conv.input),
-        dy.astype("f8").reshape(conv.N, G, M, *conv.output),
-    )
-    w = w.astype("f8").reshape(G, M, Q, *conv.kernel)
-    y, dx, dw = np.zeros_like(dy), np.zeros_like(x), np.zeros_like(w)
-    for o, t, i in patches(conv, x):
-        o, t, i = (..., *o), (..., *t), (..., *i)
-        y[o] += np.einsum("ngq,gmq->ngm", x[i], w[t])
-        dx[i] += np.einsum("ngm,gmq->ngq", dy[o], w[t])
-        dw[t] += np.einsum("ngm,ngq->gmq", dy[o], x[i])
-    return y, dx, dw
-
-
-def operands(conv: Conv, dtype: str = "float32"):
-    x = randoms(0, conv.N, conv.C, *conv.input, dtype=dtype)
-    w = randoms(1, conv.OC, conv.C // conv.groups, *conv.kernel, dtype=dtype)
-    return x, w, randoms(2, conv.N, conv.OC, *conv.output, dtype=dtype)
-
-
-def close(what: str, found: np.ndarray, wanted: np.ndarray) -> None:
-    tolerance = 3e-6 if found.dtype == np.float32 else 1e-14
-    check_close(what, found, wanted.reshape(found.shape).astype(found.dtype), tolerance)
-
 
 def run_all(conv: Conv, dtype: str = "float32", schedule: int = 0) -> None:
     """Forward with bias and ReLU, both gradients, accumulated, against the reference."""
@@ -88,14 +41,14 @@ def run_all(conv: Conv, dtype: str = "float32", schedule: int = 0) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_medium_tiles(name: str) -> None:
+def test_flat_tiles(name: str) -> None:
     run_all(CASES[name], "float64" if name == "3d" else "float32", schedule=name == "2d")
 
 
-def test_large_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     for plan in (forward_plan, input_grad_plan, weight_grad_plan):
         plan.cache_clear()
-    monkeypatch.setattr(conv_plan, "_shape", lambda *sizes: tile.LARGE)
+    monkeypatch.setattr(conv_plan, "_shape", lambda *sizes: tile.WIDE)
     run_all(CASES["strided"])
     for plan in (forward_plan, input_grad_plan, weight_grad_plan):
         plan.cache_clear()
@@ -122,6 +75,11 @@ def test_bias() -> None:
     check_close("bias", db, dy.sum((0, 2)), 1e-5)
 
 
+def test_sizes_beyond_32_bits() -> None:
+    with pytest.raises(ValueError, match="fewer than 2\\*\\*30 elements"):
+        forward_plan(Conv(1, 1, 1, (1, 1 << 15, 1 << 15), (1, 1, 1)), "float32")
+
+
 def test_refused_dtypes() -> None:
     with pytest.raises(TypeError, match="expected float32 or float64"):
         forward_plan(CASES["2d"], "int64")
@@ -129,8 +87,8 @@ def test_refused_dtypes() -> None:
 
 @pytest.mark.cuda_compile
 def test_code_of_float64() -> None:
-    find("conv", "forward_medium")
+    find("conv", "forward_flat")
     find("conv_weight", "bias_grad")
     for (module, name), kernel in kernels().items():
-        if module in ("conv", "conv_weight") and "large" not in name:
+        if module in ("conv", "conv_weight") and "wide" not in name:
             check(kernel, T="float64")

@@ -11,6 +11,7 @@ from twins import check_close, check_twins, empty, randoms
 from numtorch.kernels.cuda import matmul, tile
 from numtorch.kernels.cuda.launch import find, kernels
 from numtorch.kernels.cuda.matmul import matmul_plan
+from numtorch.kernels.interpret import Pointer
 
 pytestmark = pytest.mark.simulator
 
@@ -46,10 +47,42 @@ def test_shapes(M: int, N: int, K: int) -> None:
     check_product(M, N, K, "TT", dtype="float64")
 
 
-@pytest.mark.parametrize("layout", ["NN", "TT"])
-def test_the_large_tile(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("layout, shift", [("NN", 0), ("NT", 0), ("TN", 0), ("TT", 0), ("NT", 1), ("TN", 1)])
+def test_four_at_once(layout: str, shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes of whole fours; matrices that begin one element off are read one by one."""
     monkeypatch.setattr(matmul, "tile_of", lambda *sizes: (tile.LARGE, 1))
-    check_product(130, 129, 19, layout)
+    M, N, K = (132, 4, 12) if layout[0] == "N" else (4, 132, 12)
+    a, b, c = randoms(0, M, K), randoms(1, K, N), empty(M * N + shift)
+    held = [np.concatenate((np.full(shift, np.nan, "f4"), (x.T if t == "T" else x).ravel())) for x, t in zip((a, b), layout)]
+    matmul_plan.cache_clear()
+    steps = (1, M) if layout[0] == "T" else (K, 1), (1, K) if layout[1] == "T" else (N, 1)
+    plan = matmul_plan(M, N, K, *steps)
+    assert plan.launches[0].kernel.name == f"gemm_large_{layout.lower()}"
+    run_plan(plan, **{name: Pointer(x, shift) for name, x in zip("cab", (c, *held))})
+    check_close(layout, c[shift:].reshape(M, N), a @ b, 3e-6)
+
+
+def test_the_large_tile_of_any_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "tile_of", lambda *sizes: (tile.LARGE, 1))
+    check_product(130, 3, 9, "NT")
+
+
+def test_bits_do_not_depend_on_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, found = randoms(0, 8, 24), randoms(1, 24, 8), set()
+    for shape in (tile.LARGE, tile.MEDIUM):
+        monkeypatch.setattr(matmul, "tile_of", lambda *sizes, shape=shape: (shape, 1))
+        for turned in (False, True):
+            matmul_plan.cache_clear()
+            c, held, steps = empty(8, 8), (b.T.copy() if turned else b), ((1, 24) if turned else (8, 1))
+            run_plan(matmul_plan(8, 8, 24, (24, 1), steps), c=c, a=a, b=held)
+            found.add(c.tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("M, N", [(2, 130), (130, 2)])
+def test_few_lines(M: int, N: int) -> None:
+    assert matmul.tile_of(M, N, 16, 1, "float32")[0] is (tile.FLAT if M < N else tile.TALL)
+    check_product(M, N, 17, "NT")
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -92,8 +125,13 @@ def test_integers_wrap_around() -> None:
         matmul_plan(3, 5, 4, (4, 1), (5, 1), "int64", relu=True)
 
 
+def test_sizes_beyond_32_bits() -> None:
+    with pytest.raises(ValueError, match="fewer than 2\\*\\*31 rows"):
+        matmul_plan(1 << 31, 1, 1, (1, 1), (1, 1))
+
+
 def test_plans_fill_the_gpu() -> None:
-    for M, N, K, large in ((4096, 4096, 4096, True), (64, 128, 784, False), (256, 256, 4096, False)):
+    for M, N, K, large in ((4096, 4096, 4096, True), (64, 128, 784, False), (256, 256, 1024, False)):
         shape, parts = matmul.tile_of(M, N, K, 1, "float32")
         tiles = -(-M // shape.height) * -(-N // shape.width)
         assert (shape is tile.LARGE) == large and (tiles * parts >= 100 or parts == K // 128)
@@ -103,5 +141,5 @@ def test_plans_fill_the_gpu() -> None:
 def test_code_of_float64() -> None:
     find("matmul", "gemm_medium")
     for (module, name), kernel in kernels().items():
-        if module == "matmul" and name != "gemm_large":
+        if module == "matmul" and "large" not in name:
             check(kernel, T="float64")
