@@ -52,6 +52,19 @@ def write_zeros(to, count):
 
 
 @device
+def copy_evens(to, row, lo, hi, more):
+    """to[q] = row[2 q] for lo <= q < hi; whether there is `more` behind the row that may be read."""
+    end = lo
+    for _ in range((hi - lo - 1) // VL):  # the element behind a whole vector exists: no masks
+        vstore(to, end, vevens(row, 2 * end, VL + 1))
+        end += VL
+    if more and hi - lo >= VL:
+        vstore(to, hi - VL, vevens(row, 2 * (hi - VL), VL + 1))
+    else:
+        vstore(to, end, vevens(row, 2 * end, hi - end))
+
+
+@device
 def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, height, ystep, yfirst, pitch, xstep, xfirst):
     """Lay out padded planes: to[c, j, f, e, r, q] = x[c, zfirst + j zstep, yfirst + f + r ystep, xfirst + e + q xstep].
 
@@ -92,13 +105,7 @@ def copy_planes(to, x, channels, depth, zfirst, zstep, ID, IH, IW, fy, fx, heigh
                             vstore(line, hi - VL, vload(row, hi - VL))
                         end = hi
                     elif xstep == 2:
-                        for _ in range((hi - lo - 1) // VL):  # the element behind a whole vector exists: no masks
-                            vstore(line, end, vevens(row, 2 * end, VL + 1))
-                            end += VL
-                        if iy + 1 < IH and hi - lo >= VL:
-                            vstore(line, hi - VL, vevens(row, 2 * (hi - VL), VL + 1))
-                        else:
-                            vstore(line, end, vevens(row, 2 * end, hi - end))
+                        copy_evens(line, row, lo, hi, iy + 1 < IH)
                         end = hi
                     else:
                         for q in range(lo, hi):

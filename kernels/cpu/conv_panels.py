@@ -131,9 +131,9 @@ def panels_kernel(rows: int, vectors: int) -> Any:
         ybands: i64, height: i64, pitch: i64, room: i64, sums_pitch: i64, block: i64, flags: i64, low: real, chunk_words: i64,
         chunk: i64, nchunks: i64,
     ):  # fmt: skip
-        """Output (N, M, OH, OW), input (N, Q, IH, IW); a unit is YB rows (of each of sy x sx phases) of IB images, and MB of
-        the output channels; CB channels are a block. `table` is described at conv_panels_plan.panels_table. The weight has
-        strides wm between rows, wt between tiles of rows, wk between taps; `block` tiles of it stay in L2.
+        """Output (N, M, OH, OW), input (N, Q, IH, IW); a unit is YB rows (of each of sy x sx phases) of IB images, MB output
+        channels, CB channels are a block, for `table` see conv_panels_plan.panels_table. The weight has strides wm between
+        rows, wt between tiles of rows, wk between taps; `block` tiles of it stay in L2.
         """
         sums = offset(scratch, chunk * chunk_words)
         panels = offset(sums, MB * sums_pitch)
@@ -155,9 +155,8 @@ def panels_kernel(rows: int, vectors: int) -> Any:
                     head = offset(table, last + phase * 8)
                     taps, number = head[0], (images * head[6] + width - 1) // width
                     size = channels * taps * width
-                    pack_panels(
-                        panels, size, width, planes, plane, channels, offset(table, head[1]), taps, offset(table, head[3]), number
-                    )
+                    shifts, copies = offset(table, head[1]), offset(table, head[3])
+                    pack_panels(panels, size, width, planes, plane, channels, shifts, taps, copies, number)
                     multiply(
                         offset(sums, head[7]), sums_pitch, count, offset(weight, m0 // rows * wt + (head[2] + c0 * taps) * wk),
                         wm, wt, wk, panels, size, number, channels * taps, block, int(c0 == 0),
