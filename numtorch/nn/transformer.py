@@ -42,7 +42,7 @@ def _looks_causal(mask: Tensor | None, is_causal: bool | None) -> bool:
     size = mask.size(-1)
     if mask.size(-2) != size or mask.dim() != 2:
         return False
-    causal = Transformer.generate_square_subsequent_mask(size, dtype=mask.dtype)
+    causal = Transformer.generate_square_subsequent_mask(size, mask.device, mask.dtype)
     return bool((mask == causal).all())
 
 

@@ -12,6 +12,7 @@ import pytest
 import numtorch as torch
 from numtorch import nn
 from numtorch.cuda import runtime
+from numtorch.nn.transformer import _looks_causal
 
 pytestmark = pytest.mark.simulator
 
@@ -173,3 +174,48 @@ def test_lazy_modules_move_before_their_first_call(gpu: Any) -> None:
     assert nn.LazyBatchNorm1d().half().running_mean.dtype is torch.float16
     with pytest.raises(RuntimeError, match="Can't share memory on an uninitialized"):
         nn.LazyLinear(3).share_memory()
+
+
+def test_modules_move_there_and_back(gpu: Any) -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    parameters, x = list(net.parameters()), torch.randn(4, 3)
+    wanted = copy.deepcopy(net)(x)
+    assert net.to("cuda") is net and all(a is b and a.is_cuda for a, b in zip(net.parameters(), parameters))
+    assert all(b.is_cuda for b in net.buffers())
+    check_same(net(x.cuda()), wanted)
+    with pytest.raises(RuntimeError, match="same device"):
+        net(torch.randn(2000, 3))
+    state = {k: v.cpu() for k, v in net.state_dict().items()}
+    other = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).cuda()
+    other.load_state_dict(state)
+    check_same(other[0].weight, state["0.weight"])
+    optimizer = torch.optim.Adam(other.parameters())
+    other(x.cuda()).sum().backward()
+    optimizer.step()
+    saved = pickle.loads(pickle.dumps(optimizer.state_dict()))
+    optimizer.load_state_dict(saved)
+    assert all(s["exp_avg"].is_cuda for s in optimizer.state.values())
+    assert not any(t.is_cuda for t in (*net.cpu().parameters(), *net.buffers())) and net(x).shape == (4, 2)
+    assert net.to(torch.device("cuda"), torch.float64)[0].weight.dtype is torch.float64
+
+
+def test_what_modules_make_is_on_the_gpu(gpu: Any) -> None:
+    mask = nn.Transformer.generate_square_subsequent_mask(2, device="cuda")
+    assert mask.is_cuda and _looks_causal(mask, None) and not _looks_causal(mask + 1, None)
+    layer = nn.utils.parametrizations.orthogonal(nn.Linear(2, 3).cuda())
+    layer.weight = torch.eye(3)[:, :2].cuda()
+    assert layer.weight.is_cuda
+    pruned = nn.utils.prune.random_structured(nn.Linear(3, 4).cuda(), "weight", 2, dim=0)
+    assert pruned.weight.is_cuda and int((pruned.weight.abs().sum(1) == 0).sum()) == 2
+    assert nn.init.sparse_(torch.empty(6, 2, device="cuda"), 0.5).is_cuda
+    x = torch.arange(6.0).cuda()
+    assert x[torch.tensor([4, 1])].tolist() == [4.0, 1.0], "indices may be on the CPU, as in PyTorch"
+
+
+def test_sums_are_the_same_each_time(gpu: Any) -> None:
+    x = (torch.randn(700) * 100).cuda()
+    index = torch.randint(0, 3, (700,)).cuda()
+    first = (x.sum(), x.var(), torch.zeros(3, device="cuda").index_add(0, index, x))
+    for _ in range(2):
+        again = (x.sum(), x.var(), torch.zeros(3, device="cuda").index_add(0, index, x))
+        assert all(a.cpu().numpy().tobytes() == b.cpu().numpy().tobytes() for a, b in zip(first, again))

@@ -184,7 +184,7 @@ class _Orthogonal(Module):
             signs = numtorch.where(tau == 0.0, -signs, signs)
             factors = _with_diagonal(factors, signs)
             return factors.mT if wide else factors
-        full = tall if n == k else numtorch.cat([tall, numtorch.randn(*tall.shape[:-1], n - k)], -1)
+        full = tall if n == k else numtorch.cat([tall, tall.new_empty((*tall.shape[:-1], n - k)).normal_()], -1)
         eye = numtorch.eye(n, dtype=q.dtype, device=q.device)
         if n == k and bool(((full.mT @ full - eye).abs() < 10 * n * numtorch.finfo(q.dtype).eps).all()):
             self.base = full.clone()
