@@ -1,11 +1,9 @@
 """Running a recurrent layer over time.
 
-``scan`` is one node of the autograd graph: forward, a step is one matrix product and one fused kernel that
-write into
-buffers of the whole sequence; backward, the same in reverse, and the weight gradient is one product at the
-end.
-``steps`` is the same computation in ordinary operations, one at a time: for packed sequences and
-projections, and for
+``scan`` is one node of the autograd graph. Forward, one kernel runs all steps, the input's weight included; where it
+does not fit, a step is one matrix product and one fused kernel that write into buffers of the whole sequence. Backward,
+the same in reverse, and the weight gradients are one product each at the end.
+``steps`` is the same computation in ordinary operations, one at a time: for packed sequences and projections, and for
 gradients of gradients.
 """
 
