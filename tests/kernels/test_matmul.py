@@ -163,3 +163,17 @@ def test_a_plan_costs_little():
     for _ in range(1000):
         matmul_plan(33, 65, 17, (17, 1), (65, 1))
     assert time.perf_counter() - start < 0.1
+
+
+@pytest.mark.parametrize("M, N, K", [(128, 784, 256), (256, 128, 784), (32, 128, 64), (256, 10, 64), (1024, 1024, 1024)])
+def test_two_threads_get_equal_shares(M, N, K):
+    launch = matmul_plan(M, N, K, (1, M), (N, 1))
+    word = dict(zip([*launch.kernel.params][5:], launch.words))
+    rows, cols = -(-M // word["MB"]), -(-N // word["NB"])
+    sizes = [min(word["MB"], M - i * word["MB"]) * min(word["NB"], N - j * word["NB"]) for j in range(cols) for i in range(rows)]
+    assert launch.units > 1 and sum(sizes[: -(-len(sizes) // 2)]) <= 0.56 * M * N
+
+
+def test_short_inner_dimensions_take_the_outer_form_from_sixteen_rows():
+    for M, K, name in ((8, 128, "gemm_by_dot"), (16, 128, "gemm_outer"), (32, 784, "gemm_by_dot"), (48, 784, "gemm_outer")):
+        assert matmul_plan(M, 64, K, (K, 1), (1, K)).kernel.name == name
