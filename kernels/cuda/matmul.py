@@ -179,7 +179,7 @@ def tile_of(M: int, N: int, K: int, batch: int, T: str) -> tuple[Shape, int]:
     shape, parts = MEDIUM, 1
     for shape in shapes:
         tiles = max(1, ceil_div(M, shape.height) * ceil_div(N, shape.width) * batch)
-        parts = max(1, min(2 * BLOCKS // tiles, K // SHORT, 64))
+        parts = max(1, min(BLOCKS * 512 // shape.threads // tiles, K // SHORT, 64))  # 16 warps a multiprocessor
         if tiles * parts >= BLOCKS:
             break
     return shape, parts
