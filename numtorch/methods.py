@@ -191,6 +191,8 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     if self._rg:
         raise RuntimeError("cannot resize variables that require grad; detach() or clone() first")
     inplace.check_inplace(self, "resize", False)
+    if shape == self._layout.shape:
+        return self
     la = contiguous(shape, self._layout.dtype, self._layout.device)
     needed = (self._offset + la.numel) * la.itemsize
     if needed > self._storage.nbytes:

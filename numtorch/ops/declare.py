@@ -66,7 +66,6 @@ class Saved:
             t._set_history(node, self.output)
         return t
 
-
     def _unpack(self, node: Node) -> Any:
         """What the hook gives, in the place that the packed tensor had in the graph."""
         t = self.packed[0](self.packed[1])
@@ -148,7 +147,7 @@ class KernelOp:
     """
 
     def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...],
-                 mutates: tuple[str, ...] = (), steady: bool = False, half_on_gpu: bool = False):  # fmt: skip
+                 mutates: tuple[str, ...] = (), steady: bool | str = False, half_on_gpu: bool = False):  # fmt: skip
         self.name = name
         self.meta = meta
         self.inputs = inputs
@@ -203,7 +202,8 @@ class KernelOp:
         if key is not None and key not in self._known:
             if len(self._known) > steady.MOST:
                 self._known.clear()
-            self._known[key] = steady.note(outputs, inputs, launches, single)
+            noted = self.steady is True or layouts[0].device == "cpu"
+            self._known[key] = steady.note(outputs, inputs, launches, single) if noted else None
         if state.grad and self._backward is not None:
             for x in inputs:
                 if x is not None and x._rg:
@@ -348,12 +348,12 @@ def kernel_op(
     nograd: Sequence[int] = (),
     name: str | None = None,
     mutates: Sequence[str] = (),
-    steady: bool = False,
+    steady: bool | str = False,
     half_on_gpu: bool = False,
 ) -> Callable[[Callable], KernelOp]:
     """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``.
 
-    ``steady``: rule and plan depend on layouts and (hashable) attributes alone, so that they are asked once for each.
+    ``steady`` ("cpu": only there): rule and plan depend on layouts and (hashable) attributes alone, and are asked once for each.
     ``half_on_gpu``: the plan for GPUs takes float16 as it is (elsewhere such operands are computed with in float32).
     """
 
@@ -384,17 +384,6 @@ def _tensor_maker() -> Any:
     return _make
 
 
-__all__ = [
-    "TABLE",
-    "Context",
-    "KernelOp",
-    "Launch",
-    "OpNode",
-    "Saved",
-    "attach",
-    "camel",
-    "empty_like_layout",
-    "kernel_op",
-]
+__all__ = ["TABLE", "Context", "KernelOp", "Launch", "OpNode", "Saved", "attach", "camel", "empty_like_layout", "kernel_op"]
 
 from . import steady  # noqa: E402 - it needs what is above

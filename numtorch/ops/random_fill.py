@@ -24,6 +24,14 @@ from .random import (
 )
 
 
+def _float(op: str, name: str, value: Any) -> float:
+    """A parameter of a distribution; TypeError unless it is a number, or a tensor of one that requires no grad."""
+    tensor = isinstance(value, Tensor)
+    if (tensor and (value._rg or value._layout.ndim)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{op}(): argument '{name}' must be float, not {type(value).__name__}; give a number, such as tensor.item()")
+    return float(value)
+
+
 def _refill(self: Tensor, values: Tensor, op: str) -> Tensor:
     """Overwrite a tensor with drawn values."""
     from ..autograd.mode import state
@@ -51,7 +59,7 @@ def uniform_(
     self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kwargs: Any
 ) -> Tensor:
     """Fill with uniform numbers in [from, to)."""
-    low, high = float(kwargs.get("from", from_)), float(to)
+    low, high = _float("uniform_", "from", kwargs.get("from", from_)), _float("uniform_", "to", to)
     if low > high:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
     return _drawn(self, _uniform, "uniform", (low, high), generator)
@@ -61,7 +69,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any
     """Fill with normal numbers."""
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return _drawn(self, _normal, "normal", (float(mean), float(std)), generator)
+    return _drawn(self, _normal, "normal", (_float("normal_", "mean", mean), _float("normal_", "std", std)), generator)
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
@@ -69,7 +77,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> 
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
     refuse_dtypes("exponential_", self, UNREAL, RuntimeError)
-    return _drawn(self, _exponential, "exponential", (float(lambd),), generator)
+    return _drawn(self, _exponential, "exponential", (_float("exponential_", "lambd", lambd),), generator)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -128,7 +136,7 @@ def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator:
     layout = contiguous(la.shape, _floating(la.dtype, "log_normal"), la.device)
     return _refill(
         self,
-        E.exp(_normal(state_of(generator, layout.device), layout=layout, params=(float(mean), float(std)))),
+        E.exp(_normal(state_of(generator, layout.device), layout=layout, params=(_float("log_normal_", "mean", mean), _float("log_normal_", "std", std)))),
         "log_normal",
     )
 

@@ -11,7 +11,8 @@ KNOWN: dict[str, frozenset[str]] = {
         split_with_sizes_copy special.bessel_j0 special.bessel_j1 special.bessel_y0 special.bessel_y1 special.modified_bessel_i0
         special.modified_bessel_i1 special.modified_bessel_k0 special.modified_bessel_k1 special.scaled_modified_bessel_k0
         special.scaled_modified_bessel_k1 special.spherical_bessel_j0""".split()),
-    "in_place": frozenset(),
+    # PyTorch resizes what it adds to.
+    "in_place": frozenset(["addbmm"]),
     # Cut into other ops than there: the last one's node is shown, as it is in PyTorch, but it is another one; samples without a gradient.
     "nodes": frozenset("""combinations unsafe_chunk sum_to_size corrcoef diff matmul max.reduction_with_dim min.reduction_with_dim
         quantile nanquantile nn.functional.cross_entropy nn.functional.adaptive_avg_pool2d
