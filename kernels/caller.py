@@ -33,6 +33,7 @@ from .tables import (
     FROM_INT64,
     IN_NATIVE,
     IN_PYTHON,
+    KEYWORDS,
     LIVE_WORDS,
     LIVES,
     MOST_ARGS,
@@ -47,6 +48,7 @@ from .tables import (
     ROOT,
     choose_entries,
     grads_fit,
+    has_keywords,
     is_captured,
     is_mode,
     patch_slot,
@@ -89,9 +91,11 @@ def lives_hold(gate, table):
 
 
 @device
-def fits(gate, table, argv, nargs, addresses, storages):
+def fits(gate, table, argv, nargs, names, addresses, storages):
     """Whether the table is for this call: _OTHER or _SLOW if not, else 0."""
-    if nargs != ldi(table, NARGS) or is_mode(gate, table) == 0:
+    if nargs + ldi(table, KEYWORDS) != ldi(table, NARGS) or is_mode(gate, table) == 0:
+        return _OTHER
+    if has_keywords(table, names) == 0:
         return _OTHER
     if read_arguments(gate, table, argv, addresses, storages) == 0:
         return _OTHER
@@ -105,11 +109,11 @@ def fits(gate, table, argv, nargs, addresses, storages):
 
 
 @device
-def attempt(gate, root, table, argv, nargs):
+def attempt(gate, root, table, argv, nargs, names):
     """One table's try at a call: the result, 0 with an exception set, or _OTHER, _AGAIN or _SLOW without any effect."""
     addresses = address_of(stack(MOST_ARGS, np.int64))
     storages = address_of(stack(MOST_ARGS, np.int64))
-    answer = fits(gate, table, argv, nargs, addresses, storages)
+    answer = fits(gate, table, argv, nargs, names, addresses, storages)
     if answer != 0:
         return answer
     if lives_hold(gate, table) == 0:
@@ -119,7 +123,7 @@ def attempt(gate, root, table, argv, nargs):
         return repair(gate, table, empty)
     if ldi(table, PARALLEL_MODE) == PARALLEL and not pool_is_ready(ldi(gate, POOL)):
         return _SLOW
-    for i in range(nargs):
+    for i in range(ldi(table, NARGS)):
         if ldi(storages, i) != 0:
             patch_slot(table, i, ldi(addresses, i))
     for i in range(ldi(table, RINGS)):
@@ -139,8 +143,8 @@ def native_call(self, argv, nargs, names):
     root = ldi(gate, ROOT)
     table = ldi(root, FIRST)
     repairs = 0
-    while table != 0 and names == 0 and ldi(root, IN_PYTHON) + ldi(root, IN_NATIVE) == 0 and repairs < 256:
-        answer = attempt(gate, root, table, argv, nargs)
+    while table != 0 and ldi(root, IN_PYTHON) + ldi(root, IN_NATIVE) == 0 and repairs < 256:
+        answer = attempt(gate, root, table, argv, nargs, names)
         if answer == _OTHER:
             table = ldi(table, NEXT)
         elif answer == _AGAIN:

@@ -28,7 +28,8 @@ NEXT, NARGS, ARGS, THREAD, LOCALS, MODES, COUNTED, COUNTER, REPAIR, PARALLEL_MOD
 (CAPTURED, GRADS, LIVES, RINGS, SLOTS, CELLS, COPIES, UNDO, WRITTEN, RUNS, CHECKS, OUTPUTS, NAMES) = range(12, 38, 2)
 RESULT, NEW_VERSION = 38, 39
 TUNER = 40  # 8 words
-TABLE_WORDS = 48
+KEYWORDS = 48  # a section: the names
+TABLE_WORDS = 56
 
 # Words of the records of each section.
 ARG_WORDS, CAPTURED_WORDS, GRAD_WORDS, LIVE_WORDS, SLOT_WORDS, CELL_WORDS = 6, 4, 5, 3, 3, 2
@@ -73,6 +74,21 @@ def is_mode(gate, table):
         if value != ldi(modes, 1):
             return 0
         modes += 24
+    return 1
+
+
+@device
+def has_keywords(table, names):
+    """Whether a call has the keywords of the table, in its order; they come after the other arguments."""
+    count = ldi(table, KEYWORDS)
+    if names == 0:
+        return 1 if count == 0 else 0
+    if ldi(names, SIZE) != count:
+        return 0
+    known = ldi(table, KEYWORDS + 1)
+    for i in range(count):
+        if ldi(names, TUPLE_ITEMS + i) != ldi(known, i):
+            return 0
     return 1
 
 

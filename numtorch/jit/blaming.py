@@ -28,7 +28,7 @@ def in_backward(node: Any, grads: Sequence[Any], is_bad: Callable[[np.ndarray], 
     """The first op of a traced node's backward whose result is bad; None if the node can't tell (it was freed)."""
     if node.freed or node.again is None or node.bound.backward is None:
         return None
-    bound, (saved, _) = node.bound, node.saved
+    bound, (saved, *_) = node.bound, node.saved
     memory = Copies(bound, node.again[2])
     for number, storage in zip(bound.saved, saved):
         memory.keep.append(bound.slots.storages[number])

@@ -170,6 +170,11 @@ class Bound:
         temps = [v for k, v in _virtuals(ops).items() if k not in slots.index]
         self.backward_slots = slots
         self.backward = self._program(ops, slots.storages, temps, path.recorder.live, [])
+        read = set().union(*[op.reads for op in ops])
+        self.read_inputs = [id(r.storage) in read for r in path.inputs]
+        self.read_captured = [t for t, s, _, _ in path.captured if id(s) in read]
+        kept = [k for k, o in enumerate(path.outputs) if id(o.ref.storage) in read and o.same is None]
+        self.read_outputs = [k for k in kept if id(path.outputs[k].ref.storage) not in {id(r.storage) for r in path.inputs}]
 
     def _bind_results(self) -> None:
         index = self.slots.index
@@ -327,15 +332,18 @@ class Bound:
     def _attach(self, outputs: list[Any], leaves: Sequence[Any], storages: Sequence[Any], again: Any) -> None:
         targets = self.leaf_tensors(leaves)
         saved = [storages[i] for i in self.saved]
-        args = [(t._storage, t._address(), t._storage.version) for t in leaves]
-        node = TracedNode(self, targets, len(self.path.differentiable), [saved, args], again, self.before)
+        args = [(t._storage, t._address()) for t in leaves]
+        watched = [t for t, is_read in zip(leaves, self.read_inputs) if is_read]
+        watched += [*self.read_captured, *[outputs[k] for k in self.read_outputs]]
+        versions = [(t._storage, t._storage.version, t._layout) for t in watched if t._storage.version != INFERENCE]
+        node = TracedNode(self, targets, len(self.path.differentiable), [saved, args, versions], again, self.before)
         for k, i in enumerate(self.path.differentiable):
             node.out_metas[k] = outputs[i]._layout
             outputs[i]._set_history(node, k)
 
     def run_backward(self, grads: Sequence[Any], held: Any) -> list[Any]:
         """Replay the backward program."""
-        saved, args = held
+        saved, args, _ = held
         assert self.backward is not None
         path, slots = self.path, self.backward_slots
         pointers: list[int] = [0] * len(slots.storages)
@@ -346,7 +354,7 @@ class Bound:
             keep.append(g)
             slot = slots.index[id(r.storage)]
             pointers[slot] = g._address()
-        for (slot, recorded), (_, address, _) in zip(self._backward_arguments(), args):
+        for (slot, recorded), (_, address) in zip(self._backward_arguments(), args):
             pointers[slot] = address - recorded
         first = len(path.given)
         for k, s in enumerate(saved):

@@ -29,11 +29,12 @@ class NotDirect(Exception):
 
 
 def constants_and_leaves(structure: Any) -> list[Any]:
-    """The positional arguments of a call's structure: places of tensors, and constants as ``("value", v)``."""
+    """The arguments of a call's structure, those by keyword last: places of tensors, and constants as ``("value", v)``."""
     (_, args), (_, _, kwargs, _) = structure[1]
-    if kwargs or any(type(s) is not tree.Leaf and s[0] != "value" for s in args):
-        raise NotDirect("containers or keywords as arguments")
-    return list(args)
+    found = [*args, *[s for _, s in kwargs]]
+    if any(type(s) is not tree.Leaf and s[0] != "value" for s in found):
+        raise NotDirect("containers as arguments")
+    return found
 
 
 def result_kind(result: Any, count: int) -> int:
@@ -266,6 +267,9 @@ class Direct:
         for i, s in enumerate(self.args):
             if type(s) is not tree.Leaf:
                 self.arguments[C.ARG_WORDS * i + 1] = id(s[1])
+        self.keywords = [k for k, _ in structure[1][1][2]]
+        self.keyword_words = np.array([id(k) for k in self.keywords], np.int64)
+        self.table[C.KEYWORDS], self.table[C.KEYWORDS + 1] = len(self.keywords), self.keyword_words.ctypes.data
         own = state.__dict__
         thread = _thread_dict()
         names = _MODES if self.bound.looks is None else _MODES + _WATCHED

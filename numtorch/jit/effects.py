@@ -17,7 +17,7 @@ from ..autograd.mode import state
 from . import tree
 from .places import MISSING, Place, Stream, alike
 from .record import Untraceable
-from .surroundings import walk_from
+from .surroundings import looks_of, walk_from
 
 _DICTS = ("_parameters", "_buffers", "_modules")
 
@@ -31,23 +31,26 @@ class Effects:
         self.places = list(self.walk.found.values())
         self.modules = [(m, _state_of(m)) for m in self.walk.modules]
         self.streams = [*self.walk.streams, Stream.of(random), Stream.of(np.random)]
+        self.dicts = [(d, dict(d)) for d in self.walk.dicts]
         self.mode = state.grad
-        self.changed: list[tuple[str, Any, Any, Callable[[], Any]]] = []  # what, and after the first run: its value, how to ask
+        self.once: dict[Any, tuple[str, Any]] = {}  # what the first run changed
+        self.reason = ""
 
     def first(self) -> None:
         """The function has run once."""
-        for p in self.places:
-            if not p.holds():
-                self.changed.append((_name(p), p.value, p.now(), p.now))
-        for m, before in self.modules:
-            now = _state_of(m)
-            for key in before.keys() | now.keys():
-                if not tree.same_value(before.get(key, MISSING), now.get(key, MISSING)):
-                    what = f"{type(m).__name__}.{key[1]}"
-                    self.changed.append((what, None, now.get(key, MISSING), lambda m=m, k=key: _state_of(m).get(k, MISSING)))
+        self.once = self._now()
+
+    def again(self) -> None:
+        """The function has run once more: notes what is not as it was after the first run."""
+        if self.reason:
+            return
+        for key, (what, value) in self._now().items():
+            if key not in self.once or not alike(value, self.once[key][1]):
+                self.reason = f"it changes {what} at each call, which no replay repeats"
 
     def judge(self) -> None:
         """The function has run several times: Untraceable if it is not the same afterwards each time."""
+        self.again()
         if self.walk.iterators:
             raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
         if state.grad != self.mode:
@@ -55,9 +58,23 @@ class Effects:
         for s in self.streams:
             if not s.holds():
                 raise Untraceable(f"it draws random numbers from {s.name()}; take them from numtorch's")
-        for what, _, once, now in self.changed:
-            if not alike(now(), once):
-                raise Untraceable(f"it changes {what} at each call, which no replay repeats")
+        if self.reason:
+            raise Untraceable(self.reason)
+
+    def _now(self) -> dict[Any, tuple[str, Any]]:
+        """What is not as it was before the recording: what it is called, and what it is now."""
+        found: dict[Any, tuple[str, Any]] = {}
+        for k, p in enumerate(self.places):
+            if not p.holds():
+                found[k] = _name(p), p.now()
+        held = [(type(m).__name__ + ".", _state_of(m), before) for m, before in self.modules]
+        held += [("", d, before) for d, before in self.dicts]
+        for k, (name, now, before) in enumerate(held):
+            for key in now.keys() | before.keys():
+                value = now.get(key, MISSING)
+                if not tree.same_value(value, before.get(key, MISSING)):
+                    found[k, key] = f"{name}{key[1] if name else repr(key)}", value
+        return found
 
     def undo(self) -> None:
         """Give Python's state the values from before."""
@@ -66,15 +83,26 @@ class Effects:
                 p.restore()
         for m, before in self.modules:
             _set_state(m, before)
+        for d, held in self.dicts:
+            for key in d.keys() | held.keys():
+                if key not in held:
+                    del d[key]
+                elif d.get(key, MISSING) is not held[key]:
+                    d[key] = held[key]
         for s in self.streams:
             if not s.holds():
                 s.restore()
         state.grad = self.mode
         replaced[0] += 1
 
-    def names(self) -> list[Place]:
-        """The places that calls look at: those that the function leaves as they are, or has set for good."""
+    def names(self, bound: Any) -> list[Place]:
+        """The places that calls look at: those that the function leaves as they are, or has set for good.
+
+        Modules that it takes something from without calling them are looked at like those that it calls.
+        """
         now = walk_from(self.function, self.given)
+        known = {id(m) for m, _ in bound.modules}
+        bound.modules += [(m, looks_of(m)) for m in now.modules if id(m) not in known]
         return list(now.found.values())
 
 

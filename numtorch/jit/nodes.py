@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+from .._tensor import Tensor
 from ..autograd.engine import Node
 from ..autograd.mode import state
-from ..errors import second_backward_error
+from ..errors import saved_version_error, second_backward_error
 from .memory import as_before
 
 
@@ -33,6 +34,9 @@ class TracedNode(Node):
     def run(self, grads: list[Any]) -> Any:
         if self.freed:
             raise second_backward_error(self)
+        for storage, version, la in self.saved[2]:
+            if storage.version != version:
+                raise saved_version_error(Tensor._make(storage, 0, la), version, self)
         if state.grad:
             return self._again(grads)
         return self.bound.run_backward(grads, self.saved)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import functools
 import pickle
@@ -99,8 +100,8 @@ class Count(NamedTuple):
     def words(self, keep: list[Any]) -> list[int]:
         from ..kernels import tables as C
 
-        if any(type(key) not in tree.PLAIN for key in self.value):
-            raise NotNative("a dict whose keys are compared by Python")
+        if isinstance(self.place, collections.OrderedDict):
+            raise NotNative("an OrderedDict")
         keep += [keys := tuple(self.place), known := np.array([id(k) for k in keys], np.int64)]
         return [C.IN_KEYS, id(self.place), known.ctypes.data, len(keys)]
 

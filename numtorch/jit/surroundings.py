@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import sysconfig
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -28,10 +29,14 @@ from .._tensor import Tensor
 from .places import MISSING, Answer, Cell, Content, Count, Items, Key, Members, Part, Place, Slot, Stream
 from .tree import PLAIN
 
+# Objects that call others, and where those are.
+_WRAPPERS = (types.MethodType, functools.partial, functools.partialmethod, staticmethod, classmethod, property)
+_PARTS = ("function", "__func__", "__self__", "func", "args", "keywords", "fget", "fset")
 _MOST = 256  # functions looked into
 _MOST_ITEMS = 4096  # of a container; larger ones are data, not settings
 _MOST_BYTES = 1 << 16  # of an array
 _MOST_DEPTH = 8  # containers and objects within each other
+_RUN_BY_OTHERS = ("forward", "backward", "setup_context")  # of a module, or of an autograd Function
 _RARE = ("__init__", "__new__", "__del__", "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__")  # not run by a use
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
@@ -57,12 +62,15 @@ class Walk:
         self.modules: list[Any] = []
         self.streams: list[Stream] = []  # random numbers that are not numtorch's
         self.iterators: list[Any] = []
+        self.dicts: list[dict] = []  # of objects of numtorch's that change when they are used
         self.seen: dict[int, Any] = {}
         self.waiting: list[types.FunctionType] = []
 
     def functions(self) -> None:
         """Look into the functions found, and into those found there."""
         count = 0
+        if "getattr" in self.names:
+            self.names |= self.strings
         while self.waiting and count < _MOST:
             f, count = self.waiting.pop(), count + 1
             strings = set(_strings(f.__code__))
@@ -89,40 +97,37 @@ class Walk:
         if isinstance(value, type) and _is_library(_file_of(value)):
             return
         self.found.setdefault((type(place), id(place.place), getattr(place, "key", None)), place)
-        if type(value) is str and value.isidentifier():
-            self.strings.add(value)  # for getattr
         self.value(value, depth + 1)
 
     def value(self, value: Any, depth: int = 0) -> None:
         """Walk on from a value."""
+        from ..amp import GradScaler
         from ..nn.module import Module
+        from ..optim.lr_scheduler import LRScheduler
         from ..optim.optimizer import Optimizer
+        from .seeing import Visible
 
         if isinstance(value, Tensor):
             self._tensor(value)
-        if type(value) in PLAIN or isinstance(value, (Tensor, Optimizer)) or depth > _MOST_DEPTH or id(value) in self.seen:
+        if type(value) is str and value.isidentifier():
+            self.strings.add(value)  # for getattr
+        if type(value) in PLAIN or isinstance(value, Tensor) or depth > _MOST_DEPTH or id(value) in self.seen:
             return
         self.seen[id(value)] = value
-        if isinstance(value, Iterator):
+        if isinstance(value, Optimizer):
+            self._optimizer(value, depth)
+        elif isinstance(value, (LRScheduler, GradScaler)):
+            self.dicts.append(value.__dict__)
+            self.value(getattr(value, "optimizer", None), depth + 1)
+        elif isinstance(value, Iterator):
             self.iterators.append(value)
         elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
             self.streams.append(Stream.of(value))
-        elif isinstance(value, functools.partial):
-            for part in (value.func, value.args, value.keywords):
-                self.value(part, depth)
-        elif isinstance(value, (staticmethod, classmethod)):
-            self.value(value.__func__, depth)
-        elif isinstance(value, property):
-            for part in (value.fget, value.fset):
-                self.value(part, depth)
-        elif isinstance(value, functools.partialmethod):
-            for part in (value.func, value.args, value.keywords):
+        elif type(value) in _WRAPPERS or isinstance(value, Visible):
+            for part in (getattr(value, name, None) for name in _PARTS):
                 self.value(part, depth)
         elif isinstance(value, (contextvars.ContextVar, weakref.ref)):
             self.place(Answer(value, Answer(value, None).now()), depth)
-        elif isinstance(value, types.MethodType):
-            self.value(value.__func__, depth)
-            self.value(value.__self__, depth)
         elif _is_function(value):
             self._function(value)
         elif isinstance(value, Module):
@@ -146,13 +151,15 @@ class Walk:
 
     def _module(self, m: Any, depth: int) -> None:
         """A module: its code, and attributes that are no numbers, tensors or modules (looks_of has those)."""
-        from ..nn import ModuleDict, ModuleList
+        from ..nn import ModuleDict, ModuleList, ParameterDict, ParameterList
         from ..nn.module import Module
 
         self.modules.append(m)
         self._class(type(m), depth)
         if isinstance(m, (ModuleList, ModuleDict)):  # nobody calls those, so looks_of does not look at them
             self._container(m._modules, depth)
+        if isinstance(m, (ParameterList, ParameterDict)):
+            self._container(m._parameters, depth)
         own = m.__dict__
         for name in self.names & own.keys():
             value = own[name]
@@ -163,6 +170,20 @@ class Walk:
                 self._hooks(held)
         for t in (*own["_parameters"].values(), *own["_buffers"].values()):
             self._tensor(t)
+
+    def _optimizer(self, o: Any, depth: int) -> None:
+        """Its groups and whose state it has; numbers in a group are read at each replay, or the group counts its changes."""
+        from ..optim.group import Group
+
+        self._class(type(o), depth)
+        self.found.setdefault((Key, id(o.__dict__), "param_groups"), Key(o.__dict__, "param_groups", o.param_groups))
+        self.found.setdefault((Items, id(o.param_groups), None), Items(o.param_groups, tuple(o.param_groups)))
+        self.found.setdefault((Count, id(o.state), None), Count(o.state, tuple(o.state), dict(o.state)))
+        self.dicts += o.param_groups
+        for group in o.param_groups:
+            self.found.setdefault((Items, id(group["params"]), None), Items(group["params"], tuple(group["params"])))
+            if type(group) is not Group:
+                self._container(group, depth)
 
     def _hooks(self, held: Any) -> None:
         """Functions that somebody hung on a module or a tensor."""
@@ -194,16 +215,22 @@ class Walk:
             self.value(item, depth + 1)
 
     def _class(self, kind: type, depth: int) -> None:
-        for base in kind.__mro__:
-            if not _is_library(_file_of(base)):
-                self._attributes(gc.get_referents(vars(base))[0], depth, base)
+        own_bases = [base for base in kind.__mro__ if not _is_library(_file_of(base))]
+        for i, base in enumerate(own_bases):
+            held = gc.get_referents(vars(base))[0]
+            self._attributes(held, depth, base)
+            if "forward" in held:
+                self.place(Key(held, "forward", held["forward"], base), depth)
+            hidden = {name for b in own_bases[i + 1 :] for name in vars(b)}
+            for name in self.names & hidden - held.keys():  # the class may get its own
+                self.place(Key(held, name, MISSING, base), depth)
         if not _is_library(_file_of(kind)):
             own = gc.get_referents(vars(kind))[0]
             for name in self.strings:
                 if not hasattr(kind, name):
                     self.place(Key(own, name, MISSING, kind), depth)
         for name in dir(kind):
-            f = getattr(kind, name, None) if name == "forward" or (name.startswith("__") and name not in _RARE) else None
+            f = getattr(kind, name, None) if name in _RUN_BY_OTHERS or (name.startswith("__") and name not in _RARE) else None
             if _is_function(f):
                 self._function(f)
 
@@ -212,10 +239,11 @@ class Walk:
         if kind.__module__ in ("builtins", "numpy") or is_internal(_file_of(kind) or ""):
             return
         try:
-            own = object.__getattribute__(value, "__dict__")
+            own = value.__dict__ if isinstance(value, threading.local) else object.__getattribute__(value, "__dict__")
             self._attributes(own, depth)
             for name in self.names - own.keys():  # the class's value, until the object gets its own
-                if type(inspect.getattr_static(kind, name, MISSING)) in (*PLAIN, dict, list, tuple):
+                found = inspect.getattr_static(kind, name, MISSING)
+                if type(found) in (*PLAIN, dict, list, tuple) or (found is MISSING and hasattr(kind, "__getattr__")):
                     self.place(Key(own, name, MISSING), depth)
         except AttributeError:
             for name in self.names & {n for base in kind.__mro__ for n in _slots(base)}:

@@ -200,6 +200,7 @@ class Traced(Visible):
         with nobody_looking():
             try:
                 path = record_path(self.function, structure, leaves, effects.first)
+                effects.again()
                 bound = Bound(path, self._passes, self._frozen)
                 if self.check_trace:
                     check(self.function, bound, structure, leaves)
@@ -215,7 +216,7 @@ class Traced(Visible):
             except Exception:
                 effects.undo()
                 raise
-        bound.names = effects.names()
+        bound.names = effects.names(bound)
         told(self, bound, time.perf_counter() - start)
         return bound
 

@@ -1,0 +1,315 @@
+"""What a user may do to a traced function between and in its calls: values, aliasing, exceptions and effects equal eager."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import dataclasses
+import random
+import types
+import warnings
+
+import numpy as np
+import pytest
+
+import numtorch as torch
+from numtorch import nn
+
+CALLS = 4
+
+
+@dataclasses.dataclass
+class Data:
+    y: object
+    k: float = 2.0
+
+
+class Holder:
+    def __init__(self, y):
+        self.y = y
+
+
+def vec(*values):
+    return torch.tensor([float(v) for v in values])
+
+
+def seen(value):
+    """A value as something that can be compared."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), str(value.dtype), value.detach().tolist(), value.requires_grad
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return type(value).__name__, [(k, seen(v)) for k, v in value.items()]
+    if isinstance(value, (list, tuple)):
+        return type(value).__name__, [seen(v) for v in value]
+    if isinstance(value, (Data, Holder)):
+        return seen(vars(value))
+    return type(value).__name__ if isinstance(value, Exception) else repr(value)
+
+
+def mutate(value):
+    """What a caller may do to a result."""
+    if isinstance(value, torch.Tensor):
+        value.detach().add_(1)
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            mutate(v)
+        if isinstance(value, list):
+            value.append(7)
+    elif isinstance(value, dict):
+        for v in list(value.values()):
+            mutate(v)
+        value["more"] = 7
+
+
+def grown(x, kept=None):
+    kept = [] if kept is None else kept
+    kept.append(x * 2)
+    return kept
+
+
+def default_of(x):
+    d = collections.defaultdict(list)
+    d["a"] = x * 2
+    return d
+
+
+def twice(x):
+    y = x * 2
+    return y, y
+
+
+RESULTS = {
+    "dataclass": lambda x: Data(x * 2), "object": lambda x: Holder(x * 2), "defaultdict": default_of, "list": grown,
+    "ordered": lambda x: collections.OrderedDict(b=x + 1, a=x * 2), "one twice": twice, "detached": lambda x: x.detach(),
+    "array": lambda x: x.numpy(), "nested": lambda x: {"a": x * 2, "c": [1, {"e": x + 1}], "n": None}, "set": lambda x: {1, 2},
+    "views": lambda x: (x[1:], x.reshape(2, 1)), "tuple's class": lambda x: type("T", (tuple,), {})((x, x * 2)),
+    "keyword": lambda *, x: x * 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.filterwarnings("ignore:numtorch.jit.trace")
+def test_results_are_new_each_time(name):
+    f = RESULTS[name]
+    runs = []
+    for g in (f, torch.jit.trace(f)):
+        found = []
+        for k in range(CALLS):
+            x = vec(k, 2)
+            y = g(x=x) if name == "keyword" else g(x)
+            found.append(seen(y))
+            mutate(y)
+            found.append(seen((x, y)))
+        runs.append(found)
+    assert runs[0] == runs[1]
+
+
+def pop_it(d, x):
+    return d.pop("k") * x
+
+
+def keep_it(held, x):
+    held.append(x * 2)
+    return x + 1
+
+
+def turn_it(held, x):
+    held.reverse()
+    return held[0] * x
+
+
+ARGUMENTS = {  # function, two arguments to use in turn, what is done to the first between two calls
+    "dataclass": (lambda c, x: x * c.k, Data(None), Data(None, 3.0), lambda c: setattr(c, "k", 5.0)),
+    "dataclass with a tensor": (lambda c, x: x * c.y, Data(vec(1, 2)), Data(vec(3, 4)), lambda c: setattr(c, "y", vec(5, 5))),
+    "object": (lambda c, x: x * c.y, Holder(2.0), Holder(3.0), lambda c: setattr(c, "y", 5.0)),
+    "namespace": (lambda c, x: x * c.y, types.SimpleNamespace(y=2.0), types.SimpleNamespace(y=3.0), lambda c: setattr(c, "y", 5.0)),
+    "function": (lambda g, x: g(x), torch.sin, lambda x, held=[2.0]: x * held[0], lambda g: None),
+    "set": (lambda s, x: x * len(s), {1}, {1, 2, 3}, lambda s: s.add(9)),
+    "array": (lambda a, x: x * float(a[0]), np.ones(2), np.zeros(2), lambda a: a.fill(5)),
+    "negative zero": (lambda k, x: x / k, 0.0, -0.0, lambda k: None),
+    "numbers": (lambda k, x: x * k, 1, True, lambda k: None),
+    "popped": (pop_it, {"k": vec(1, 2)}, {"k": vec(3, 4)}, lambda d: d.update(k=vec(5, 5))),
+    "kept": (keep_it, [], [], lambda held: held.clear()),
+    "turned": (turn_it, [vec(1, 2), vec(3, 4)], [vec(1, 1), vec(2, 2)], lambda held: None),
+    "parameter": (lambda p, x: x * (2 if isinstance(p, nn.Parameter) else 3), nn.Parameter(vec(1, 2)), vec(1, 2), lambda p: None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.filterwarnings("ignore:numtorch.jit.trace")
+def test_arguments_are_looked_into(name):
+    f, first, second, change = ARGUMENTS[name]
+    runs = []
+    for g in (f, torch.jit.trace(f)):
+        a, b = (v if callable(v) and not isinstance(v, nn.Parameter) else copy.deepcopy(v) for v in (first, second))
+        found = []
+        for k in range(3 * CALLS):
+            if k == 2 * CALLS:
+                change(a)
+            try:
+                y = g(a if k // 2 % 2 == 0 else b, vec(k + 1, 2))
+            except KeyError as e:
+                y = e
+            found.append((seen(y), seen(a), seen(b)))
+        runs.append(found)
+    assert runs[0] == runs[1]
+
+
+def effects():
+    """Functions that do more than compute, and how to look at what they did."""
+    count, history, shelf, w = [0], [], {}, vec(0, 0)
+    p = torch.ones(2, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=2)
+    rng = np.random.default_rng(0)
+
+    class Net(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.last = x * 3
+            return x * 2
+
+    net = Net()
+
+    def counted(x):
+        count[0] += 1
+        return x * 2
+
+    def remembered(x):
+        history.append(x * 2)
+        return x + 1
+
+    def stored(x):
+        if x.shape[0] not in shelf:
+            shelf[x.shape[0]] = torch.arange(float(x.shape[0]))
+        return x + shelf[x.shape[0]]
+
+    def stepped(x):
+        optimizer.zero_grad()
+        (p * x).sum().backward()
+        optimizer.step()
+        scheduler.step()
+        return p.detach() * 1
+
+    def scaled(x):
+        optimizer.zero_grad()
+        scaler.scale((p * x).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        return p.detach() * 1
+
+    def raising(x):
+        w.add_(1)
+        if x.sum() > 3:
+            raise KeyError("big")
+        return x + w
+
+    def switching(x):
+        torch.set_grad_enabled(False)
+        return x * 2
+
+    return {
+        "a counter": (counted, lambda: count[0]), "a list that grows": (remembered, lambda: history),
+        "a store": (stored, lambda: shelf), "attributes": (net, lambda: (net.calls, getattr(net, "last", None))),
+        "a scheduler": (stepped, lambda: (optimizer.param_groups[0]["lr"], scheduler.last_epoch)),
+        "a scaler": (scaled, scaler.state_dict), "an exception": (raising, lambda: w), "a mode": (switching, torch.is_grad_enabled),
+        "Python's random": (lambda x: x * 0 + int(random.random() * 0 + 1), random.random),
+        "NumPy's random": (lambda x: x * 0 + int(rng.random() * 0 + 1), rng.random),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", effects())
+def test_effects_happen_at_each_call_and_not_when_recording(name):
+    runs = []
+    for use_trace in (False, True):
+        random.seed(0)
+        f, look = effects()[name]
+        found = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            f = torch.jit.trace(f) if use_trace else f
+            for k in range(CALLS + 2):
+                try:
+                    found.append(seen(f(vec(k, 0))))
+                except KeyError as e:
+                    found.append(seen(e))
+                found.append(seen(look()))
+                torch.set_grad_enabled(True)
+        runs.append(found)
+    assert runs[0] == runs[1]
+
+
+def changed_input(f, x):
+    y = f(x)
+    with torch.no_grad():
+        x.mul_(3)
+    return y
+
+
+def changed_output(f, x):
+    y = f(x)
+    y.detach().mul_(3)
+    return y
+
+
+@pytest.mark.parametrize("f, use", [(lambda x: (x * x).sum(), changed_input), (lambda x: x.exp(), changed_output)])
+def test_a_backward_notices_changes_of_what_it_reads(f, use):
+    traced = torch.jit.trace(f, vec(1, 2).requires_grad_())
+    for g in (f, traced, traced, traced):
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            use(g, vec(1, 2).requires_grad_()).sum().backward()
+
+
+def a_list(layers):
+    layers.append(nn.Sigmoid())
+
+
+CHANGES = {
+    "appended": a_list, "inserted": lambda s: s.insert(0, nn.Tanh()), "deleted": lambda s: s.__delitem__(1),
+    "hook": lambda s: s[0].register_forward_hook(lambda m, i, o: o * 2),
+    "forward of the class": lambda s: setattr(type(s[0]), "forward", lambda self, x: x * 9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_of_a_module_is_seen(name):
+    kind = type("Layer", (nn.Linear,), {"forward": lambda self, x: x @ self.weight.t()})
+    net = nn.Sequential(kind(2, 2), nn.ReLU())
+    traced = torch.jit.trace(net, vec(1, 2))
+    for _ in range(CALLS):
+        assert traced(vec(1, 2)).equal(net(vec(1, 2)))
+    before = net(vec(1, 2))
+    CHANGES[name](net)
+    for _ in range(CALLS):
+        assert traced(vec(1, 2)).equal(net(vec(1, 2)))
+    assert name == "deleted" or not before.equal(net(vec(1, 2)))
+
+
+def test_an_optimizer_that_lost_its_state_or_got_another_group_is_seen():
+    runs = []
+    for use_trace in (False, True):
+        p = torch.ones(2, requires_grad=True)
+        optimizer = torch.optim.Adam([p], lr=0.1)
+
+        def step(x, p=p, optimizer=optimizer):
+            optimizer.zero_grad()
+            (p * x).sum().backward()
+            optimizer.step()
+
+        step = torch.jit.trace(step, vec(1, 2)) if use_trace else step
+        changes = [lambda: None, optimizer.state.clear,
+                   lambda o=optimizer: o.param_groups.__setitem__(0, dict(o.param_groups[0], lr=0.7)),
+                   lambda o=optimizer: o.param_groups[0].update(lr=0.3)]  # fmt: skip
+        found = []
+        for change in changes:
+            change()
+            for _ in range(CALLS):
+                step(vec(1, 2))
+                found.append(p.tolist())
+        runs.append(found)
+    assert runs[0] == runs[1]
