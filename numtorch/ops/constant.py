@@ -37,3 +37,8 @@ def table(values: Sequence[int] | np.ndarray, device: str = "cpu") -> Tensor:
     if len(_tables) > _MOST:
         _tables.popitem(last=False)
     return made
+
+
+def is_table(x: Any) -> bool:
+    """Whether ``x`` is what ``table`` made for the CPU."""
+    return any(made is x and made._layout.device == "cpu" for _, made in list(_tables.values()))

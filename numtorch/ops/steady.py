@@ -1,7 +1,7 @@
 """Kernel ops whose launches follow from layouts and attributes alone: planned once, then run from what was noted.
 
-``Steps`` are the launches of one call with every pointer replaced by whose memory it was: an output's, an input's or
-working memory. Where a launch reads anything else (a copy made by the plan), nothing is noted.
+``Steps`` are the launches of one call with every pointer replaced by whose memory it was: an output's, an input's, working
+memory, or a table of constants. Where a launch reads anything else (a copy made by the plan), nothing is noted.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from ..dtype import uint8
 from ..shape import Layout, contiguous
 from ..storage import SMALL
+from . import constant, ways
 from . import launch as launching
-from . import ways
 from .launch import PARALLEL_COST, Launch, Scratch
 
 MOST = 4096
@@ -52,9 +52,7 @@ class Steps:
 
 
 def _address(memory: Sequence[Any], place: int) -> int:
-    if place < 0:
-        return 0
-    return memory[place]._address()
+    return memory[place]._address() if place >= 0 else -1 - place
 
 
 def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> Any:
@@ -97,9 +95,12 @@ def _note_elsewhere(outputs: Sequence[Any], inputs: Sequence[Any], launches: Seq
 
 
 def _place(p: Any, tensors: list[Any], scratches: list[Scratch]) -> int | None:
-    """Where a pointer's memory comes from: its number among outputs, inputs and working memory; -1 for none."""
+    """Where a pointer's memory comes from: its number among outputs, inputs and working memory; -1 - address for a table of
+    constants, -1 for none."""
     if type(p) is int:
         return -1 if p == 0 else None
+    if constant.is_table(p):
+        return -1 - p._address()
     if type(p) is Scratch:
         if p not in scratches:
             scratches.append(p)
@@ -119,7 +120,7 @@ def _step(la: Launch, places: Sequence[Any], layouts: Sequence[Any], alone: bool
 
     units = la.units if la.units > 1 and la.cost >= PARALLEL_COST else 1
     parallel = (la.address(), tuple(places), tuple(la.words))
-    image = [0] * len(places) + list(la.words)
+    image = [-1 - p if p < 0 else 0 for p in places] + list(la.words)
     if len(image) > MAX_WORDS:
         return None, None, units, parallel
     out = layouts[0]

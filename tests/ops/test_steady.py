@@ -59,3 +59,19 @@ def test_copies_made_by_a_plan_are_not_remembered():
     for i in range(3):
         x = (torch.arange(24.0).reshape(2, 3, 4) + i).permute(2, 0, 1)
         assert x.sum((0, 2)).tolist() == [66.0 + 12 * i, 210.0 + 12 * i]
+
+
+def test_convolutions_with_tables_are_planned_once():
+    op = TABLE["convolution"]
+    plans = []
+    before, op._plan = op._plan, lambda *a, **k: plans.append(1) or before(*a, **k)
+    try:
+        for i in range(3):
+            x, w = torch.full((2, 3, 7, 6), float(i), requires_grad=True), torch.ones(5, 3, 3, 3, requires_grad=True)
+            y = torch.nn.functional.conv2d(x, w, stride=2)
+            assert (y == 27.0 * i).all() and y.shape == (2, 5, 3, 2)
+            y.sum().backward()
+            assert x.grad.sum().item() == 2 * 5 * 3 * 2 * 27 and w.grad.sum().item() == 2 * 5 * 3 * 2 * 27.0 * i
+    finally:
+        op._plan = before
+    assert len(plans) <= 1
