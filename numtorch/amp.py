@@ -83,6 +83,7 @@ def get_autocast_dtype(device_type: str = "cuda") -> DType:
     """float32, in which ``autocast`` leaves what programs compute.
 
     Example:
+        >>> import numtorch
         >>> numtorch.get_autocast_dtype("cpu")
         numtorch.float32
     """
