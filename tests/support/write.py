@@ -26,6 +26,7 @@ from numtorch import absent
 from numtorch._interpret import Interpreter
 from numtorch.autograd import mode
 from numtorch.ops.host import HostOp
+from numtorch.ops.inplace import Underivable
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from samples import BY_NAME, CALLS, SKIP, Names
@@ -130,6 +131,8 @@ def order(results: list[Any], leaves: list[Any]) -> str:
     """How often gradients of results can be taken: "-", "1" or "any"."""
     wanted = [t for t in results if t.requires_grad]
     if not wanted:
+        return "-"
+    if any(isinstance(t.grad_fn, Underivable) for t in wanted):
         return "-"
     firsts = torch.autograd.grad(wanted, leaves, [torch.zeros_like(t) for t in wanted], create_graph=True, allow_unused=True)
     again = [g for g in firsts if g is not None and g.requires_grad]
