@@ -4,7 +4,7 @@ An operand is lines (rows of A, columns of B) of words along k: a word is one fl
 used, or two float16. A block of four warps makes HEIGHT x WIDTH sums, each warp a quarter. Pieces of 16 words come by
 copies that run beside the arithmetic, two pieces ahead, into a ring of three in shared memory:
 
-    copy piece n + 2 -> its place     products of the two halves of piece n, with the fragments of the next half read meanwhile
+    copy piece n + 2 -> its place     products of the two halves of piece n
     wait until piece n + 1 is there, for this thread; barrier: for all, and none still reads the place of piece n
 
     along    the operand is contiguous along k             kept as [line][word], read by `matrices`
@@ -36,7 +36,6 @@ from .gpu import (
     thread,
     threads,
     wait_copies,
-    warp_barrier,
     zeros,
 )
 from .launch import bound
@@ -56,7 +55,7 @@ def bytes_of(count):
 
 @device
 def words_one_by_one():
-    """EXTENT // 8, in a way that the compiler does not know: that, and a barrier, keep it from writing out a loop that seldom runs."""
+    """EXTENT // 8, in a way that the compiler does not know: it should not write out a loop that seldom runs."""
     return over(EXTENT, threads() >> int32(4))
 
 
@@ -86,7 +85,6 @@ def fetch_along(room, operand, stage, k, last):
         return
     n = int32(0)
     while n < words_one_by_one():
-        warp_barrier()
         i, e = int32(n >> int32(2)), int32(n & int32(3))
         before, count = times(e, per_word(T)), left if times(32, i) < lines else int32(0)
         from_first = int64(i) * step + int64(before) * k_step
@@ -139,7 +137,6 @@ def fetch_across(room, operand, stage, k, last):
         return
     n = int32(0)
     while n < words_one_by_one():
-        warp_barrier()
         i, e = int32(n >> int32(2)), int32(n & int32(3))
         before, count = times(e, per_word(T)), lines if times(i, ahead) < left else int32(0)
         from_first = int64(times(i, ahead)) * k_step + int64(before) * line_step
@@ -245,19 +242,18 @@ def accumulate(operand_a, operand_b, last, room_a, room_b):
         k = plus(k, deep)
     wait_copies(PENDING)
     barrier()
-    a, b = rows(room_a, now, row, 0), columns(room_b, now, col, 0)
     while done < last:
-        c, d = rows(room_a, now, row, 1), columns(room_b, now, col, 1)
-        if k < last:
+        if k < last:  # the place of the piece before the last barrier, which nobody reads any more
             fetch_a(room_a, operand_a, ahead, k, last)
             fetch_b(room_b, operand_b, ahead, k, last)
         commit()
+        a, b = rows(room_a, now, row, 0), columns(room_b, now, col, 0)
+        sums = mma(sums, rounded(a, T), rounded(b, T), T)
+        a, b = rows(room_a, now, row, 1), columns(room_b, now, col, 1)  # the compiler reads them earlier, as registers permit
         sums = mma(sums, rounded(a, T), rounded(b, T), T)
         wait_copies(PENDING)
         barrier()
         now, ahead = following(now), following(ahead)
-        a, b = rows(room_a, now, row, 0), columns(room_b, now, col, 0)
-        sums = mma(sums, rounded(c, T), rounded(d, T), T)
         k, done = plus(k, deep), plus(done, deep)
     return sums
 
