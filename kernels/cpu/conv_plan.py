@@ -9,6 +9,8 @@ from functools import lru_cache
 from math import gcd
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..target import target
 from . import conv_panels_plan, conv_rows, winograd
 from .conv import BIAS, READ, pack_weight, taps_kernel
@@ -207,10 +209,20 @@ def packed_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> P
     None where the kernel reads the weight as it is.
     """
     flags = BIAS if bias else 0
-    if winograd.suits(conv, flags, packed=True):
+    if winograd.suits(conv, flags, packed=True) and max(conv.C, conv.OC) <= MOST_CHANNELS:
         return _winograd(conv, T, False, flags, relu)
     plan = forward_plan(conv, T, bias, relu)
     return plan if len(plan.launches) == 2 else None
+
+
+def same_sums(a: Plan, b: Plan) -> bool:
+    """Whether two packed plans read the weight in the same order and add in the same: then only their tiles may differ."""
+    first, other = a.launches[0], b.launches[0]
+    if first.kernel is not other.kernel or first.words != other.words:
+        return False
+    if first.kernel is winograd.winograd_weight:
+        return True
+    return a.launches[1].kernel is b.launches[1].kernel and np.array_equal(first.table, other.table)
 
 
 def input_grad_plan(conv: Conv, T: str, accumulate: bool = False, bias: bool = False, relu: bool = False) -> Plan:

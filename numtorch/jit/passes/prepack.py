@@ -127,15 +127,12 @@ def _packs(e: Entry, work: Work) -> bool:
 def convolution(e: Entry, out: Ref, x: Ref, panels: Ref | None = None) -> tuple[Entry, Entry] | None:
     """The entry that packs the weight of a convolution, and the convolution of ``x`` with packed weights.
 
-    None where there is nothing to pack, or no ``panels`` like those that are there already.
+    With ``panels`` of the weight the convolution of a part of the batch, with the same bits. None where there is nothing to
+    pack, or a part reads other panels.
     """
     _, w, bias = e.args[:3]
-    attrs = {k: v for k, v in (e.attrs or {}).items() if k != "relu"}
-    kind = w.layout.dtype
-    plan = twin("cpu", "conv_plan", "packed_plan")(
-        geometry_of(x.layout.shape, w.layout.shape, attrs), kind.name, bias is not None, bool((e.attrs or {}).get("relu"))
-    )
-    if plan is None or (panels is not None and panels.layout.numel * kind.itemsize != plan.work_bytes):
+    kind, plan = w.layout.dtype, _plan(e, x)
+    if plan is None or (panels is not None and not twin("cpu", "conv_plan", "same_sums")(plan, _plan(e, e.args[0]))):
         return None
     from ..path import Virtual
 
@@ -149,3 +146,11 @@ def convolution(e: Entry, out: Ref, x: Ref, panels: Ref | None = None) -> tuple[
     made.outputs, made.args, made.launches = [out], [x, *e.args[1:]], launches[1:]
     made.inputs = [r for r in (x, panels, bias) if r is not None]
     return packing, made
+
+
+def _plan(e: Entry, x: Ref) -> Any:
+    """The planner's answer for a convolution of ``x`` with packed weights."""
+    attrs = dict(e.attrs or {})
+    relu, w, bias = bool(attrs.pop("relu", False)), e.args[1].layout, e.args[2]
+    plan = twin("cpu", "conv_plan", "packed_plan")
+    return plan(geometry_of(x.layout.shape, w.shape, attrs), w.dtype.name, bias is not None, relu)

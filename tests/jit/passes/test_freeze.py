@@ -151,3 +151,20 @@ def test_frozen_convolutions_give_the_same_bits_on_any_number_of_threads():
     assert len(set(found)) == 1
     one = torch.cat([jit.freeze(model)(x[i : i + 1]) for i in range(12)])
     assert one.numpy().tobytes() == found[0]
+
+
+def test_parts_whose_weights_would_be_packed_otherwise_are_not_made():
+    torch.manual_seed(0)
+    model, before = nn.Sequential(nn.Conv2d(200, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 24, 3)).eval(), torch.get_num_threads()
+    x = torch.randn(8, 200, 14, 13)
+    try:
+        found = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(jit.freeze(model)(x).numpy().tobytes())
+        torch.set_num_threads(2)
+        with jit.passes.disable("batches"):
+            found.append(jit.freeze(model)(x).numpy().tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(found)) == 1
