@@ -86,7 +86,10 @@ def canonical(d: Any) -> str:
 
 def set_default_device(d: Any) -> None:
     """Where tensors are made when no device is named."""
+    from ._tensor import replaced
+
     default[0] = canonical("cpu" if d is None else d)
+    replaced[0] += 1  # traces look whether they were recorded so
 
 
 def get_default_device() -> device:

@@ -107,7 +107,10 @@ def set_default_dtype(d: dtype) -> None:
         raise TypeError(
             f"set_default_dtype: only floating-point types are supported as the default type, got {d!r}"
         )
+    from ._tensor import replaced
+
     _default[0] = d
+    replaced[0] += 1  # traces look whether they were recorded so
 
 
 def _promotion_table() -> list[list[dtype]]:

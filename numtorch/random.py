@@ -15,7 +15,7 @@ import numpy as np
 
 from ._tensor import Tensor
 from .autograd.mode import state
-from .creation import from_numpy, new_tensor
+from .creation import from_array, from_numpy, new_tensor
 from .device import canonical, device
 from .dtype import int64, uint8
 
@@ -47,7 +47,9 @@ class Generator:
         return words._storage.array((2,), (1,), np.dtype(np.int64), 0)
 
     def _set_words(self, words: Any) -> None:
-        if self._device == "cpu":
+        if self._is_recorded():
+            self._state.copy_(from_array(np.array(words, np.int64)))
+        elif self._device == "cpu":
             self._words()[:] = words
         else:
             self._state.copy_(from_numpy(np.array(words, np.int64)))
@@ -62,13 +64,16 @@ class Generator:
 
     def seed(self) -> int:
         """Start again from a seed of the operating system's; returns it."""
+        if state.recorder is not None:
+            state.recorder.refuse("a generator takes a seed of the operating system's, another one each time")
         value = int.from_bytes(os.urandom(8), "little") >> 1
         self.manual_seed(value)
         return value
 
     def initial_seed(self) -> int:
         """The seed of the stream."""
-        return int(self._words()[0]) & (1 << 64) - 1
+        seed = self._state[0].item() if self._is_recorded() else int(self._words()[0])
+        return seed & (1 << 64) - 1
 
     def get_state(self) -> Tensor:
         """The state as a uint8 tensor."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .device import default
+from .dtype import get_default_dtype
+
 _PRECISIONS = ("highest", "high", "medium")
 _state: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "interop": 1, "warn_always": False,
                           "conv_tf32": True}
@@ -43,9 +46,9 @@ def conv_tf32_permitted() -> bool:
     return _state["conv_tf32"]
 
 
-def rounding() -> tuple[bool, bool]:
-    """What may be rounded to tf32: (matrix products, convolutions). Traces hold for one answer."""
-    return tf32_permitted(), conv_tf32_permitted()
+def chosen() -> tuple:
+    """What may be rounded to tf32 (matrix products, convolutions), and the default dtype and device. Traces hold for one answer."""
+    return tf32_permitted(), conv_tf32_permitted(), get_default_dtype(), default[0]
 
 
 def get_float32_matmul_precision() -> str:

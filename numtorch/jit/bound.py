@@ -55,7 +55,7 @@ class Bound:
         self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
         self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
         self.hooks = global_hooks()
-        self.tf32 = settings.rounding()
+        self.settings = settings.chosen()
         self.before: Sequence[tuple[Storage, bytes | Storage]] = ()  # what the latest forward with a history was about to change
         self.names: list[Place] = []  # places around the function; set when it has been recorded and checked
         self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
@@ -188,7 +188,7 @@ class Bound:
         for t, s, offset, la, flags in self.captured:
             if t._storage is not s or t._offset != offset or t._layout is not la or flags_of(t) != flags:
                 return True
-        if settings.rounding() != self.tf32:
+        if settings.chosen() != self.settings:
             return True
         if global_hooks() != self.hooks or any(looks_of(m) != held for m, held in self.modules):
             return True

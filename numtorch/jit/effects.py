@@ -14,6 +14,8 @@ import numpy as np
 
 from .._tensor import replaced
 from ..autograd.mode import state
+from ..device import default
+from ..dtype import get_default_dtype, set_default_dtype
 from . import tree
 from .places import MISSING, Place, Stream, alike
 from .record import Untraceable
@@ -32,7 +34,7 @@ class Effects:
         self.modules = [(m, _state_of(m)) for m in self.walk.modules]
         self.streams = [*self.walk.streams, Stream.of(random), Stream.of(np.random)]
         self.dicts = [(d, dict(d)) for d in self.walk.dicts]
-        self.mode = state.grad
+        self.mode, self.dtype, self.device = state.grad, get_default_dtype(), default[0]
         self.once: dict[Any, tuple[str, Any]] = {}  # what the first run changed
         self.reason = ""
 
@@ -55,6 +57,8 @@ class Effects:
             raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
         if state.grad != self.mode:
             raise Untraceable("it leaves the recording of gradients switched on or off")
+        if get_default_dtype() is not self.dtype or default[0] != self.device:
+            raise Untraceable("it leaves another default dtype or device")
         for s in self.streams:
             if not s.holds():
                 raise Untraceable(f"it draws random numbers from {s.name()}; take them from numtorch's")
@@ -92,7 +96,8 @@ class Effects:
         for s in self.streams:
             if not s.holds():
                 s.restore()
-        state.grad = self.mode
+        state.grad, default[0] = self.mode, self.device
+        set_default_dtype(self.dtype)
         replaced[0] += 1
 
     def names(self, bound: Any) -> list[Place]:

@@ -215,6 +215,8 @@ def _record_backward(path: Path, r: Recorder, outputs: list[Any], inner: list[An
     r.in_backward = True
     grads = run_backward([outputs[i] for i in wanted], given, True, False, leaves, accumulate=False)
     r.in_backward = False
+    if r.backward_writes:  # maybe after other calls that change the same memory
+        raise Untraceable("its backward draws random numbers (of a checkpoint or a hook), or changes other memory")
     numbers = {id(t): k for k, t in enumerate(inner)}
     path.leaves = [("input", numbers[id(t)]) if id(t) in numbers else t for t in leaves]
     path.leaf_grads = [None if g is None else ref(g) for g in grads]

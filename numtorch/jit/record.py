@@ -142,6 +142,7 @@ class Recorder:
         self.optimizers: dict[int, Any] = {}
         self.labels: dict[int, str] = {}  # names of captured memory (by id) that only the function knows
         self.in_backward = False
+        self.backward_writes = False  # the backward changes captured memory: it draws random numbers, counts its calls
         self.reasons: list[str] = []
 
     # -- memory
@@ -160,7 +161,9 @@ class Recorder:
                     self.first[key] = None
                 elif self.first[key] is None:
                     self.first[key] = snapshot(s)
-            elif key not in self.undo:
+                continue
+            self.backward_writes |= self.in_backward
+            if key not in self.undo:
                 self.undo[key] = (s, snapshot(s))
                 self.written.add(key)
 

@@ -14,6 +14,7 @@ import pytest
 
 import numtorch as torch
 from numtorch import nn
+from numtorch.utils.checkpoint import checkpoint
 
 CALLS = 4
 
@@ -311,5 +312,84 @@ def test_an_optimizer_that_lost_its_state_or_got_another_group_is_seen():
             for _ in range(CALLS):
                 step(vec(1, 2))
                 found.append(p.tolist())
+        runs.append(found)
+    assert runs[0] == runs[1]
+
+
+# -- whole scenarios: each takes ``trace`` (for eager: the function as it is) and ``see``, to which it shows what it finds
+
+
+def a_checkpoint(trace, see):
+    net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 1))
+    f = trace(lambda x: (checkpoint(net, nn.functional.dropout(x, 0.5)) + torch.rand(1)).sum())
+    for k in range(CALLS):
+        net.zero_grad()
+        y = f(torch.ones(2, 4) * k)
+        see(torch.rand(1))
+        y.backward()
+        see(y, [p.grad + 0.0 for p in net.parameters()], torch.rand(1))
+
+
+def a_seed_inside(trace, see):
+    def f(x, seed):
+        g = torch.manual_seed(seed)
+        return x * torch.rand(2) + torch.rand(2, generator=g.manual_seed(torch.initial_seed() + 1))
+
+    f = trace(f)
+    for seed in (3, 3, 3, 3, 4, 4, 3):
+        see(f(vec(1, 2), seed), torch.rand(1))
+
+
+def a_generator_inside(trace, see):
+    def f(x):
+        with torch.random.fork_rng():
+            torch.manual_seed(4)
+            a = torch.rand(2)
+        return a + x * torch.rand(2) + torch.rand(2, generator=torch.Generator().manual_seed(int(x[0])))
+
+    f = trace(f)
+    for k in (1, 1, 1, 2, 2, 1):
+        see(f(vec(k, 2)), torch.rand(1))
+
+
+def another_default_dtype(trace, see):
+    f = trace(lambda x: x + torch.ones(2) + torch.tensor([1.5, 2.5]))
+    x = vec(1, 2)
+    for d in (torch.float32, torch.float64, torch.float32):
+        torch.set_default_dtype(d)
+        for _ in range(CALLS):
+            see(f(x))
+
+
+def a_default_dtype_that_stays(trace, see):
+    def f(x):
+        torch.set_default_dtype(torch.float64)
+        return torch.ones(2) * x
+
+    f = trace(f)
+    for _ in range(CALLS):
+        see(f(vec(1, 2)), torch.ones(1))
+        torch.set_default_dtype(torch.float32)
+
+
+SCENARIOS = [a_checkpoint, a_seed_inside, a_generator_inside, another_default_dtype, a_default_dtype_that_stays]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("examples", [False, True])
+@pytest.mark.filterwarnings("ignore:numtorch.jit.trace")
+def test_a_trace_gives_what_eager_gives(scenario, examples):
+    def from_examples(f):
+        traced = torch.jit.trace(f)
+        return lambda *a: traced(*a) if traced.paths() else traced.prepare(a, {}) or traced(*a)
+
+    runs = []
+    for trace in (lambda f: f, from_examples if examples else torch.jit.trace):
+        torch.manual_seed(1)
+        found = []
+        try:
+            scenario(trace, lambda *values, found=found: found.extend(map(seen, values)))
+        finally:
+            torch.set_default_dtype(torch.float32)
         runs.append(found)
     assert runs[0] == runs[1]
