@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -546,3 +547,18 @@ def test_values_that_are_read_together_are_in_memory_until_then():
     twos = (torch.full((3,), 2.0),)
     traced = check_both(choose, twos, twos, twos, (-twos[0],), twos)
     assert len(traced.paths()) == 2
+
+
+def test_power_iteration_of_spectral_norm_is_replayed():
+    def layer():
+        torch.manual_seed(0)
+        return torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(4, 3))
+
+    eager, replayed, x = layer(), layer(), torch.arange(8.0).reshape(2, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "runs eagerly"
+        traced = torch.jit.trace(replayed, x)
+    for _ in range(4):
+        np.testing.assert_array_equal(traced(x).detach().numpy(), eager(x).detach().numpy())
+    u, same = (m.parametrizations["weight"][0]._u for m in (eager, replayed))
+    np.testing.assert_array_equal(same.numpy(), u.numpy())

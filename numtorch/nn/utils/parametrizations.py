@@ -89,8 +89,8 @@ class _SpectralNorm(Module):
     @numtorch.no_grad()
     def _iterate(self, matrix: Tensor, times: int) -> None:
         for _ in range(times):
-            self._u = F.normalize(matrix @ self._v, dim=0, eps=self.eps)
-            self._v = F.normalize(matrix.t() @ self._u, dim=0, eps=self.eps)
+            self._u.copy_(F.normalize(matrix @ self._v, dim=0, eps=self.eps))  # in place: a trace repeats that
+            self._v.copy_(F.normalize(matrix.t() @ self._u, dim=0, eps=self.eps))
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.dim() == 1:
@@ -98,7 +98,7 @@ class _SpectralNorm(Module):
         matrix = self._matrix(weight)
         if self.training:
             self._iterate(matrix.detach(), self.n_power_iterations)
-        # Clones, because the next iteration replaces the buffers before this graph may be walked.
+        # Clones, because the next iteration changes the buffers before this graph may be walked.
         u, v = self._u.clone(), self._v.clone()
         return weight / numtorch.dot(u, matrix @ v)
 
