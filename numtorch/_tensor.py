@@ -300,6 +300,8 @@ class Tensor(TensorMethods):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._rg and not value._layout.dtype.is_floating_point:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point dtype")
+        if state.recorder is not None:
+            state.recorder.geometry(self)
         self._storage, self._offset, self._layout = value._storage, value._offset, value._layout
         replaced[0] += 1
 

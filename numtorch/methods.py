@@ -7,6 +7,7 @@ from typing import Any
 
 from . import indexing, late_methods
 from ._tensor import Tensor, replaced
+from .autograd.mode import state
 from .dtype import ALL, FLOATING
 from .dtype import dtype as DType
 from .errors import require_tensor, tensors_only
@@ -194,6 +195,8 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     if shape == self._layout.shape:
         return self
     la = contiguous(shape, self._layout.dtype, self._layout.device)
+    if state.recorder is not None:
+        state.recorder.geometry(self)
     needed = (self._offset + la.numel) * la.itemsize
     if needed > self._storage.nbytes:
         import ctypes
@@ -221,6 +224,8 @@ def set_(self: Tensor, source: Any = None, *args: Any) -> Tensor:
     from .creation import new_tensor
 
     source = new_tensor((0,), self.dtype) if source is None else source
+    if state.recorder is not None:
+        state.recorder.geometry(self)
     self._storage, self._offset, self._layout = source._storage, source._offset, source._layout
     replaced[0] += 1
     return self
@@ -234,6 +239,8 @@ def requires_same(self: Tensor, other: Tensor) -> bool:
 def swap_geometry(self: Tensor, name: str, *args: Any, **kwargs: Any) -> Tensor:
     """The in-place forms of views: the tensor itself takes the view's shape and strides."""
     inplace.check_leaf(self, name)
+    if state.recorder is not None:
+        state.recorder.geometry(self)
     v = getattr(view, name)(self.detach() if not self._rg else self, *args, **kwargs)
     self._storage.version += not self._untracked
     if self._rg:

@@ -46,9 +46,14 @@ def conv_tf32_permitted() -> bool:
     return _state["conv_tf32"]
 
 
+def rounding() -> tuple[bool, bool]:
+    """What may be rounded to tf32: (matrix products, convolutions)."""
+    return tf32_permitted(), conv_tf32_permitted()
+
+
 def chosen() -> tuple:
-    """What may be rounded to tf32 (matrix products, convolutions), and the default dtype and device. Traces hold for one answer."""
-    return tf32_permitted(), conv_tf32_permitted(), get_default_dtype(), default[0]
+    """What may be rounded, and the default dtype and device. Traces hold for one answer."""
+    return rounding(), get_default_dtype(), default[0]
 
 
 def get_float32_matmul_precision() -> str:

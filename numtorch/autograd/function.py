@@ -161,7 +161,7 @@ class Function:
         """Run the operation and record it."""
         needs = state.grad and any(getattr(x, "_rg", False) for x in inputs)
         if state.recorder is not None:
-            state.recorder.custom(cls)
+            state.recorder.custom()
         node = FunctionNode(cls, inputs, needs)
         with no_grad():
             if cls.setup_context is not None:

@@ -27,6 +27,8 @@ class saved_tensors_hooks:
 
     def __enter__(self) -> None:
         self._before = state.saved_hooks
+        if state.recorder is not None:
+            state.recorder.custom()
         set_saved_hooks((self.pack_hook, self.unpack_hook))
 
     def __exit__(self, *exc: Any) -> None:

@@ -54,9 +54,9 @@ class Bound:
         self.counter = replaced[0]
         self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
         self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
-        self.hooks = global_hooks()
-        self.settings = settings.chosen()
+        self.hooks, self.settings = global_hooks(), settings.chosen()
         self.before: Sequence[tuple[Storage, bytes | Storage]] = ()  # what the latest forward with a history was about to change
+        self.runs_python = path.recorder.runs_python
         self.names: list[Place] = []  # places around the function; set when it has been recorded and checked
         self.modules = [(m, looks_of(m)) for m in path.recorder.modules.values()]
         self.optimizers = [(o, state_of(o)) for o in path.recorder.optimizers.values()]
@@ -100,9 +100,7 @@ class Bound:
                 slots.add(r.storage)
         ends = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
         backward = self._lower(self._optimized(path.backward, ends))
-        written = {
-            id(r.storage): r.storage for e in path.forward for r in e.outputs if type(r.storage) is Virtual
-        }
+        written = {id(r.storage) for e in path.forward for r in e.outputs if type(r.storage) is Virtual}
         saved = {k: v for k, v in _virtuals(backward).items() if k in written}
         for v in saved.values():
             slots.add(v)
@@ -172,7 +170,8 @@ class Bound:
         self.backward = self._program(ops, slots.storages, temps, path.recorder.live, [])
         read = set().union(*[op.reads for op in ops])
         self.read_inputs = [id(r.storage) in read for r in path.inputs]
-        self.read_captured = [t for t, s, _, _ in path.captured if id(s) in read]
+        live = set().union(*[op.writes for op in ops])  # no saved tensors: a checkpoint's generator, a hook's counter
+        self.read_captured = [t for t, s, _, _ in path.captured if id(s) in read - live]
         kept = [k for k, o in enumerate(path.outputs) if id(o.ref.storage) in read and o.same is None]
         self.read_outputs = [k for k in kept if id(path.outputs[k].ref.storage) not in {id(r.storage) for r in path.inputs}]
 

@@ -38,6 +38,11 @@ class Effects:
         self.once: dict[Any, tuple[str, Any]] = {}  # what the first run changed
         self.reason = ""
 
+    def check(self) -> None:
+        """Untraceable if the function can't be run to see what it does."""
+        if self.walk.iterators:
+            raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
+
     def first(self) -> None:
         """The function has run once."""
         self.once = self._now()
@@ -53,8 +58,6 @@ class Effects:
     def judge(self) -> None:
         """The function has run several times: Untraceable if it is not the same afterwards each time."""
         self.again()
-        if self.walk.iterators:
-            raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
         if state.grad != self.mode:
             raise Untraceable("it leaves the recording of gradients switched on or off")
         if get_default_dtype() is not self.dtype or default[0] != self.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .._tensor import Tensor
@@ -37,24 +37,28 @@ class TracedNode(Node):
         for storage, version, la in self.saved[2]:
             if storage.version != version:
                 raise saved_version_error(Tensor._make(storage, 0, la), version, self)
-        if state.grad:
-            return self._again(grads)
+        changed = [p for p in self.bound.names if not p.holds()] if self.bound.runs_python else []
+        if state.grad or changed:
+            return self._again(grads, changed)
         return self.bound.run_backward(grads, self.saved)
 
-    def _again(self, grads: list[Any]) -> Any:
-        """The gradient of the gradient is wanted: run the function itself again, recording everything."""
+    def _again(self, grads: list[Any], changed: Sequence[Any]) -> Any:
+        """Run the function itself again: the gradient of the gradient is wanted, or the backward may read what has changed."""
         from ..autograd import grad
+        from ..autograd.mode import enable_grad
 
         assert self.again is not None
         watcher = state.anomaly
         # The same random numbers; running statistics change once only.
-        with as_before(self.before), contextlib.nullcontext() if watcher is None else watcher.again(self):
+        with (as_before(self.before), _holding_before(changed), enable_grad(),
+              contextlib.nullcontext() if watcher is None else watcher.again(self)):  # fmt: skip
             chosen = self.outputs_again()
         targets = self.bound.leaf_tensors(self.again[2])
         pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
-        return grad(
-            [o for o, _ in pairs], targets, [g for _, g in pairs], create_graph=True, allow_unused=True
-        )
+        with without_hooks(targets):
+            return grad(
+                [o for o, _ in pairs], targets, [g for _, g in pairs], create_graph=state.grad, allow_unused=True
+            )
 
     def outputs_again(self) -> list[Any]:
         """The differentiable results of one more call of the function itself."""
@@ -65,6 +69,32 @@ class TracedNode(Node):
         outputs: list[Any] = []
         tree.flatten(function(*args, **kwargs), outputs)
         return [outputs[i] for i in self.bound.path.differentiable]
+
+
+@contextlib.contextmanager
+def _holding_before(changed: Sequence[Any]) -> Iterator[None]:
+    """Places in Python's memory hold again what they held in the forward."""
+    now = [p._replace(value=p.now()) for p in changed]
+    try:
+        for p in changed:
+            p.restore()
+        yield
+    finally:
+        for p in now:
+            p.restore()
+
+
+@contextlib.contextmanager
+def without_hooks(leaves: Sequence[Any]) -> Iterator[None]:
+    """The hooks of leaves wait: the pass that goes through the traced function calls them."""
+    held = [(t, t._hooks) for t in leaves if t._hooks]
+    try:
+        for t, _ in held:
+            t._hooks = None
+        yield
+    finally:
+        for t, hooks in held:
+            t._hooks = hooks
 
 
 class FreedNode(Node):

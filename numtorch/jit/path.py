@@ -18,6 +18,7 @@ from ..ops.launch import Launch
 from ..storage import Storage
 from . import tree
 from .memory import restore
+from .nodes import without_hooks
 from .record import Entry, Guard, Recorder, Recording, Ref, Untraceable, ref
 
 
@@ -213,10 +214,9 @@ def _record_backward(path: Path, r: Recorder, outputs: list[Any], inner: list[An
     path.given = [ref(g) for g in given]
     del r.entries[len(r.entries) - len(given) :]  # the stand-in gradients are the caller's
     r.in_backward = True
-    grads = run_backward([outputs[i] for i in wanted], given, True, False, leaves, accumulate=False)
+    with without_hooks(leaves):
+        grads = run_backward([outputs[i] for i in wanted], given, True, False, leaves, accumulate=False)
     r.in_backward = False
-    if r.backward_writes:  # maybe after other calls that change the same memory
-        raise Untraceable("its backward draws random numbers (of a checkpoint or a hook), or changes other memory")
     numbers = {id(t): k for k, t in enumerate(inner)}
     path.leaves = [("input", numbers[id(t)]) if id(t) in numbers else t for t in leaves]
     path.leaf_grads = [None if g is None else ref(g) for g in grads]
@@ -245,6 +245,8 @@ def _leaves(outputs: Sequence[Any], start: int) -> tuple[list[Any], list[Any]]:
             continue
         if getattr(node, "freed", False):
             return [], []
+        if state.recorder is not None and (node.hooks or node.pre_hooks):
+            state.recorder.custom()
         for edge in node.edges:
             if type(edge) is tuple:
                 stack.append(edge[0])

@@ -142,7 +142,7 @@ class Recorder:
         self.optimizers: dict[int, Any] = {}
         self.labels: dict[int, str] = {}  # names of captured memory (by id) that only the function knows
         self.in_backward = False
-        self.backward_writes = False  # the backward changes captured memory: it draws random numbers, counts its calls
+        self.runs_python = False  # the backward runs code of the user's: a custom Function, a hook, a checkpoint
         self.reasons: list[str] = []
 
     # -- memory
@@ -161,9 +161,7 @@ class Recorder:
                     self.first[key] = None
                 elif self.first[key] is None:
                     self.first[key] = snapshot(s)
-                continue
-            self.backward_writes |= self.in_backward
-            if key not in self.undo:
+            elif key not in self.undo:
                 self.undo[key] = (s, snapshot(s))
                 self.written.add(key)
 
@@ -265,8 +263,15 @@ class Recorder:
         """An optimizer made a step: its state belongs to the guards."""
         self.optimizers[id(o)] = o
 
-    def custom(self, cls: Any) -> None:
-        """A custom Function runs: its forward and backward are ops like any others."""
+    def custom(self) -> None:
+        """A custom Function or hooks of saved tensors run: what they do are ops like any others."""
+        self.runs_python = True
+
+    def geometry(self, t: Any) -> None:
+        """A tensor is about to get another shape or memory in place; Untraceable unless the function has made it."""
+        if t._base is None and id(t._storage) not in self.created:
+            self.refuse("a tensor that the function hasn't made gets another shape or memory")
+            raise Untraceable(self.reasons[-1])
 
     def check_range(self, found: Any, low: int, high: int, make_error: Callable) -> None:
         """Indices were checked on the host: ``found`` holds their minimum and maximum; each replay checks again."""

@@ -199,6 +199,7 @@ class Traced(Visible):
         effects = Effects(self.function, structure)
         with nobody_looking():
             try:
+                effects.check()
                 path = record_path(self.function, structure, leaves, effects.first)
                 effects.again()
                 bound = Bound(path, self._passes, self._frozen)

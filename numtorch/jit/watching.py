@@ -17,7 +17,7 @@ from ..autograd.mode import nobody_looking, state
 from ..ops.launch import PARALLEL_COST, threads
 from .bound import Bound
 from .memory import as_before
-from .nodes import TracedNode
+from .nodes import TracedNode, without_hooks
 from .program import Compiled, Op, Word, lower
 from .record import Entry, Recording, Ref
 
@@ -182,7 +182,8 @@ def _again(settings: Any, node: TracedNode, grads: list[Any]) -> Sequence[Any]:
             pairs = [(o, g) for o, g in zip(chosen, grads) if g is not None]
             assert node.again is not None
             targets = node.bound.leaf_tensors(node.again[2])
-            return backward([o for o, _ in pairs], [g for _, g in pairs], False, False, targets, accumulate=False)
+            with without_hooks(targets):
+                return backward([o for o, _ in pairs], [g for _, g in pairs], False, False, targets, accumulate=False)
         finally:
             recorder.roll_back()
 

@@ -372,7 +372,97 @@ def a_default_dtype_that_stays(trace, see):
         torch.set_default_dtype(torch.float32)
 
 
-SCENARIOS = [a_checkpoint, a_seed_inside, a_generator_inside, another_default_dtype, a_default_dtype_that_stays]
+def shapes_and_memory_changed_in_place(trace, see):
+    w, small, p = vec(1, 2), torch.empty(0), nn.Parameter(vec(1, 2))
+    see(small, w)
+
+    def own(x):
+        y, v = x * 2, x[:1]
+        return y.unsqueeze_(0) + v.squeeze_()
+
+    def renewed(x):
+        p.data = p.data - 0.1 * x
+        return p * 1
+
+    functions = [lambda x: x.unsqueeze_(0) * 2, lambda x: torch.mul(x, 2, out=torch.empty(0)), own, renewed,
+                 lambda x: torch.mul(x, 2, out=small) + 1, lambda x: w.set_(w * x) * 1, lambda x: w.unsqueeze_(0) * x]  # fmt: skip
+    for f in functions:
+        f = trace(f)
+        for k in range(CALLS):
+            x = vec(k, 2)
+            see(f(x), x, small, w, p)
+    f, out = trace(lambda x, out: torch.mul(x, 2, out=out)), torch.empty(0)
+    for k in range(CALLS):
+        x = torch.arange(float(k // 2))
+        see(f(x, out), out)
+
+
+def state_that_a_backward_reads(trace, see):
+    held, w, net = [2.0], nn.Parameter(vec(1, 2)), nn.Linear(2, 2)
+    net.register_full_backward_hook(lambda m, given, out: (given[0] * held[0],))
+
+    class Scaled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.kept = held
+            y = x * held[0]
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.kept[0] * 10 + ctx.saved_tensors[0] * held[0]
+
+    def hooked(x):
+        y = w * x
+        y.register_hook(lambda g: g * held[0])
+        return y * y
+
+    functions = [Scaled.apply, hooked, net,
+                 lambda x: checkpoint(lambda v: (v * held[0]).exp(), x, preserve_rng_state=False)]  # fmt: skip
+    for f in functions:
+        f = trace(f)
+        for k in range(2 * CALLS):
+            x = vec(k, 2).requires_grad_()
+            y = f(x)
+            held[0] = float(k // 2)
+            y.sum().backward()
+            see(y, x.grad, w.grad)
+
+
+def hooks_of_leaves(trace, see):
+    w, held, seen_by_hook = nn.Parameter(vec(1, 2)), [3.0], []
+    w.register_hook(lambda g: g * held[0])
+    w.register_hook(lambda g: seen_by_hook.append(g.tolist()))
+    optimizer = torch.optim.SGD([w], lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        (w * w * x).sum().backward()
+        optimizer.step()
+        return w * 1
+
+    f, g = trace(lambda x: (w * w * x).sum()), trace(step)
+    for k in range(2 * CALLS):
+        x = vec(k, 2).requires_grad_()
+        x.register_hook(lambda g: g * 5)
+        y = f(x)
+        held[0] = float(k // 2)
+        y.backward(create_graph=k % 2 == 0)
+        see(x.grad, w.grad, seen_by_hook)
+    for k in range(CALLS):
+        see(g(vec(k, 2)))
+
+
+def values_that_are_given_once(trace, see):
+    given = iter(range(9))
+    f = trace(lambda x: x * next(given))
+    for _ in range(CALLS):
+        see(f(vec(1, 2)))
+
+
+SCENARIOS = [a_checkpoint, a_seed_inside, a_generator_inside, another_default_dtype, a_default_dtype_that_stays, hooks_of_leaves,
+             shapes_and_memory_changed_in_place, state_that_a_backward_reads, values_that_are_given_once]  # fmt: skip
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
