@@ -64,6 +64,7 @@ class Walk:
         self.iterators: list[Any] = []
         self.dicts: list[dict] = []  # of objects of numtorch's that change when they are used
         self.seen: dict[int, Any] = {}
+        self.classes: set[tuple[type, int, int]] = set()  # looked at, with so many names and strings
         self.waiting: list[types.FunctionType] = []
 
     def functions(self) -> None:
@@ -215,6 +216,10 @@ class Walk:
             self.value(item, depth + 1)
 
     def _class(self, kind: type, depth: int) -> None:
+        key = (kind, len(self.names), len(self.strings))
+        if key in self.classes:
+            return
+        self.classes.add(key)
         own_bases = [base for base in kind.__mro__ if not _is_library(_file_of(base))]
         for i, base in enumerate(own_bases):
             held = gc.get_referents(vars(base))[0]
@@ -323,7 +328,7 @@ def looks_of(m: Any) -> tuple:
     plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, PLAIN)])
     plain += tuple([(k, _Same(v)) for k, v in m.__dict__.items() if isinstance(v, _FIXED)])
     hooks = tuple([tuple(v) for k, v in m.__dict__.items() if k.endswith("hooks") and k not in _STATE_HOOKS])
-    return tensors, plain, tuple(map(id, m._modules.values())), hooks
+    return _Same(type(m)), tensors, plain, tuple(map(id, m._modules.values())), hooks
 
 
 _STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
