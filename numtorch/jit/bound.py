@@ -187,9 +187,7 @@ class Bound:
         for t, s, offset, la, flags in self.captured:
             if t._storage is not s or t._offset != offset or t._layout is not la or flags_of(t) != flags:
                 return True
-        if settings.chosen() != self.settings:
-            return True
-        if global_hooks() != self.hooks or any(looks_of(m) != held for m, held in self.modules):
+        if settings.chosen() != self.settings or global_hooks() != self.hooks or any(looks_of(m) != held for m, held in self.modules):
             return True
         if any(state_of(o) != held for o, held in self.optimizers):
             return True
@@ -280,8 +278,9 @@ class Bound:
             s = storages[self.slots.index[id(s)]] if id(s) in self.slots.index else s
             s.version += 1
         made: dict[int, Any] = {}
+        targets: list[Any] = []
         for (who, g, same), slot in zip(path.grads, self.grad_slots):
-            target = leaves[who[1]] if type(who) is tuple else who
+            targets.append(target := leaves[who[1]] if type(who) is tuple else who)
             if g is None:
                 target._grad = None
             elif same is not None:
@@ -294,6 +293,8 @@ class Bound:
                 outputs.append(leaves[o.same[1]])
             elif o.same is not None:
                 outputs.append(o.same)
+            elif o.grad >= 0:
+                outputs.append(targets[o.grad]._grad)
             else:
                 if id(o) not in made:
                     made[id(o)] = self._output(o, slot, leaves, storages)

@@ -7,12 +7,12 @@ replayed, and what it has set belongs to the places that each call looks at.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .._tensor import replaced
+from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..device import default
 from ..dtype import get_default_dtype, set_default_dtype
@@ -38,10 +38,16 @@ class Effects:
         self.once: dict[Any, tuple[str, Any]] = {}  # what the first run changed
         self.reason = ""
 
-    def check(self) -> None:
-        """Untraceable if the function can't be run to see what it does."""
-        if self.walk.iterators:
-            raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
+    def noted(self, leaves: Sequence[Any]) -> tuple[set[str], list[dict[str, Any]]]:
+        """Attributes of arguments that the function may look at, and what they are now."""
+        names = {name for t in leaves for name in self.walk.names & tree.notes(t).keys()}
+        if leaves:
+            names |= {name for name in self.walk.unknown() if not hasattr(Tensor, name)}
+        found = [{k: v for k, v in tree.notes(t).items() if k in names} for t in leaves]
+        for value in (v for held in found for v in held.values()):
+            if not (type(value) in tree.PLAIN or isinstance(value, Tensor)):
+                raise Untraceable(f"it is given a tensor with an attribute that is a {type(value).__name__}")
+        return names, found
 
     def first(self) -> None:
         """The function has run once."""
@@ -58,6 +64,8 @@ class Effects:
     def judge(self) -> None:
         """The function has run several times: Untraceable if it is not the same afterwards each time."""
         self.again()
+        if self.walk.iterators:
+            raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
         if state.grad != self.mode:
             raise Untraceable("it leaves the recording of gradients switched on or off")
         if get_default_dtype() is not self.dtype or default[0] != self.device:

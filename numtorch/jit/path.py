@@ -32,13 +32,16 @@ class Virtual:
 
 
 class Output:
-    """A result of the function: where its memory is, whether it requires grad; ``same``: an object that existed before."""
+    """A result of the function: where its memory is, whether it requires grad; ``same``: an object that existed before.
 
-    __slots__ = ("cls", "is_constant", "ref", "requires_grad", "same")
+    ``grad``: the how-manieth gradient that the function sets (``Path.grads``) is the same object, or -1.
+    """
+
+    __slots__ = ("cls", "grad", "is_constant", "ref", "requires_grad", "same")
 
     def __init__(self, r: Ref, requires_grad: bool, same: Any, cls: type, is_constant: bool = False):
         self.is_constant = is_constant  # made from Python data: in memory of the program's, copied for each call
-        self.ref, self.requires_grad, self.same, self.cls = r, requires_grad, same, cls
+        self.ref, self.requires_grad, self.same, self.cls, self.grad = r, requires_grad, same, cls, -1
 
 
 class Path:
@@ -89,6 +92,16 @@ def warm_up(function: Callable, args: tuple, kwargs: dict) -> tuple[dict[int, St
         if s is not None and content is not None:
             restore(s, content)
     return captured, results.alive()
+
+
+def _check_notes(outputs: Sequence[Any], inner: Sequence[Any], leaves: Sequence[Any]) -> None:
+    """Untraceable if the function puts attributes on tensors that others see."""
+    given = {id(t): tree.notes(leaf) for t, leaf in zip(inner, leaves)}
+    for t in (*outputs, *inner):
+        if id(t) in given and not tree.same_notes(tree.notes(t), given[id(t)]):
+            raise Untraceable("it puts attributes on a tensor that it is given")
+        if id(t) not in given and tree.notes(t):
+            raise Untraceable("it puts attributes on a tensor that it returns")
 
 
 class _Weak:
@@ -170,6 +183,7 @@ def record_path(
             outputs: list[Any] = []
             path.result = tree.flatten(result, outputs)
             _check_values(path.result, known)
+            _check_notes([t for t in outputs if known.get(id(t)) is not t], inner, leaves)
             known = {id(t): t for t in outputs if known.get(id(t)) is t}
             forward = len(r.entries)
             _record_backward(path, r, outputs, inner, start)
@@ -267,9 +281,11 @@ def _note_effects(
     own = {id(t._storage) for t in inner} - captured.keys()  # memory of arguments only
     constants = {id(t._storage) for t in r.constants}  # a caller may change them, the next call gives new ones
     made: dict[int, Output] = {}
+    grads = {id(t._grad): k for k, (t, _) in enumerate(r.grads.values()) if t._grad is not None}
     for t in outputs:
         same = ("input", numbers[id(t)]) if id(t) in numbers else known.get(id(t))
         o = Output(ref(t), t._rg, same, type(t), id(t._storage) in constants)
+        o.grad = grads.get(id(t), -1)
         path.outputs.append(made.setdefault(id(t), o))
     for t, before in r.grads.values():
         after = t._grad

@@ -230,6 +230,31 @@ def _part_words() -> dict[str, int]:
     return {name: list(words).index(id(getattr(example, name))) for name in ("__code__", "__defaults__", "__kwdefaults__")}
 
 
+class Kind(NamedTuple):
+    """The class of an object."""
+
+    place: Any
+    value: Any
+
+    def now(self) -> Any:
+        return type(self.place)
+
+    def holds(self) -> bool:
+        return type(self.place) is self.value
+
+    def restore(self) -> None:
+        self.place.__class__ = self.value
+
+    def words(self, keep: list[Any]) -> list[int]:
+        from ..kernels import tables as C
+
+        keep.append(kind := type(self.place))
+        return [C.IN_WORD, id(self.place) + _KIND_AT, 0, id(kind)]
+
+
+_KIND_AT = object.__basicsize__ - 8  # the last word that all objects have
+
+
 class Answer(NamedTuple):
     """What a call without arguments gives: a context variable, a weak reference."""
 
@@ -252,7 +277,7 @@ class Answer(NamedTuple):
         raise NotNative(f"a {type(self.place).__name__}")
 
 
-Place = Cell | Key | Count | Members | Items | Content | Slot | Part | Answer
+Place = Cell | Key | Count | Members | Items | Content | Slot | Part | Kind | Answer
 
 
 def alike(now: Any, before: Any) -> bool:

@@ -26,7 +26,22 @@ import numpy as np
 
 from .._source import is_internal
 from .._tensor import Tensor
-from .places import MISSING, Answer, Cell, Content, Count, Items, Key, Members, Part, Place, Slot, Stream
+from . import tree
+from .places import (
+    MISSING,
+    Answer,
+    Cell,
+    Content,
+    Count,
+    Items,
+    Key,
+    Kind,
+    Members,
+    Part,
+    Place,
+    Slot,
+    Stream,
+)
 from .tree import PLAIN
 
 # Objects that call others, and where those are.
@@ -38,15 +53,17 @@ _MOST_BYTES = 1 << 16  # of an array
 _MOST_DEPTH = 8  # containers and objects within each other
 _RUN_BY_OTHERS = ("forward", "backward", "setup_context")  # of a module, or of an autograd Function
 _RARE = ("__init__", "__new__", "__del__", "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__")  # not run by a use
+_ASKING = {"getattr", "hasattr", "vars", "__dict__", "AttributeError"}  # code with these works without an attribute, too
+_MOST_ASKED = 8  # of those names that are looked for at each tensor
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 def walk_from(function: Callable, given: Iterable[Any] = ()) -> Walk:
     """The walk to the places that a function of the user's depends on, called with these objects among its arguments."""
-    walk, names = Walk(set(), set()), None
+    walk, names = Walk(set(), set(), set()), None
     while walk.names != names:  # a method found by its name mentions further names
         names = walk.names
-        walk = Walk(set(names), walk.strings)
+        walk = Walk(set(names), walk.strings, walk.asked)
         for value in (function, *given):
             walk.value(value)
         walk.functions()
@@ -56,8 +73,9 @@ def walk_from(function: Callable, given: Iterable[Any] = ()) -> Walk:
 class Walk:
     """One walk from a function to everything that code with these names can reach."""
 
-    def __init__(self, names: set[str], strings: set[str]):
+    def __init__(self, names: set[str], strings: set[str], asked: set[str]):
         self.names, self.strings = names, strings  # `strings` may be names for getattr and hasattr
+        self.asked = asked  # names of attributes that code asks for and that need not be there
         self.found: dict[tuple, Place] = {}
         self.modules: list[Any] = []
         self.streams: list[Stream] = []  # random numbers that are not numtorch's
@@ -76,7 +94,10 @@ class Walk:
             f, count = self.waiting.pop(), count + 1
             strings = set(_strings(f.__code__))
             self.strings |= strings
-            self.names |= {*_names(f.__code__), *strings}
+            mentioned = set(_names(f.__code__))
+            self.names |= mentioned | strings
+            if mentioned & _ASKING:
+                self.asked |= strings | (mentioned if "AttributeError" in mentioned else set())
             for cell in f.__closure__ or ():
                 try:
                     self.place(Cell(cell, cell.cell_contents))
@@ -109,7 +130,7 @@ class Walk:
         from .seeing import Visible
 
         if isinstance(value, Tensor):
-            self._tensor(value)
+            self._tensor(value, depth)
         if type(value) is str and value.isidentifier():
             self.strings.add(value)  # for getattr
         if type(value) in PLAIN or isinstance(value, Tensor) or depth > _MOST_DEPTH or id(value) in self.seen:
@@ -164,7 +185,8 @@ class Walk:
         own = m.__dict__
         for name in self.names & own.keys():
             value = own[name]
-            if type(value) not in PLAIN and not isinstance(value, (Tensor, Module)) and not _is_own(name):
+            is_plain = type(value) in PLAIN and _is_library(_file_of(type(m)))  # nobody writes into the dicts of those
+            if not is_plain and not isinstance(value, (Tensor, Module)) and not _is_own(name):
                 self.place(Key(own, name, value), depth)
         for name, held in own.items():
             if name.endswith("hooks") and held:
@@ -191,10 +213,22 @@ class Walk:
         for hook in list((held or {}).values()):
             self.value(hook[0] if isinstance(hook, tuple) else hook)
 
-    def _tensor(self, t: Any) -> None:
-        if t is not None:
-            self._hooks(t._hooks)
-            self._hooks(t._post_hooks)
+    def _tensor(self, t: Any, depth: int = 0) -> None:
+        """A tensor: its hooks, and attributes that somebody has put on it, or may."""
+        if t is None:
+            return
+        self._hooks(t._hooks)
+        self._hooks(t._post_hooks)
+        own = t.__dict__
+        for name in self.names & tree.notes(t).keys():
+            self.place(Key(own, name, own[name]), depth)
+        absent = [name for name in self.unknown() if name not in own and not hasattr(type(t), name)]
+        for name in absent if len(absent) <= _MOST_ASKED else ():
+            self.place(Key(own, name, MISSING), depth)
+
+    def unknown(self) -> set[str]:
+        """Names of attributes that code asks for, without those that a module has."""
+        return {name for name in self.asked if not any(hasattr(m, name) for m in self.modules)}
 
     def _container(self, value: Any, depth: int) -> None:
         if isinstance(value, np.ndarray):
@@ -243,6 +277,7 @@ class Walk:
         kind = type(value)
         if kind.__module__ in ("builtins", "numpy") or is_internal(_file_of(kind) or ""):
             return
+        self.found.setdefault((Kind, id(value), None), Kind(value, kind))
         try:
             own = value.__dict__ if isinstance(value, threading.local) else object.__getattribute__(value, "__dict__")
             self._attributes(own, depth)

@@ -34,12 +34,22 @@ _FIRST_REPLAYS = 2  # of a path by Python, before it is worth a table
 class _Kind:
     """The paths of one kind of call (same structure, layouts, flags), and why it runs eagerly if it does."""
 
-    __slots__ = ("eager", "paths", "structure")
+    __slots__ = ("eager", "noted", "paths", "structure")
 
     def __init__(self, structure: Any):
         self.structure = structure
         self.paths: list[Bound] = []
         self.eager = ""
+        self.noted: tuple[set[str], list[dict[str, Any]]] = set(), []  # attributes of arguments that the function looks at
+
+    def fits(self, structure: Any, leaves: list[Any]) -> bool:
+        """Whether a call is of this kind."""
+        names, noted = self.noted
+        if names:
+            notes = [{k: v for k, v in tree.notes(t).items() if k in names} for t in leaves]
+            if not all(map(tree.same_notes, noted, notes)):
+                return False
+        return tree.same(self.structure, structure)
 
 
 class Traced(Visible):
@@ -121,7 +131,7 @@ class Traced(Visible):
             key += tuple(t._offset for t in leaves)
         kinds = self._kinds.setdefault(key, [])
         for kind in kinds:
-            if tree.same(kind.structure, structure):
+            if kind.fits(structure, leaves):
                 return kind
         kind = _Kind(structure)
         kinds.append(kind)
@@ -199,7 +209,7 @@ class Traced(Visible):
         effects = Effects(self.function, structure)
         with nobody_looking():
             try:
-                effects.check()
+                kind.noted = effects.noted(leaves)
                 path = record_path(self.function, structure, leaves, effects.first)
                 effects.again()
                 bound = Bound(path, self._passes, self._frozen)
@@ -218,6 +228,7 @@ class Traced(Visible):
                 effects.undo()
                 raise
         bound.names = effects.names(bound)
+        bound.is_direct &= not kind.noted[0]
         told(self, bound, time.perf_counter() - start)
         return bound
 
@@ -242,6 +253,10 @@ class Traced(Visible):
         """What the passes did to the newest recording; prints as a table."""
         found = self.paths()
         return found[0].report if found else Report()
+
+    def __reduce__(self) -> Any:
+        """Copies and pickles have a function of their own if that is copied (a module), and record it anew."""
+        return Traced, (self.function, self.check_trace, self._passes, self._frozen)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or "function" not in self.__dict__:

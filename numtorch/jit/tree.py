@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import copy
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,16 @@ def values(structure: Any) -> list[Any]:
     if structure[0] in ("dict", "data"):
         return [v for _, s in structure[2] for v in values(s)]
     return [v for s in structure[2 if structure[0] == "named" else 1] for v in values(s)]
+
+
+def notes(t: Any) -> dict[str, Any]:
+    """The attributes that somebody has put on a tensor."""
+    return {k: v for k, v in t.__dict__.items() if not hasattr(type(t), k)}
+
+
+def same_notes(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether attributes are the same values."""
+    return a.keys() == b.keys() and all(same_value(v, b[k]) for k, v in a.items())
 
 
 def is_lasting(x: Any) -> bool:

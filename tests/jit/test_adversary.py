@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import dataclasses
+import pickle
 import random
 import types
 import warnings
@@ -454,15 +455,108 @@ def hooks_of_leaves(trace, see):
         see(g(vec(k, 2)))
 
 
-def values_that_are_given_once(trace, see):
-    given = iter(range(9))
-    f = trace(lambda x: x * next(given))
-    for _ in range(CALLS):
-        see(f(vec(1, 2)))
+def attributes_of_tensors(trace, see):
+    w, net = vec(1, 2), nn.Linear(2, 2)
+    w.k, w.more, net.weight.scale = 2.0, [3.0], 4.0
+
+    def asked(x):
+        try:
+            return x * x.k
+        except AttributeError:
+            return x
+
+    def noted(x):
+        y = x * 2
+        y.note = 3
+        return y
+
+    f = trace(lambda x: net(x) * w * w.k * w.more[0] * net.weight.scale + (1 if hasattr(w, "late") else 0))
+    changes = [lambda: setattr(w, "k", 5.0), lambda: w.more.append(w.more.pop() + 1), lambda: setattr(net.weight, "scale", 9.0),
+               lambda: setattr(w, "late", 1), lambda: delattr(w, "late")]  # fmt: skip
+    for change in changes:
+        for k in range(CALLS):
+            see(f(vec(k, 2)))
+        change()
+    for f in (lambda x: x * x.k, lambda x: x * getattr(x, "k", 7.0), lambda x: x * x.__dict__.get("k", 7.0), asked):
+        f = trace(f)
+        for k in (2.0, 2.0, 2.0, None, None, None, 2.0, 5.0, 5.0, 5.0, vec(1, 2), vec(3, 4)):
+            x = vec(1, 2)
+            if k is not None:
+                x.k = k
+            try:
+                see(f(x))
+            except AttributeError as e:
+                see(e)
+    f = trace(noted)
+    for k in range(CALLS):
+        see(f(vec(k, 2)).note)
 
 
-SCENARIOS = [a_checkpoint, a_seed_inside, a_generator_inside, another_default_dtype, a_default_dtype_that_stays, hooks_of_leaves,
-             shapes_and_memory_changed_in_place, state_that_a_backward_reads, values_that_are_given_once]  # fmt: skip
+def classes_and_dicts(trace, see):
+    class Twice(nn.Module):
+        k = 2.0
+
+        def __init__(self):
+            super().__init__()
+            self.by = 1.0
+
+        def forward(self, x):
+            return x * self.k * self.by
+
+    class Thrice(Twice):
+        k = 3.0
+
+    class Plain:
+        def __call__(self, x):
+            return x * 2
+
+    other = type("Other", (Plain,), {"__call__": lambda self, x: x * 5})
+    net, plain = nn.Sequential(Twice(), nn.ReLU()), Plain()
+    f = trace(lambda x: plain(net(x)))
+    changes = [lambda: setattr(net[0], "__class__", Thrice), lambda: setattr(net[1], "__class__", nn.Tanh),
+               lambda: setattr(plain, "__class__", other), lambda: net[0].__dict__.update(by=7.0), lambda: None]  # fmt: skip
+    for change in changes:
+        for k in range(CALLS):
+            see(f(vec(k, 2)))
+        change()
+
+
+def gradients_that_are_returned(trace, see):
+    w = nn.Parameter(vec(1, 2))
+
+    def f(x):
+        x.grad = w.grad = None
+        (x * x * w).sum().backward()
+        return x.grad, w.grad
+
+    f = trace(f)
+    for k in range(CALLS):
+        x = vec(k, 2).requires_grad_()
+        a, b = f(x)
+        see(a is x.grad, b is w.grad, a, b)
+        b.add_(1)
+        see(w.grad)
+
+
+def copies(trace, see):
+    net = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), nn.Tanh())
+    f = trace(net)
+    see(f(vec(1, 2)))
+    for c in (copy.deepcopy(f), pickle.loads(pickle.dumps(f)), copy.copy(f)):
+        for change in (lambda: None, lambda: net[0].weight.detach().mul_(0.3), lambda: net.train(not net.training)):
+            change()
+            for k in range(CALLS):
+                see(c(vec(k, 2)), f(vec(k, 2)))
+    model = nn.ModuleList([net])
+    model.inner = f
+    c = copy.deepcopy(model)
+    net[0].weight.detach().zero_()
+    see(c.inner is model.inner, c.inner(vec(1, 2)), model.inner(vec(1, 2)), c[0](vec(1, 2)))
+
+
+SCENARIOS = [attributes_of_tensors, classes_and_dicts, copies, gradients_that_are_returned, a_checkpoint, a_seed_inside, a_generator_inside,
+             another_default_dtype, a_default_dtype_that_stays, hooks_of_leaves,
+             shapes_and_memory_changed_in_place, state_that_a_backward_reads]  # fmt: skip
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -471,6 +565,8 @@ SCENARIOS = [a_checkpoint, a_seed_inside, a_generator_inside, another_default_dt
 def test_a_trace_gives_what_eager_gives(scenario, examples):
     def from_examples(f):
         traced = torch.jit.trace(f)
+        if isinstance(f, nn.Module):
+            return traced
         return lambda *a: traced(*a) if traced.paths() else traced.prepare(a, {}) or traced(*a)
 
     runs = []
