@@ -184,7 +184,8 @@ class Elementwise(Differentiable):
         tensors = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         if not tensors and self.name not in _OF_NUMBERS:
             raise self._no_tensor(0, args[0], "Tensor")
-        device = launching.common_device(self.name, [args[i] for i in tensors])
+        of_out = out is not None and not tensors  # numbers written to where it is
+        device = out[0].device if of_out else launching.common_device(self.name, [args[i] for i in tensors])  # type: ignore[index]
         compute = self.compute_dtype(args)
         layouts = [args[i]._layout for i in tensors]
         shape = broadcast(*[la.shape for la in layouts], op=self.name) if layouts else ()
