@@ -19,6 +19,7 @@ class _State(threading.local):
     anomaly: Any = None  # autograd.anomaly.Settings while anomalies are looked for
     saved_hooks: Any = None  # (pack, unpack) of the innermost saved_tensors_hooks
     interpreter: Any = None  # _interpret.Interpreter while kernels run as plain Python
+    notes: Any = None  # cuda.notes.Notes while it is noted what an op gives to a GPU
     watched = False  # whether any of these is set (inference mode, too): one look for the hot path
 
 
@@ -73,9 +74,15 @@ def set_interpreter(interpreter: Any, everywhere: bool = False) -> None:
     _look()
 
 
+def set_notes(notes: Any) -> None:
+    """Note what this thread gives to a GPU (None: no longer)."""
+    state.notes = notes
+    _look()
+
+
 def _look() -> None:
     state.watched = bool(
-        state.inference or state.recorder or state.anomaly or state.saved_hooks or state.interpreter
+        state.inference or state.recorder or state.anomaly or state.saved_hooks or state.interpreter or state.notes
     )
     (watchers.add if state.watched else watchers.discard)(threading.get_ident())
 

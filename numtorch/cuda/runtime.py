@@ -52,6 +52,8 @@ def allocate(nbytes: int, device: str) -> Storage:
     storage = Storage.external(address, nbytes, owner, device)
     if state.recorder is not None:
         state.recorder.make(storage)
+    if state.notes is not None:
+        state.notes.memory.append(storage)
     return storage
 
 
@@ -73,6 +75,7 @@ def copy(target: Any, source: Any, non_blocking: bool = False) -> None:
     from . import pinned
 
     to, here = target._layout, source._layout
+    _not_to_be_noted()
     if state.recorder is not None:
         state.recorder.refuse(f"a tensor is copied from {here.device} to {to.device}")
     if to.numel == 0:
@@ -101,6 +104,12 @@ def copy(target: Any, source: Any, non_blocking: bool = False) -> None:
         write(target.detach(), staged)
 
 
+def _not_to_be_noted() -> None:
+    """Something is done that is more than launches on memory of one GPU."""
+    if state.notes is not None:
+        state.notes.only_launches = False
+
+
 def _empty(la: Any, device: str) -> Any:
     from ..creation import new_tensor
 
@@ -124,6 +133,7 @@ class _Staging:
                 "Expected all tensors to be on the same device, but found at least two devices,"
                 f" {self.device} and {la.device}! Move one of them with .to()"
             )
+        _not_to_be_noted()
         place = t._address()
         if place not in self.held:
             memory = allocate(la.numel * la.itemsize, self.device)
@@ -147,15 +157,19 @@ def run_launches(launches: Sequence[Any], device: str) -> None:
     staging = _Staging(device)
     memory: dict[Any, Storage] = {}
     for la in launches:
-        words: list[Any] = []
+        addresses: list[Any] = []
         for p in la.pointers:
             if type(p) is Scratch:
                 if p not in memory:
                     memory[p] = allocate(p.nbytes, device)
-                words.append(memory[p].ptr)
+                addresses.append(memory[p].ptr)
             else:
-                words.append(p if type(p) is int else staging.address(p))
-        staging.gpu.launch(twin(la.kernel), la.env, [*words, *la.words])
+                addresses.append(p if type(p) is int else staging.address(p))
+        made = staging.gpu.prepare(twin(la.kernel), la.env, [*addresses, *la.words], len(addresses))
+        if made is not None:
+            staging.gpu.start(made, addresses)
+            if state.notes is not None:
+                state.notes.launch(made, [memory.get(p, p) for p in la.pointers], addresses)
     staging.finish()
 
 
@@ -168,6 +182,8 @@ def run_program(plan: Any, outputs: Sequence[Any], args: Sequence[Any]) -> None:
     for made, shifts in prepared(plan, staging.gpu):
         places = [a + s for a, s in zip(addresses, shifts)] if shifts else addresses
         staging.gpu.start(made, places, numbers)
+        if state.notes is not None:
+            state.notes.launch(made, tensors, places, numbers)
 
 
 def prepared(plan: Any, gpu: Any) -> Sequence[tuple[Any, Sequence[int]]]:
@@ -193,6 +209,7 @@ def run_programs(calls: Sequence[tuple[Any, Sequence[Any], Sequence[Any]]]) -> N
     """Run elementwise plans (plan, outputs, operands each) that write different tensors, as few launches."""
     from . import together
 
+    _not_to_be_noted()
     for group in together.levels(calls):
         for part in together.parts(group):
             kernel, sizes = together.kernel_of(part)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._tensor import Tensor
-from ..ops.launch import Launch
 from ..ops.ways import Saves
 from ..storage import Storage
 from . import runtime
@@ -77,38 +76,31 @@ def way(op: Any, plan: Any, args: Sequence[Any]) -> DeviceWay | None:
 
 
 class DeviceSteps:
-    """The launches of a kernel op for operands of certain layouts, run without planning."""
+    """The launches of a kernel op for operands of certain layouts, run without planning.
 
-    __slots__ = ("device", "gpu", "keep", "launches", "layouts", "places", "prepared", "scratch", "single")
+    Their memory is numbered: outputs, inputs, working memory (of so many bytes), then ``fixed`` addresses.
+    """
 
-    def __init__(self, layouts: Sequence[Any], single: bool, device: str):
-        self.layouts, self.single, self.device = tuple(layouts), single, device
-        self.scratch: list[int] = []  # bytes
-        self.launches: list[Launch] = []
-        self.places: list[tuple[int, ...]] = []
-        self.keep: Any = None  # whatever the launches point to stays alive
-        self.gpu: Any = None
-        self.prepared: list[Any] = []
+    __slots__ = ("fixed", "gpu", "keep", "launches", "layouts", "single", "working")
 
-    def add(self, la: Launch, places: Sequence[int]) -> None:
-        """A launch whose pointers are those of outputs, inputs and working memory with these numbers (-1: none)."""
-        self.launches.append(la)
-        self.places.append(tuple(places))
+    def __init__(self, gpu: Any, layouts: Sequence[Any], single: bool, working: Sequence[int], fixed: Sequence[int]):
+        self.gpu, self.layouts, self.single = gpu, tuple(layouts), single
+        self.working, self.fixed = tuple(working), tuple(fixed)
+        # (prepared, numbers of its memory, bytes into each or none: at the start, its last words)
+        self.launches: list[tuple[Any, tuple[int, ...], tuple[int, ...], tuple]] = []
+        self.keep: Any = None  # whatever the fixed addresses are of stays alive
 
     def run(self, inputs: Sequence[Any]) -> Any:
         """The outputs for inputs of these layouts."""
-        gpu = runtime.gpu(self.device)
-        if gpu is not self.gpu:
-            self.gpu = gpu
-            self.prepared = [
-                gpu.prepare(runtime.twin(la.kernel), la.env, [*[0] * len(la.pointers), *la.words], len(la.pointers))
-                for la in self.launches
-            ]
+        gpu = self.gpu
         outputs = [empty(gpu, la) for la in self.layouts]
-        memory = [t if t is None else t._storage.ptr + t._offset * t._layout.itemsize for t in (*outputs, *inputs)]
-        working = [gpu.allocate(n) for n in self.scratch]
+        memory = [0 if t is None else t._storage.ptr + t._offset * t._layout.itemsize for t in (*outputs, *inputs)]
+        working = [gpu.allocate(n) for n in self.working]
         memory += [address for address, _ in working]
-        for made, places in zip(self.prepared, self.places):
-            if made is not None:
-                gpu.start(made, [memory[p] if p >= 0 else 0 for p in places])
+        memory += self.fixed
+        for made, places, starts, numbers in self.launches:
+            addresses = [memory[p] for p in places]
+            if starts:
+                addresses = [a + s for a, s in zip(addresses, starts)]
+            gpu.start(made, addresses, numbers)
         return outputs[0] if self.single else tuple(outputs)

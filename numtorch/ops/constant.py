@@ -42,3 +42,8 @@ def table(values: Sequence[int] | np.ndarray, device: str = "cpu") -> Tensor:
 def is_table(x: Any) -> bool:
     """Whether ``x`` is what ``table`` made for the CPU."""
     return any(made is x and made._layout.device == "cpu" for _, made in list(_tables.values()))
+
+
+def is_memory_of_table(storage: Any) -> bool:
+    """Whether memory is that of a ``table``, which nobody writes."""
+    return any(made._storage is storage for _, made in list(_tables.values()))

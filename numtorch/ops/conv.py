@@ -90,7 +90,7 @@ def _output_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dila
     )
 
 
-@kernel_op(["x", "w", "bias"], saves=["x", "w"], name="convolution", steady="cpu")
+@kernel_op(["x", "w", "bias"], saves=["x", "w"], name="convolution", steady=True)
 def conv(
     x: Tensor, w: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Layout:
@@ -117,7 +117,7 @@ def _(ctx: Context, g: Tensor) -> Any:
     return dx, dw, (conv_bias(g) if ctx.needs(2) else None)
 
 
-@kernel_op(["y", "w", "bias"], saves=["y", "w"], name="convolution_input", steady="cpu")
+@kernel_op(["y", "w", "bias"], saves=["y", "w"], name="convolution_input", steady=True)
 def conv_input(y: Tensor, w: Tensor, bias: Tensor | None, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes,
                groups: int) -> Layout:  # fmt: skip
     """The gradient of ``conv`` for an input of ``size``, given the gradient y of its output; plus bias (C)."""
@@ -143,7 +143,7 @@ def _(ctx: Context, g: Tensor) -> Any:
     return dy, dw, (conv_bias(g) if ctx.needs(2) else None)
 
 
-@kernel_op(["x", "y"], saves=["x", "y"], name="convolution_weight", steady="cpu")
+@kernel_op(["x", "y"], saves=["x", "y"], name="convolution_weight", steady=True)
 def conv_weight(
     x: Tensor, y: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Layout:
@@ -169,7 +169,7 @@ def _(ctx: Context, g: Tensor) -> Any:
     return dx, (conv(ctx.x, g, None, **attrs) if ctx.needs(1) else None)
 
 
-@kernel_op(["y"], name="convolution_bias", steady="cpu")
+@kernel_op(["y"], name="convolution_bias", steady=True)
 def conv_bias(y: Tensor) -> Layout:
     """The sum over all but the channels: the gradient of a bias."""
     return contiguous(y._layout.shape[1:2], y._layout.dtype, y._layout.device)

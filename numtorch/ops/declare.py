@@ -21,7 +21,6 @@ from ..autograd.mode import no_grad, state, watchers
 from ..autograd.views import inference_save_error
 from ..dtype import float16, float32
 from ..errors import saved_version_error, second_backward_error
-from ..settings import tf32_permitted
 from ..shape import Layout, contiguous
 from ..storage import allocate
 from .launch import Launch, run_launches
@@ -147,7 +146,7 @@ class KernelOp:
     """
 
     def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...],
-                 mutates: tuple[str, ...] = (), steady: bool | str = False, half_on_gpu: bool = False):  # fmt: skip
+                 mutates: tuple[str, ...] = (), steady: bool = False, half_on_gpu: bool = False):  # fmt: skip
         self.name = name
         self.meta = meta
         self.inputs = inputs
@@ -178,19 +177,24 @@ class KernelOp:
         return function
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
-        if self.steady and not watchers:
-            steps, key = self._steps(inputs, attrs)
-            if steps is not None:
-                result = steps.run(inputs)
-                if self._backward is not None:
-                    for x in inputs:
-                        if x is not None and x._rg:
-                            if state.grad:
-                                self._record_node(inputs, (result,) if steps.single else result, attrs)
-                            break
-                return result
-        else:
-            key = None
+        if watchers:
+            return self.planned(inputs, attrs)
+        steps, key = self._steps(inputs, attrs)
+        if steps is None:
+            return self.planned(inputs, attrs) if key is None else steady.planned(self, key, inputs, attrs)
+        result = steps.run(inputs)
+        if self.mutates:
+            self._note_changes(inputs)
+        if self._backward is not None:
+            for x in inputs:
+                if x is not None and x._rg:
+                    if state.grad:
+                        self._record_node(inputs, (result,) if steps.single else result, attrs)
+                    break
+        return result
+
+    def planned(self, inputs: Sequence[Any], attrs: dict, note: Callable | None = None) -> Any:
+        """The outputs, by rule and plan; ``note(outputs, launches, single)`` is told what was done."""
         layouts = self.meta(*inputs, **attrs)
         single = isinstance(layouts, Layout)
         if single:
@@ -199,10 +203,8 @@ class KernelOp:
             return widened(self, inputs, attrs, layouts, single)
         outputs = [empty_like_layout(la) for la in layouts]
         launches = self.run(outputs, inputs, attrs)
-        if key is not None and key not in self._known and (self.steady is True or layouts[0].device == "cpu"):
-            if len(self._known) > steady.MOST:
-                self._known.clear()
-            self._known[key] = steady.note(outputs, inputs, launches, single)
+        if note is not None:
+            note(outputs, launches, single)
         if state.grad and self._backward is not None:
             for x in inputs:
                 if x is not None and x._rg:
@@ -215,14 +217,17 @@ class KernelOp:
         return _has_half(inputs, attrs) and not (self.half_on_gpu and tensor_cores(la.device))
 
     def _steps(self, inputs: Sequence[Any], attrs: dict) -> tuple[Any, tuple | None]:
-        """What is known of inputs of these layouts, and their key (None for inputs that are no tensors)."""
+        """What is known of inputs of these layouts, and their key (None where nothing is ever noted)."""
         try:
+            device = (inputs[0] if inputs[0] is not None else inputs[1])._layout.device
+            if device == "cpu" and not self.steady:
+                return None, None
             key: tuple = (*[x if x is None else x._layout for x in inputs], *attrs.items())
-        except AttributeError:
+            if device != "cpu":
+                key = (*steady.place(device), *key)
+            return self._known.get(key), key
+        except (AttributeError, IndexError, TypeError):  # no tensors, or attributes that are no keys
             return None, None
-        if self.half_on_gpu:
-            key = (tf32_permitted(), *key)  # which kernels a GPU takes
-        return self._known.get(key), key
 
     def run(self, outputs: Sequence[Any], inputs: Sequence[Any], attrs: dict) -> Sequence[Launch]:
         """Compute into given outputs: eager launches, noted by the recorder of a running trace."""
@@ -233,8 +238,7 @@ class KernelOp:
             state.anomaly.on_write([*outputs, *self.mutated(inputs)], inputs)
         launches = self._plan(outputs, *inputs, **attrs)
         run_launches(launches, (outputs[0] if outputs else inputs[0])._layout.device)
-        for t in self.mutated(inputs):
-            t._storage.version += not t._untracked
+        self._note_changes(inputs)
         if state.recorder is not None:
             state.recorder.launches(self, launches, [*outputs, *self.mutated(inputs)], inputs, attrs)
         if state.anomaly is not None:
@@ -244,6 +248,10 @@ class KernelOp:
     def mutated(self, inputs: Sequence[Any]) -> list[Any]:
         """The inputs that the kernels write."""
         return [inputs[i] for i in self.mutates if inputs[i] is not None] if self.mutates else []
+
+    def _note_changes(self, inputs: Sequence[Any]) -> None:
+        for t in self.mutated(inputs):
+            t._storage.version += not t._untracked
 
     def _record_node(self, inputs: Sequence[Any], outputs: Sequence[Any], attrs: dict) -> None:
         node = OpNode(self, inputs, outputs, attrs)
@@ -347,12 +355,13 @@ def kernel_op(
     nograd: Sequence[int] = (),
     name: str | None = None,
     mutates: Sequence[str] = (),
-    steady: bool | str = False,
+    steady: bool = False,
     half_on_gpu: bool = False,
 ) -> Callable[[Callable], KernelOp]:
     """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``.
 
-    ``steady`` ("cpu": only there): rule and plan depend on layouts and (hashable) attributes alone, and are asked once for each.
+    ``steady``: rule and plan are asked once for layouts and (hashable) attributes also on the CPU, as for all ops on a GPU:
+    they depend on nothing else (but the permission to round to tf32).
     ``half_on_gpu``: the plan for GPUs takes float16 as it is (elsewhere such operands are computed with in float32).
     """
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
+from ..autograd.mode import set_notes
 from ..dtype import uint8
+from ..settings import conv_tf32_permitted, tf32_permitted
 from ..shape import Layout, contiguous
 from ..storage import SMALL
 from . import constant, ways
@@ -55,13 +57,44 @@ def _address(memory: Sequence[Any], place: int) -> int:
     return memory[place]._address() if place >= 0 else -1 - place
 
 
+def place(device: str) -> tuple[Any, ...]:
+    """What, besides layouts and attributes, decides on a GPU which kernels are taken."""
+    from ..cuda import runtime
+
+    return runtime.gpu(device), tf32_permitted(), conv_tf32_permitted()
+
+
+def planned(op: Any, key: tuple, inputs: Sequence[Any], attrs: dict) -> Any:
+    """The outputs of an op whose steps are not known yet; they are noted."""
+    known = op._known
+    if len(known) > MOST:
+        known.clear()
+
+    def keep(outputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> None:
+        if key not in known:
+            known[key] = note(outputs, inputs, launches, single)
+
+    if not hasattr(key[0], "prepare"):
+        return op.planned(inputs, attrs, keep)
+    from ..cuda.notes import Notes
+
+    notes = Notes(key[0])
+    set_notes(notes)
+    try:
+        result = op.planned(inputs, attrs, notes.finish)
+    finally:
+        set_notes(None)
+    steps = notes.steps(inputs, attrs)
+    if steps is not None:
+        known[key] = steps
+    return result
+
+
 def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> Any:
     """What the launches of a call were; None if they can't be repeated with other tensors of the same layouts."""
     devices = {t._layout.device for t in (*outputs, *inputs) if t is not None}
-    if len(devices) != 1 or (not launches and any(t._layout.numel for t in outputs)):
+    if devices != {"cpu"} or (not launches and any(t._layout.numel for t in outputs)):
         return None
-    if devices != {"cpu"}:
-        return _note_elsewhere(outputs, inputs, launches, single)
     made = Steps([t._layout for t in outputs], single)
     tensors: list[Any] = [*outputs, *inputs]
     scratches: list[Scratch] = []
@@ -74,23 +107,6 @@ def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launc
         made.steps.append(_step(la, places, layouts, len(launches) == 1 and len(outputs) == 1, len(tensors)))
     made.scratch = [contiguous((s.nbytes,), uint8) for s in scratches]
     made.keep = list(launches)
-    return made
-
-
-def _note_elsewhere(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> Any:
-    """`note` for a GPU."""
-    from ..cuda.ways import DeviceSteps
-
-    made = DeviceSteps([t._layout for t in outputs], single, (outputs or inputs)[0]._layout.device)
-    tensors: list[Any] = [*outputs, *inputs]
-    scratches: list[Scratch] = []
-    for la in launches:
-        places = [_place(p, tensors, scratches) for p in la.pointers]
-        if None in places:
-            return None
-        made.add(la, places)  # type: ignore[arg-type]
-    made.scratch = [s.nbytes for s in scratches]
-    made.keep = [la.words for la in launches]
     return made
 
 
