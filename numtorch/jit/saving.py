@@ -45,6 +45,7 @@ def save(traced: Traced, path: Any) -> None:
     paths = [b.path for b in traced.paths() if not b.stale()]
     paths += _other_gradients(traced, paths)
     description, blocks = describe(traced.__name__, paths)
+    description |= {"frozen": traced._frozen, "passes": traced._passes}
     write(path, description, blocks)
 
 
@@ -52,7 +53,8 @@ def load(path: Any, *, rng: bool = True, ops: Mapping[str, Any] | None = None) -
     """The traced function of a file: it needs neither the model's source nor the machine it was saved on.
 
     ``rng``: the default generator takes over the state it had when a function that draws random numbers was saved. The
-    parameters are at ``.named_parameters()``, numbers such as the learning rate in ``.options``. ``ops``: your own ops that it
+    parameters are at ``.named_parameters()``, numbers such as the learning rate in ``.options``; what was frozen is frozen, and
+    changes of its parameters are not seen. ``ops``: your own ops that it
     uses, by name; those of modules that were imported are found without. A file never brings code along.
 
     Raises:
@@ -69,7 +71,8 @@ def load(path: Any, *, rng: bool = True, ops: Mapping[str, Any] | None = None) -
             )
     description, memory = read(path)
     try:
-        return Traced(_build(description, memory, rng, given), False)
+        passes, frozen = description.get("passes"), bool(description.get("frozen"))
+        return Traced(_build(description, memory, rng, given), False, passes, frozen)
     except UnknownOp as error:
         raise TraceFileError(f"jit.load: {path} can't run here: {error}") from None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -106,6 +106,21 @@ def test_loaded_weights_can_be_changed(tmp_path):
     np.testing.assert_array_equal(array(loaded(x)[0]), array(other.bias))
 
 
+def test_what_was_frozen_is_frozen_when_loaded(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU()).eval()
+    x, path = torch.randn(2, 16, 16, 16), tmp_path / "frozen.trace"
+    frozen = jit.freeze(jit.trace(model, x))
+    y = frozen(x)
+    frozen.save(path)
+    loaded = jit.load(path)
+    assert loaded(x).numpy().tobytes() == y.numpy().tobytes()
+    assert [op.entry.name for op in loaded.paths()[0].program.ops] == ["convolution+relu (packed)"]
+    plain = jit.trace(model, x, passes=["dead"])
+    plain.save(path)
+    assert jit.load(path)._passes == ["dead"] and not jit.load(path)._frozen
+
+
 def test_options_are_read_at_each_call(tmp_path):
     p = torch.ones(2, requires_grad=True)
     optimizer = torch.optim.SGD([p], lr=0.5)
