@@ -27,6 +27,7 @@ import numpy as np
 from .._source import is_internal
 from .._tensor import Tensor
 from . import tree
+from .mentioned import asked, names, strings
 from .places import (
     MISSING,
     Answer,
@@ -53,7 +54,6 @@ _MOST_BYTES = 1 << 16  # of an array
 _MOST_DEPTH = 8  # containers and objects within each other
 _RUN_BY_OTHERS = ("forward", "backward", "setup_context")  # of a module, or of an autograd Function
 _RARE = ("__init__", "__new__", "__del__", "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__")  # not run by a use
-_ASKING = {"getattr", "hasattr", "vars", "__dict__", "AttributeError"}  # code with these works without an attribute, too
 _MOST_ASKED = 8  # of those names that are looked for at each tensor
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
@@ -92,18 +92,16 @@ class Walk:
             self.names |= self.strings
         while self.waiting and count < _MOST:
             f, count = self.waiting.pop(), count + 1
-            strings = set(_strings(f.__code__))
-            self.strings |= strings
-            mentioned = set(_names(f.__code__))
-            self.names |= mentioned | strings
-            if mentioned & _ASKING:
-                self.asked |= strings | (mentioned if "AttributeError" in mentioned else set())
+            found, mentioned = set(strings(f.__code__)), set(names(f.__code__))
+            self.strings |= found
+            self.names |= mentioned | found
+            self.asked |= asked(f.__code__)
             for cell in f.__closure__ or ():
                 try:
                     self.place(Cell(cell, cell.cell_contents))
                 except ValueError:
                     continue  # not set yet
-            for name in _names(f.__code__):
+            for name in names(f.__code__):
                 if name in ("environ", "getenv"):
                     self._container(os.environ._data, 0)  # type: ignore[attr-defined]
                 if name in f.__globals__:
@@ -321,24 +319,6 @@ def _file_of(kind: type) -> str | None:
 def _is_library(file: str | None) -> bool:
     """Whether code comes with Python, an installed package or numtorch: such code isn't changed between two calls."""
     return file is None or file.startswith(_LIBRARIES) or is_internal(file)
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """Code, and the code of functions inside it."""
-    yield code
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            yield from _codes(inner)
-
-
-def _names(code: types.CodeType) -> Iterable[str]:
-    """Names that code may look up: globals and attributes."""
-    return dict.fromkeys(name for part in _codes(code) for name in part.co_names)
-
-
-def _strings(code: types.CodeType) -> Iterable[str]:
-    """Strings in code that may be names."""
-    return (x for part in _codes(code) for x in part.co_consts if type(x) is str and x.isidentifier())
 
 
 # -- what a path depends on of hooks, tensors, modules and optimizers: looked at when something was set somewhere
