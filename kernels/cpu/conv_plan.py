@@ -30,7 +30,6 @@ from .plan import LOWEST, Launch, slots
 
 FEW = 8  # units that a convolution of few images is split into
 LEAST = 1 << 16  # multiply-adds of such a unit
-MOST_CHANNELS = 160  # beyond, the transformed weights come from L3 again and again: slower than direct sums
 FIRST_CACHE = 36 << 10  # bytes of lines of planes from which on a group of pixels no longer stays in L1
 
 
@@ -189,7 +188,7 @@ def _pays(conv: Conv, T: str, grad: bool) -> bool:
 def _way(conv: Conv, T: str, grad: bool, flags: int) -> Any:
     if _is_product(conv):
         return _product
-    if winograd.suits(conv, flags) and max(conv.C, conv.OC) <= MOST_CHANNELS:
+    if winograd.suits(conv, flags):
         return _winograd
     return _panels if conv_panels_plan.suits(conv, flags) and _pays(conv, T, grad) else _correlation
 
@@ -209,7 +208,7 @@ def packed_plan(conv: Conv, T: str, bias: bool = False, relu: bool = False) -> P
     None where the kernel reads the weight as it is.
     """
     flags = BIAS if bias else 0
-    if winograd.suits(conv, flags, packed=True) and max(conv.C, conv.OC) <= MOST_CHANNELS:
+    if winograd.suits(conv, flags, packed=True):
         return _winograd(conv, T, False, flags, relu)
     plan = forward_plan(conv, T, bias, relu)
     return plan if len(plan.launches) == 2 else None

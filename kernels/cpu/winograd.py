@@ -42,6 +42,7 @@ ROWS, OB = 4, 16  # rows of a register tile; output channels that are worked on 
 BIAS = 2
 LEAST_TILES = 512  # below, the transformations take what the products save; so with few channels
 LEAST_CHANNELS, LEAST_CHANNELS_NARROW = 16, 40  # of images of at least 16 columns, and of narrower ones
+MOST_CHANNELS = 160  # beyond, the transformed weights come from L3 again and again: slower than direct sums
 LEAST_TILES_PACKED = 16  # the same for weights that are transformed once
 MOST = 64 << 10  # bytes of transformed inputs of a unit
 FEW = 4  # units that a convolution of few images is split into
@@ -254,7 +255,8 @@ def suits(conv: Conv, flags: int, packed: bool = False) -> bool:
     return (
         conv.kernel == (1, 3, 3) and conv.input[0] == 1 and conv.padding[0] == 0 and max(conv.padding) <= 2
         and max(conv.stride) == max(conv.dilation) == conv.groups == 1 and flags & ~BIAS == 0
-        and min(conv.C, conv.OC) >= least and tiles >= (LEAST_TILES_PACKED if packed else LEAST_TILES)
+        and min(conv.C, conv.OC) >= least and max(conv.C, conv.OC) <= MOST_CHANNELS
+        and tiles >= (LEAST_TILES_PACKED if packed else LEAST_TILES)
     )  # fmt: skip
 
 
