@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...ops.launch import Launch, Scratch
-from ...shape import contiguous
 from ..record import Entry, Ref
-from .work import Work, copy_of
+from .work import Work, copy_of, packing
 
 
 def panels(entries: list[Entry], work: Work) -> list[Entry]:
@@ -20,26 +19,23 @@ def panels(entries: list[Entry], work: Work) -> list[Entry]:
     result: list[Entry] = []
     for e in entries:
         if e.name == "recurrent" and len(e.launches or ()) == 2 and id(e.args[1].storage) in work.frozen:
-            packing, e = _parted(e)
-            result.append(packing)
+            pack, e = _parted(e)
+            result.append(pack)
             work.note(f"{e.name} at {e.line}")
         result.append(e)
     return result
 
 
 def _parted(e: Entry) -> tuple[Entry, Entry]:
-    from ..path import Virtual
-
     first, second = e.launches
-    memory, kind = first.pointers[0], e.outputs[0].layout.dtype
+    memory = first.pointers[0]
     assert type(memory) is Scratch
-    target = Ref(Virtual(memory.nbytes), 0, contiguous((memory.nbytes // kind.itemsize,), kind, "cpu"))
     sources = [p for p in first.pointers if isinstance(p, Ref)]
-    packing, made = Entry("pack", [target], sources, e.line), copy_of(e)
-    packing.order, packing.op, packing.args, packing.launches = e.order, e.op, sources, [_reading(first, memory, target)]
-    made.launches = [_reading(second, memory, target)]
+    pack, target = packing(memory.nbytes, e.outputs[0].layout.dtype, e, sources)
+    made = copy_of(e)
+    pack.launches, made.launches = [_reading(first, memory, target)], [_reading(second, memory, target)]
     made.inputs = [target, *[r for r in e.inputs if all(r is not s for s in sources)]]
-    return packing, made
+    return pack, made
 
 
 def _reading(la: Launch, memory: Any, panels: Ref) -> Launch:

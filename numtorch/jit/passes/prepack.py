@@ -16,7 +16,7 @@ from ...ops.launch import twin
 from ...ops.matmul import bind
 from ...shape import contiguous, layout
 from ..record import Entry, Ref, ref
-from .work import Work, can_replan, copy_of, writes
+from .work import Work, can_replan, copy_of, packing, writes
 
 LEAST_USES = 3  # products that share a matrix, before packing pays
 LEAST_WORK = 1 << 12  # elements of that matrix
@@ -29,10 +29,10 @@ def prepack(entries: list[Entry], work: Work) -> list[Entry]:
     for uses in _shared(result, work):
         first = result.index(uses[0])
         e = uses[0]
-        packing, panels = _packing(e)
+        pack, panels = _packing(e)
         for use in uses:
             result[result.index(use)] = _product(use, panels)
-        result.insert(first, packing)
+        result.insert(first, pack)
         work.note(f"{len(uses)} products at {e.line}")
     return _convolutions(result, work) if work.frozen else result
 
@@ -131,21 +131,18 @@ def convolution(e: Entry, out: Ref, x: Ref, panels: Ref | None = None) -> tuple[
     pack, or a part reads other panels.
     """
     _, w, bias = e.args[:3]
-    kind, plan = w.layout.dtype, _plan(e, x)
+    plan = _plan(e, x)
     if plan is None or (panels is not None and not twin("cpu", "conv_plan", "same_sums")(plan, _plan(e, e.args[0]))):
         return None
-    from ..path import Virtual
-
-    if panels is None:
-        panels = Ref(Virtual(plan.work_bytes), 0, contiguous((plan.work_bytes // kind.itemsize,), kind, "cpu"))
+    pack, target = packing(plan.work_bytes, w.layout.dtype, e, [w])
+    panels = target if panels is None else panels
     tensors = {"out": out, "work": panels, "x": x, "bias": 0 if bias is None else bias, "weight": w}
     launches = [bind(la, **tensors, **({} if la.table is None else {"table": ref(table(la.table))})) for la in plan.launches]
-    packing, made = Entry("pack", [panels], [w], e.line), copy_of(e)
-    packing.order, packing.op, packing.args, packing.launches = e.order, e.op, [w], launches[:1]
+    made, pack.launches = copy_of(e), launches[:1]
     made.name = f"{e.name.removesuffix(' (packed)')} (packed)"
     made.outputs, made.args, made.launches = [out], [x, *e.args[1:]], launches[1:]
     made.inputs = [r for r in (x, panels, bias) if r is not None]
-    return packing, made
+    return pack, made
 
 
 def _plan(e: Entry, x: Ref) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..._tensor import Tensor
 from ...ops.launch import Launch
+from ...shape import contiguous
 from ..record import Entry, Guard, Live, Ref, ref
 
 
@@ -163,6 +164,16 @@ def replanned(e: Entry, op: Any, outputs: Sequence[Ref], args: Sequence[Any], at
 
 def _stand(r: Any) -> Any:
     return Tensor._make(r.storage, r.offset, r.layout) if isinstance(r, Ref) else r
+
+
+def packing(nbytes: int, kind: Any, like: Entry, sources: list[Ref]) -> tuple[Entry, Ref]:
+    """An entry, still without launches, that packs weights of another one once, and the memory that it packs them into."""
+    from ..path import Virtual
+
+    target = Ref(Virtual(nbytes), 0, contiguous((nbytes // kind.itemsize,), kind, "cpu"))
+    made = Entry("pack", [target], sources, like.line)
+    made.order, made.op, made.args = like.order, like.op, sources
+    return made, target
 
 
 def elementwise(name: str, outputs: Sequence[Ref], args: Sequence[Any], like: Entry) -> Entry:
