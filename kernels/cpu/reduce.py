@@ -130,6 +130,12 @@ def cols_loop(
             end = count if count - r < STEPS * period else r + STEPS * period
             for lane in range(period * width):
                 acc[lane] = init(a)
+            while r + 4 * period <= end:  # as above: four rows for one load and store of the accumulators
+                q, pitch = offset(p, r * inner), period * inner
+                for lane in range(period * width):
+                    two = step(step(acc[lane], q[lane], a), q[pitch + lane], a)
+                    acc[lane] = step(step(two, q[2 * pitch + lane], a), q[3 * pitch + lane], a)
+                r += 4 * period
             while r + period <= end:
                 for lane in range(period * width):
                     acc[lane] = step(acc[lane], p[r * inner + lane], a)
