@@ -28,7 +28,7 @@ def in_backward(node: Any, grads: Sequence[Any], is_bad: Callable[[np.ndarray], 
     """The first op of a traced node's backward whose result is bad; None if the node can't tell (it was freed)."""
     if node.freed or node.again is None or node.bound.backward is None:
         return None
-    bound, (saved, *_) = node.bound, node.saved
+    bound, saved = node.bound, node.saved
     memory = Copies(bound, node.again[2])
     for number, storage in zip(bound.saved, saved):
         memory.keep.append(bound.slots.storages[number])
@@ -92,7 +92,7 @@ def _tensor(values: np.ndarray, r: Ref) -> Tensor:
     """Values as a tensor of the layout that an entry was recorded with."""
     la = r.layout
     storage = Storage(max(1, 1 + sum((n - 1) * s for n, s in zip(la.shape, la.strides))) * la.itemsize)
-    storage.array(la.shape, la.strides, la.dtype.numpy, 0)[...] = values.reshape(la.shape)
+    storage.array(la.shape, la.strides, la.dtype.numpy, 0)[...] = la.dtype.stored(values).reshape(la.shape)
     return Tensor._make(storage, 0, la)
 
 

@@ -12,35 +12,21 @@ from .. import settings
 from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..storage import INFERENCE, Storage, allocate
+from .gradients import Backward
 from .memory import aside, duplicate, number_at, peek, restore
-from .nodes import FreedNode, TracedNode, in_layout
+from .nodes import FreedNode, TracedNode
 from .passes import Report, optimize
 from .passes import storages as storages_of
 from .path import Path, Virtual
 from .places import Place
 from .program import Compiled, Op, lower
 from .record import Entry, Guard, RangeCheck, Ref
+from .slots import Slots, virtuals
 from .surroundings import flags_of, global_hooks, looks_of, state_of
 
 
 class GuardFailed(Exception):
     """A value that Python had read when the path was recorded is another one now."""
-
-
-class Slots:
-    """Memory that differs between calls: argument storages, fresh results, saved for the backward."""
-
-    def __init__(self) -> None:
-        self.storages: list[Any] = []
-        self.index: dict[int, int] = {}
-
-    def add(self, storage: Any) -> int:
-        """The slot of a storage."""
-        found = self.index.get(id(storage))
-        if found is None:
-            found = self.index[id(storage)] = len(self.storages)
-            self.storages.append(storage)
-        return found
 
 
 class Bound:
@@ -101,7 +87,7 @@ class Bound:
         ends = {id(g.storage) for g in path.leaf_grads if g is not None} | set(path.written)
         backward = self._lower(self._optimized(path.backward, ends))
         written = {id(r.storage) for e in path.forward for r in e.outputs if type(r.storage) is Virtual}
-        saved = {k: v for k, v in _virtuals(backward).items() if k in written}
+        saved = {k: v for k, v in virtuals(backward).items() if k in written}
         for v in saved.values():
             slots.add(v)
         self.saved = [slots.index[k] for k in saved]
@@ -109,13 +95,14 @@ class Bound:
         needed = set(slots.index) | set(path.written) | {id(g.source.storage) for g in path.guards}
         self.guards = list(path.guards)
         forward = self._lower(self._optimized(path.forward, needed, self.guards))
-        made = _virtuals(forward)
+        made = virtuals(forward)
         cuts, self.checks = self._cuts(forward)
         temps = [v for k, v in made.items() if k not in slots.index]
         self.slots = slots
         self.program = self._program(forward, slots.storages, temps, path.recorder.live, cuts)
         self._plan_undo(forward, cuts)
-        self._bind_backward(backward, saved)
+        self.way_back = Backward(self, backward, saved) if path.differentiable else None
+        self.backward: Any = None if self.way_back is None else self.way_back.program
         self._bind_results()
 
     def _optimized(self, entries: Sequence[Entry], needed: set[int], guards: list[Guard] | None = None) -> list[Entry]:
@@ -146,34 +133,6 @@ class Bound:
         for op in ops[: cuts[-1] if cuts else 0]:
             early |= op.writes
         self.undo = [s for k, s in self.path.written.items() if k in early]
-
-    def _bind_backward(self, ops: list[Op], saved: dict[int, Any]) -> None:
-        path = self.path
-        self.backward: Compiled | None = None
-        if not path.differentiable:
-            return
-        slots = Slots()
-        for r in path.given:
-            slots.add(r.storage)
-        for v in saved.values():
-            slots.add(v)
-        for r in path.inputs:
-            slots.add(r.storage)
-        self.backward_inputs = [slots.index[id(r.storage)] for r in path.inputs]
-        start = len(slots.storages)
-        for g in path.leaf_grads:
-            if g is not None and type(g.storage) is Virtual:
-                slots.add(g.storage)
-        self.backward_fresh = [(i, s.nbytes) for i, s in enumerate(slots.storages) if i >= start]
-        temps = [v for k, v in _virtuals(ops).items() if k not in slots.index]
-        self.backward_slots = slots
-        self.backward = self._program(ops, slots.storages, temps, path.recorder.live, [])
-        read = set().union(*[op.reads for op in ops])
-        self.read_inputs = [id(r.storage) in read for r in path.inputs]
-        live = set().union(*[op.writes for op in ops])  # no saved tensors: a checkpoint's generator, a hook's counter
-        self.read_captured = [t for t, s, _, _ in path.captured if id(s) in read - live]
-        kept = [k for k, o in enumerate(path.outputs) if id(o.ref.storage) in read and o.same is None]
-        self.read_outputs = [k for k in kept if id(path.outputs[k].ref.storage) not in {id(r.storage) for r in path.inputs}]
 
     def _bind_results(self) -> None:
         index = self.slots.index
@@ -330,55 +289,12 @@ class Bound:
         return [leaves[x[1]] if type(x) is tuple else x for x in self.path.leaves]
 
     def _attach(self, outputs: list[Any], leaves: Sequence[Any], storages: Sequence[Any], again: Any) -> None:
-        targets = self.leaf_tensors(leaves)
-        saved = [storages[i] for i in self.saved]
-        args = [(t._storage, t._address()) for t in leaves]
-        watched = [t for t, is_read in zip(leaves, self.read_inputs) if is_read]
-        watched += [*self.read_captured, *[outputs[k] for k in self.read_outputs]]
-        versions = [(t._storage, t._storage.version, t._layout) for t in watched if t._storage.version != INFERENCE]
-        node = TracedNode(self, targets, len(self.path.differentiable), [saved, args, versions], again, self.before)
+        assert self.way_back is not None
+        kept = self.way_back.keep([storages[i] for i in self.saved], leaves, outputs)
+        node = TracedNode(self, self.leaf_tensors(leaves), len(self.path.differentiable), kept, again, self.before)
         for k, i in enumerate(self.path.differentiable):
             node.out_metas[k] = outputs[i]._layout
             outputs[i]._set_history(node, k)
-
-    def run_backward(self, grads: Sequence[Any], held: Any) -> list[Any]:
-        """Replay the backward program."""
-        saved, args, _ = held
-        assert self.backward is not None
-        path, slots = self.path, self.backward_slots
-        pointers: list[int] = [0] * len(slots.storages)
-        storages: list[Any] = [None] * len(pointers)
-        keep = []
-        for r, _i, g in zip(path.given, path.differentiable, grads):
-            g = in_layout(g, r.layout)
-            keep.append(g)
-            slot = slots.index[id(r.storage)]
-            pointers[slot] = g._address()
-        for (slot, recorded), (_, address) in zip(self._backward_arguments(), args):
-            pointers[slot] = address - recorded
-        first = len(path.given)
-        for k, s in enumerate(saved):
-            pointers[first + k] = s.ptr
-        for slot, nbytes in self.backward_fresh:
-            s = storages[slot] = self._memory(nbytes)
-            pointers[slot] = s.ptr
-        self.backward.run(pointers, None)
-        results: list[Any] = []
-        for g in path.leaf_grads:
-            if g is None:
-                results.append(None)
-                continue
-            slot = slots.index.get(id(g.storage), -1)
-            if 0 <= slot < first:  # a gradient that only passes through, maybe in another shape
-                t = keep[slot]
-                g = g._replace(offset=g.offset - path.given[slot].offset + t._offset)
-                results.append(t if g.layout is t._layout else Tensor._make(t._storage, g.offset, g.layout))
-            else:
-                results.append(self._tensor(g, slot, storages))
-        return results
-
-    def _backward_arguments(self) -> list[tuple[int, int]]:
-        return [(slot, r.offset * r.layout.itemsize) for slot, r in zip(self.backward_inputs, self.path.inputs)]
 
 
 def used_storages(path: Path) -> set[int]:
@@ -389,12 +305,3 @@ def used_storages(path: Path) -> set[int]:
         for la in e.launches or ():
             found |= storages_of(la.pointers)
     return found
-
-
-def _virtuals(ops: Sequence[Op]) -> dict[int, Any]:
-    return {
-        id(w.storage): w.storage
-        for op in ops
-        for w in op.words
-        if hasattr(w, "storage") and type(w.storage) is Virtual
-    }

@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .._tensor import Tensor
 from ..autograd.engine import Node
 from ..autograd.mode import state
-from ..errors import saved_version_error, second_backward_error
+from ..errors import second_backward_error
 from .memory import as_before
 
 
@@ -20,7 +19,7 @@ class TracedNode(Node):
     title = "TracedBackward0"
 
     def __init__(
-        self, bound: Any, inputs: Sequence[Any], outputs: int, saved: list[Any], again: Any, before: Sequence[Any] = ()
+        self, bound: Any, inputs: Sequence[Any], outputs: int, saved: tuple, again: Any, before: Sequence[Any] = ()
     ):
         Node.__init__(self, inputs, outputs)
         self.bound, self.saved, self.again = bound, saved, again
@@ -28,19 +27,17 @@ class TracedNode(Node):
         self.freed = False
 
     def release(self) -> None:
-        self.saved, self.again, self.before = [], None, ()
+        self.saved, self.again, self.before = (), None, ()
         self.freed = True
 
     def run(self, grads: list[Any]) -> Any:
         if self.freed:
             raise second_backward_error(self)
-        for storage, version, la in self.saved[2]:
-            if storage.version != version:
-                raise saved_version_error(Tensor._make(storage, 0, la), version, self)
+        self.bound.way_back.check(self.saved, self)
         changed = [p for p in self.bound.names if not p.holds()] if self.bound.runs_python else []
         if state.grad or changed:
             return self._again(grads, changed)
-        return self.bound.run_backward(grads, self.saved)
+        return self.bound.way_back.run(grads, self.saved)
 
     def _again(self, grads: list[Any], changed: Sequence[Any]) -> Any:
         """Run the function itself again: the gradient of the gradient is wanted, or the backward may read what has changed."""
