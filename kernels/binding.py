@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 # Scalar type that stands for each numtorch dtype inside kernels. bool is stored as one byte 0/1; float16 as
-# its bits.
+# its bits, a uint16, and bfloat16 as its bits, an int16: the sign tells kernels which of the two they read.
 SCALARS: dict[str, type] = {
     "float32": np.float32, "float64": np.float64, "int64": np.int64, "int32": np.int32, "int16": np.int16,
     "int8": np.int8, "uint8": np.uint8, "bool": np.uint8, "float16": np.uint16,
+    "bfloat16": np.int16,
 }  # fmt: skip
 
 Env = dict[str, Any]

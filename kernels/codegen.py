@@ -32,12 +32,12 @@ from .cpu import elementwise
 from .expressions import Writer
 from .geometry import Walk, intern, walk_of
 from .layouts import rows_kernel, special
-from .values import FLOATS, HALF, Value, name_of
+from .values import FLOATS, STORED, Value, name_of
 
 __all__ = ["Body", "BodyError", "Bound", "Program", "Step", "Walk", "body_of", "walk_of"]
 
-DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
-ITEMSIZES = dict(zip(DTYPES, (4, 8, 2, 8, 4, 2, 1, 1, 1)))
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+ITEMSIZES = dict(zip(DTYPES, (4, 8, 2, 2, 8, 4, 2, 1, 1, 1)))
 _POINTERS = {
     "float32": "f32_ptr",
     "float64": "f64_ptr",
@@ -211,13 +211,13 @@ _WRITTEN: dict[Any, Any] = {}
 
 def _computed(dtype: str) -> str:
     """The dtype of numbers in registers."""
-    return "float32" if dtype == HALF else dtype
+    return "float32" if dtype in STORED else dtype
 
 
 def _main_types(program: Program) -> dict[str, str]:
     """How each dtype is written: the main one T, a second one S, others by NumPy's name; bool is stored as
     uint8."""
-    order = [s.compute_dtype for s in program.steps if s.compute_dtype in (*FLOATS, HALF)]
+    order = [s.compute_dtype for s in program.steps if s.compute_dtype in (*FLOATS, *STORED)]
     order += [*program.outputs, *program.inputs, *(s.compute_dtype for s in program.steps)]
     distinct = [d for d in dict.fromkeys(_computed(d) for d in order) if d != "bool"]
     return {d: d for d in DTYPES} | {dtype: short for short, dtype in zip("TS", distinct)}
@@ -261,9 +261,9 @@ class _Written:
         )
         for k, dtype in enumerate(program.inputs):
             writer.values[f"x{k}"] = Value(name_of(f"x{k}"), _computed(dtype))
-            if dtype == HALF:
-                writer.halves.add(f"x{k}")
-                writer.functions.add("from_half")
+            if dtype in STORED:
+                writer.narrow[f"x{k}"] = dtype
+                writer.functions.add(STORED[dtype][0])
         for name, kind in program.scalars:
             writer.values[name] = Value(name_of(self.scalars[name]), self._scalar_dtype(kind))
         if program.uses_index:
@@ -326,7 +326,7 @@ class _Written:
 
     def loads(self, numbers: Iterable[int], load: str) -> list[str]:
         """Statements that read these inputs, each as x with its number."""
-        form = {"bool": "{} != 0", HALF: "from_half({})"}
+        form = {"bool": "{} != 0"} | {dtype: f"{read}({{}})" for dtype, (read, _) in STORED.items()}
         return [f"x{k} = {form.get(self.program.inputs[k], '{}').format(load.format(k=k))}" for k in numbers]
 
     def element(self, load: str, store: str, once: tuple[int, ...] = ()) -> list[str]:

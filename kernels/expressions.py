@@ -14,7 +14,7 @@ from typing import Any
 
 from . import scalar
 from .bodies import BINARY, Body, BodyError, Statement, body_of, known_function, known_number, loaded
-from .values import FLOATS, HALF, NARROW, Line, Lines, Value, call, is_literal, name_of
+from .values import FLOATS, NARROW, STORED, Line, Lines, Value, call, is_literal, name_of
 
 _DEEPEST = 32
 
@@ -50,14 +50,14 @@ class Writer(Lines):
             )
         which = "" if component is None or body.components == 1 else f", result {component}"
         self.comments.append(f"{body.name}({', '.join(body.params)}){which}: {body.formula}")
-        half, dtype = dtype == HALF, "float32" if dtype == HALF else dtype
+        stored, dtype = dtype, "float32" if dtype in STORED else dtype
         given = [self.argument(a, dtype) for a in args]
         for out, value in zip(
             outs, self.inline(Scope(body, dict(zip(body.params, given)), dtype), component)
         ):
-            made = self.values[out] = self.assign(out, self.rounded(value) if half else value)
-            if half and isinstance(made.node, ast.Name):
-                self.halves.add(made.node.id)
+            made = self.values[out] = self.assign(out, self.rounded(value, stored) if stored in STORED else value)
+            if stored in STORED and isinstance(made.node, ast.Name):
+                self.narrow[made.node.id] = stored
 
     def argument(self, arg: Any, dtype: str) -> Value:
         """The value of a step's argument: the name of an input, a scalar or an earlier output, or a

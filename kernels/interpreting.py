@@ -20,6 +20,7 @@ from .bodies import BUILTINS
 from .interpret import Pointer, bind, poison
 from .jit import Kernel, Parameter
 from .user import UserKernel, is_compiled
+from .values import STORED
 
 
 class Memory(NamedTuple):
@@ -133,19 +134,26 @@ def _number(dtype: str) -> Callable[[Any], Any]:
     """From an element in memory (or a number) to the number that a body computes with."""
     if dtype == "bool":
         return lambda v: np.bool_(v != 0)
-    return np.float32 if dtype == "float16" else SCALARS[dtype]
+    return np.float32 if dtype in STORED else SCALARS[dtype]
+
+
+def _reader(dtype: str) -> Callable[[Any], Any]:
+    """From an element in memory to its number."""
+    if dtype not in STORED:
+        return lambda v: v
+    return lambda v: getattr(scalar, STORED[dtype][0])(v.view(SCALARS[dtype]))
 
 
 def _run_function(program: Any, outputs: Sequence[np.ndarray], inputs: Sequence[np.ndarray], scalars: Sequence[Any], call: Callable[..., Any]) -> None:  # fmt: skip
     """Call a scalar function for each element."""
     (step,) = program.steps
     number = _number(step.compute_dtype)
-    halves = [a.view(np.float16) if d == "float16" else a for a, d in zip(inputs, program.inputs)]
+    readers = [_reader(d) for d in program.inputs]
     given = {name: number(v) for (name, _), v in zip(program.scalars, scalars)}
     results: list[Any] = []
     with np.errstate(all="ignore"):
         for index in np.ndindex(outputs[0].shape):
-            values = given | {f"x{k}": number(a[index]) for k, a in enumerate(halves)}
+            values = given | {f"x{k}": number(read(a[index])) for k, (a, read) in enumerate(zip(inputs, readers))}
             result = call(*[values[a] if isinstance(a, str) else number(a) for a in step.args])
             several = result if isinstance(result, tuple) else (result,)
             results.append((index, several if step.component is None else (several[step.component],)))
@@ -155,7 +163,9 @@ def _run_function(program: Any, outputs: Sequence[np.ndarray], inputs: Sequence[
 
 
 def _stored(value: Any, dtype: str) -> Any:
-    return np.float16(value).view(np.uint16) if dtype == "float16" else SCALARS[dtype](value)
+    if dtype in STORED:
+        return getattr(scalar, STORED[dtype][1])(np.float32(value))
+    return SCALARS[dtype](value)
 
 
 # ---- a user's functions on numbers -------------------------------------------------------------------------

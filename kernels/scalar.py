@@ -21,11 +21,13 @@ from .scalar_base import (
     FUNCTIONS,
     cut,
     float_remainder,
+    from_bfloat,
     from_half,
     function,
     root,
     round_down,
     round_up,
+    to_bfloat,
     to_half,
 )
 from .scalar_base import copysign as with_sign
@@ -93,6 +95,7 @@ __all__ = [
     "floor_divide_int",
     "fmod",
     "fmod_int",
+    "from_bfloat",
     "from_half",
     "hypot",
     "i0",
@@ -121,6 +124,7 @@ __all__ = [
     "sqrt",
     "tan",
     "tanh",
+    "to_bfloat",
     "to_half",
     "trunc",
 ]

@@ -14,9 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy import float32, int16, int32
 
 from .binding import Device, intrinsic
 from .jit import device
+from .memory import bitcast, select
 
 FUNCTIONS: dict[str, Device] = {}
 _numba = intrinsic(f"{__package__}.intrinsics_scalar")
@@ -179,6 +181,21 @@ def to_half(x: Any) -> Any:
     """The bits, a uint16, of the float16 nearest to a float32, ties to even."""
     with np.errstate(over="ignore"):
         return np.float16(np.float32(x)).view(np.uint16)
+
+
+@exact
+def from_bfloat(bits):
+    """The float32 of a bfloat16 that is given by its bits, an int16: they are its upper half."""
+    return bitcast(int32(int32(bits) << int32(16)), float32)
+
+
+@exact
+def to_bfloat(x):
+    """The bits, an int16, of the bfloat16 nearest to a float32, ties to even."""
+    bits = bitcast(x, int32)
+    odd = int32(int32(bits >> int32(16)) & int32(1))
+    rounded = int32(int32(int32(bits + int32(0x7FFF)) + odd) >> int32(16))
+    return int16(select(x == x, rounded, int32(0x7FC0)))
 
 
 def polynomial(name: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 from . import scalar
 from .bodies import BodyError, loaded
 
-HALF = "float16"  # stored so, computed in float32 and rounded after each step
+# Dtypes stored in 16 bits, computed in float32 and rounded after each step: the functions that read and that round them.
+STORED = {"float16": ("from_half", "to_half"), "bfloat16": ("from_bfloat", "to_bfloat")}
 FLOATS = ("float32", "float64")
 NARROW = ("int8", "int16", "int32", "uint8")
 
@@ -65,7 +66,7 @@ class Lines:
     functions: set[str] = field(default_factory=set)
     helpers: dict[Any, tuple[str, str]] = field(default_factory=dict)
     casts: dict[tuple[str, str], Value] = field(default_factory=dict)
-    halves: set[str] = field(default_factory=set)  # names of float32 values that are float16 numbers
+    narrow: dict[str, str] = field(default_factory=dict)  # names of float32 values that are numbers of a dtype of STORED
 
     def assign(self, wanted: str, value: Value) -> Value:
         """Write `wanted = value` under a fresh name; the name as a value."""
@@ -140,17 +141,19 @@ class Lines:
             node = call(self.types["int32"], node)  # a float out of range must wrap as in C, not be undefined
         return call(self.types[dtype], node)
 
-    def halved(self, node: ast.expr) -> ast.expr:
-        """The float16 nearest to a float32, as its bits."""
-        self.functions.add("to_half")
-        return call("to_half", node)
+    def narrowed(self, node: ast.expr, dtype: str) -> ast.expr:
+        """The bits of the number of a dtype of STORED that is nearest to a float32."""
+        name = STORED[dtype][1]
+        self.functions.add(name)
+        return call(name, node)
 
-    def rounded(self, value: Value) -> Value:
-        """A float32 rounded to float16, still as a float32; conditions stay."""
-        if value.dtype != "float32" or (isinstance(value.node, ast.Name) and value.node.id in self.halves):
+    def rounded(self, value: Value, dtype: str) -> Value:
+        """A float32 rounded to a dtype of STORED, still as a float32; conditions stay."""
+        if value.dtype != "float32" or (isinstance(value.node, ast.Name) and self.narrow.get(value.node.id) == dtype):
             return value
-        self.functions.add("from_half")
-        return Value(call("from_half", self.halved(value.node)), "float32")
+        name = STORED[dtype][0]
+        self.functions.add(name)
+        return Value(call(name, self.narrowed(value.node, dtype)), "float32")
 
     def condition(self, value: Value) -> ast.expr:
         """`value` as a condition: itself, or `value != 0`."""
@@ -163,6 +166,6 @@ class Lines:
         value = self.values[name]
         if dtype == "bool":
             return call("uint8", self.condition(value))
-        if dtype == HALF:
-            return self.halved(self.cast(value, "float32") if value.dtype != "float32" else value.node)
+        if dtype in STORED:
+            return self.narrowed(self.cast(value, "float32") if value.dtype != "float32" else value.node, dtype)
         return self.cast(value, dtype) if value.dtype != dtype else value.node

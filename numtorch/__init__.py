@@ -47,8 +47,8 @@ from .creation import (
     zeros_like,
 )
 from .device import device, get_default_device, set_default_device
-from .dtype import bool_ as bool
 from .dtype import (
+    bfloat16,
     can_cast,
     dtype,
     finfo,
@@ -65,6 +65,7 @@ from .dtype import (
     set_default_dtype,
     uint8,
 )
+from .dtype import bool_ as bool
 from .errors import require_tensor as _require_tensor
 from .errors import tensors_only as _tensors_only
 from .from_data import as_tensor, asarray, tensor
@@ -349,7 +350,7 @@ for _name in "bartlett_window blackman_window hamming_window hann_window kaiser_
 for _name in """alpha_dropout bilinear celu channel_shuffle cosine_similarity hardshrink pairwise_distance pdist pixel_shuffle
         pixel_unshuffle prelu rrelu selu threshold""".split():
     _LATER[_name] = "nn.functional"
-for _name in """FloatTensor DoubleTensor HalfTensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor
+for _name in """FloatTensor DoubleTensor HalfTensor BFloat16Tensor LongTensor IntTensor ShortTensor CharTensor ByteTensor BoolTensor
         set_default_tensor_type""".split():
     _LATER[_name] = "legacy"
 for _name in "is_complex is_conj is_neg is_nonzero is_same_size is_signed get_device".split():
@@ -359,7 +360,6 @@ for _name in "celu_ rrelu_ selu_ threshold_".split():
 for _name in "is_autocast_enabled is_autocast_cpu_enabled get_autocast_dtype get_autocast_gpu_dtype get_autocast_cpu_dtype".split():
     _LATER[_name] = "amp"
 _LATER["constant_pad_nd"] = "nn.functional.padding"
-_LATER["bfloat16"] = "absent"
 _LATER["vmap"] = "func"
 for _name in """set_float32_matmul_precision get_float32_matmul_precision use_deterministic_algorithms set_flush_denormal typename
         are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode

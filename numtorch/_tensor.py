@@ -13,6 +13,7 @@ import numpy as np
 
 from .autograd.mode import state
 from .device import device as Device
+from .dtype import bfloat16
 from .dtype import dtype as DType
 from .shape import Layout, Size, layout
 from .storage import Storage
@@ -439,12 +440,21 @@ class Tensor(TensorMethods):
             state.recorder.read(self, "numpy")
         return self._storage.array(la.shape, la.strides, la.dtype.numpy, self._offset)
 
+    def _numbers(self) -> np.ndarray:
+        """The numbers as an array, history ignored: over the memory, or a copy for a dtype that NumPy lacks."""
+        return self._layout.dtype.numbers(self._numpy())
+
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """A NumPy array that shares this tensor's memory (``force``: a detached copy on the host where needed)."""
+        """A NumPy array that shares this tensor's memory (``force``: a detached copy on the host where needed).
+
+        TypeError for bfloat16, which NumPy doesn't have.
+        """
         if not force and state.grad and self.requires_grad:
             raise RuntimeError(
                 "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
             )
+        if self._layout.dtype is bfloat16:
+            raise TypeError("Got unsupported ScalarType BFloat16: NumPy has no bfloat16; convert with .float() first")
         if force and self._layout.device != "cpu":
             return self.detach().cpu()._numpy()
         return self._numpy()
@@ -470,11 +480,11 @@ class Tensor(TensorMethods):
             return state.recorder.item(self)
         if la.device != "cpu":
             return self.detach().cpu().item()
-        return self._storage.array((), (), la.dtype.numpy, self._offset).item()
+        return la.dtype.numbers(self._storage.array((), (), la.dtype.numpy, self._offset)).item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        return self.detach().cpu()._numpy().tolist()
+        return self.detach().cpu()._numbers().tolist()
 
     def __bool__(self) -> bool:
         la = self._layout

@@ -37,31 +37,8 @@ AREAS = (
     ("nested jagged", "numtorch has no nested tensors; nn.utils.rnn.pad_sequence and pack_padded_sequence hold sequences of several lengths"),
     ("mps xpu mtia", "numtorch computes on 'cpu' and 'cuda'; numtorch.accelerator says what this machine has"),
     ("package download_url_to_file", "numtorch loads no code or weights from the network; numtorch.load reads a state_dict file of PyTorch"),
-    ("uint16 uint32 uint64 float8_e4m3fn float8_e5m2", "numtorch's dtypes are bool, uint8, int8 to int64, float16, float32 and float64"),
+    ("uint16 uint32 uint64 float8_e4m3fn float8_e5m2", "numtorch's dtypes are bool, uint8, int8 to int64, float16, bfloat16, float32 and float64"),
 )  # fmt: skip
-
-
-class AbsentDtype:
-    """A dtype of PyTorch that numtorch lacks, so that programs can name it and compare with it; where one computes, it's a TypeError.
-
-    Example:
-        >>> torch.ones(2).dtype == torch.bfloat16
-        False
-    """
-
-    is_floating_point, is_complex, is_signed = True, False, True
-
-    def __init__(self, name: str, itemsize: int):
-        self.name, self.itemsize = name, itemsize
-
-    def __repr__(self) -> str:
-        return f"numtorch.{self.name}"
-
-    def __reduce__(self) -> str:
-        return self.name
-
-
-bfloat16 = AbsentDtype("bfloat16", 2)
 
 
 # Where a name is looked for that a module does not have.

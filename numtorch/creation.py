@@ -11,7 +11,18 @@ import numpy as np
 from ._tensor import Tensor
 from .autograd.mode import state
 from .device import canonical
-from .dtype import bool_, dtype, float64, from_numpy_dtype, get_default_dtype, int64, of_number, result_of
+from .dtype import (
+    bfloat16,
+    bool_,
+    dtype,
+    float64,
+    from_numpy_dtype,
+    get_default_dtype,
+    int16,
+    int64,
+    of_number,
+    result_of,
+)
 from .errors import no_dtype, tensors_only
 from .memory_format import in_format
 from .ops.declare import empty_like_layout
@@ -82,7 +93,7 @@ def from_array(array: np.ndarray, d: dtype | None = None, device: str = "cpu") -
     d = d or from_numpy_dtype(array.dtype)
     t = new_tensor(array.shape, d)
     with np.errstate(all="ignore"):
-        t._storage.array(array.shape, t._layout.strides, d.numpy, 0)[...] = array
+        t._storage.array(array.shape, t._layout.strides, d.numpy, 0)[...] = array if d is not bfloat16 else d.stored(array)
     if state.recorder is not None:
         state.recorder.constant(t)
     return t if device == "cpu" else t.to(device)
@@ -134,8 +145,9 @@ def frombuffer(
     buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> Tensor:
     """A 1-d tensor over the memory of an object with the buffer protocol."""
-    array = np.frombuffer(buffer, dtype.numpy, count, offset)
-    return _finish(from_numpy(array), requires_grad)
+    d = dtype if dtype is not bfloat16 else int16  # the bits
+    t = from_numpy(np.frombuffer(buffer, d.numpy, count, offset))
+    return _finish(t if d is dtype else t.view(dtype), requires_grad)
 
 
 def empty(*size: Any, **kwargs: Any) -> Tensor:
@@ -244,7 +256,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, d
             raise kind(f"arange: the step must be nonzero in the dtype {d!r}; give a whole one")
     n = size if size is not None else max(0, math.ceil((end - start) / step)) if floating else max(0, -(-(end - start) // step))
     array = np.arange(n, dtype=np.float64 if d.is_floating_point else np.int64) * step + start
-    result = from_array(array.astype(d.numpy), d, canonical(device))
+    result = from_array(array, d, canonical(device))
     return _finish(_out(result, out), requires_grad)
 
 
@@ -264,7 +276,7 @@ def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = 
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
     d = _dtype(dtype, "linspace") or get_default_dtype()
     values = _spaced(_bound("linspace", "start", start), _bound("linspace", "end", end), steps, d)
-    return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
+    return _finish(_out(from_array(values, d, canonical(device)), out), requires_grad)
 
 
 def _bound(op: str, name: str, x: Any) -> Any:
@@ -295,7 +307,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any =
         raise RuntimeError(f"number of steps must be non-negative, got {steps}")
     d = _dtype(dtype, "logspace") or get_default_dtype()
     values = np.power(float(base), _spaced(_bound("logspace", "start", start), _bound("logspace", "end", end), steps, d))
-    return _finish(_out(from_array(values.astype(d.numpy), d, canonical(device)), out), requires_grad)
+    return _finish(_out(from_array(values, d, canonical(device)), out), requires_grad)
 
 
 def eye(n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
@@ -305,7 +317,7 @@ def eye(n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, dev
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n}, {m}")
     d = _dtype(dtype, "eye") or get_default_dtype()
-    return _finish(_out(from_array(np.eye(n, m, dtype=d.numpy), d, canonical(device)), out), requires_grad)
+    return _finish(_out(from_array(np.eye(n, m, dtype=np.bool_), d, canonical(device)), out), requires_grad)
 
 
 def scalar_tensor(

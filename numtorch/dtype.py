@@ -40,7 +40,7 @@ class dtype:
         self.itemsize = self.numpy.itemsize
         self.category = category
         self.is_floating_point = category == FLOATING
-        self.is_signed = self.numpy.kind in "if"
+        self.is_signed = self.is_floating_point or self.numpy.kind == "i"
         self.is_complex = False
         self.index = index
 
@@ -48,12 +48,27 @@ class dtype:
         return f"numtorch.{self.name}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _by_name, (self.name,)
+        return by_name, (self.name,)
 
     @property
     def kind(self) -> str:
         """The name that kernels know: bool is stored as one byte, 0 or 1."""
         return self.name
+
+    def numbers(self, stored: np.ndarray) -> np.ndarray:
+        """The numbers of an array of elements as they lie in memory: bfloat16, which NumPy lacks, as float32; others as they are."""
+        if self.name != "bfloat16":
+            return stored
+        return np.left_shift(stored, 16, dtype=np.uint32).view(np.float32)
+
+    def stored(self, numbers: Any) -> np.ndarray:
+        """Numbers as elements of this dtype in memory (NumPy's dtype ``numpy``): bfloat16 as bits, rounded to the nearest, ties to even."""
+        with np.errstate(all="ignore"):
+            if self.name != "bfloat16":
+                return np.asarray(numbers).astype(self.numpy)
+            bits = np.asarray(numbers).astype(np.float32).view(np.uint32)
+            rounded = (bits + (np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1)))) >> 16
+        return np.where(bits << 1 > np.uint32(0xFF000000), np.uint32(0x7FC0), rounded).astype(np.uint16)
 
     def to_complex(self) -> dtype:
         raise NotImplementedError(
@@ -72,16 +87,19 @@ int16 = dtype("int16", "int16", INTEGER, 3)
 int32 = dtype("int32", "int32", INTEGER, 4)
 int64 = dtype("int64", "int64", INTEGER, 5)
 float16 = dtype("float16", "float16", FLOATING, 6)
-float32 = dtype("float32", "float32", FLOATING, 7)
-float64 = dtype("float64", "float64", FLOATING, 8)
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, float32, float64)
+bfloat16 = dtype("bfloat16", "uint16", FLOATING, 7)  # NumPy's arrays of it hold bits
+float32 = dtype("float32", "float32", FLOATING, 8)
+float64 = dtype("float64", "float64", FLOATING, 9)
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)
+REDUCED = (float16, bfloat16)  # 16 bits: computed in float32 and rounded
 
 _NAMES = {d.name: d for d in ALL} | {"half": float16, "float": float32, "double": float64}
-_FROM_NUMPY = {d.numpy: d for d in ALL}
+_FROM_NUMPY = {d.numpy: d for d in ALL if d is not bfloat16}
 _default = [float32]
 
 
-def _by_name(name: str) -> dtype:
+def by_name(name: str) -> dtype:
+    """The dtype of a name; KeyError if there is none."""
     return _NAMES[name]
 
 
@@ -90,7 +108,7 @@ def from_numpy_dtype(numpy_dtype: np.dtype) -> dtype:
     try:
         return _FROM_NUMPY[np.dtype(numpy_dtype).newbyteorder("=")]
     except KeyError:
-        names = ", ".join(d.name for d in ALL)
+        names = ", ".join(d.name for d in _FROM_NUMPY.values())
         raise TypeError(
             f"can't convert np.ndarray of type {numpy_dtype}. The only supported types are: {names}."
         ) from None
@@ -120,6 +138,8 @@ def _promotion_table() -> list[list[dtype]]:
         for b in ALL:
             if a.category == b.category == INTEGER or {a.category, b.category} == {BOOL, INTEGER}:
                 r = from_numpy_dtype(np.promote_types(a.numpy, b.numpy))
+            elif {a, b} == {float16, bfloat16}:
+                r = float32
             elif a.category == b.category:
                 r = a if a.index >= b.index else b
             else:
@@ -203,11 +223,14 @@ class finfo:
             raise TypeError(
                 f"numtorch.finfo() requires a floating point input type, got {d!r}. Use numtorch.iinfo"
             )
-        info = np.finfo(d.numpy)
+        info = np.finfo(np.float32 if d is bfloat16 else d.numpy)
         self.dtype, self.bits = d.name, d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.tiny)
         self.resolution = float(info.resolution)
+        if d is bfloat16:  # the exponents of float32, 8 digits
+            self.eps, self.max, self.resolution = 2.0**-7, (2.0 - 2.0**-7) * 2.0**127, 0.01
+            self.min = -self.max
 
     def __repr__(self) -> str:
         names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")

@@ -74,14 +74,14 @@ def require_same_device(op: str, **tensors: Any) -> None:
             )
 
 
-TORCH_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
+TORCH_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
                "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
 
 
 def not_implemented(op: str, d: Any) -> NotImplementedError:
     """The error of an op that has no kernel for a dtype."""
     floating = d.is_floating_point
-    half = d.name == "float16"  # what takes float16 alone of the floating dtypes is no op
+    half = floating and d.itemsize == 2  # what takes 16 bits alone of the floating dtypes is no op
     others, how = ("int64 or bool", ".long() or .bool()") if floating and not half else ("float32 or float64", ".float()")
     return NotImplementedError(
         f"\"{op}\" not implemented for '{TORCH_NAMES[d.name]}': expected {others}, got {d.name}; convert with {how}"
@@ -89,9 +89,7 @@ def not_implemented(op: str, d: Any) -> NotImplementedError:
 
 
 def no_dtype(op: str, value: Any) -> TypeError:
-    """The error of what was given as a dtype and is none, such as a dtype that PyTorch alone has."""
-    if type(value).__name__ == "AbsentDtype":
-        return TypeError(f"{op}(): numtorch has no {value.name}; use numtorch.float16 or numtorch.float32")
+    """The error of what was given as a dtype and is none."""
     return TypeError(f"{op}(): argument 'dtype' must be numtorch.dtype, not {type(value).__name__}")
 
 

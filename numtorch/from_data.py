@@ -10,8 +10,8 @@ from ._tensor import Tensor
 from .autograd.mode import state
 from .creation import _dtype, _finish, from_array, from_numpy
 from .device import canonical
+from .dtype import bfloat16, float32, from_numpy_dtype, get_default_dtype, of_number
 from .dtype import dtype as DType
-from .dtype import from_numpy_dtype, get_default_dtype, of_number
 
 
 def tensor(
@@ -51,7 +51,7 @@ def _as_array(data: Any, d: DType | None) -> tuple[np.ndarray, DType]:
             raise _too_long(data)
         if found.category == 1:
             _check_range(data, found)
-        return np.asarray(data, dtype=found.numpy), found
+        return np.asarray(data, dtype=(found if found is not bfloat16 else float32).numpy), found
     data = _plain(data)
     try:
         array = np.asarray(data) if data != [] else np.empty((0,), np.float32)
@@ -180,7 +180,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         return data.to(*([device] if device is not None else []), *([dtype] if dtype is not None else []))
     if (
         isinstance(data, np.ndarray)
-        and (dtype is None or dtype.numpy == data.dtype)
+        and (dtype is None or (dtype.numpy == data.dtype and dtype is not bfloat16))
         and canonical(device) == "cpu"
     ):
         if data.flags.writeable and all(s >= 0 for s in data.strides):

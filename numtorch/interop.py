@@ -7,21 +7,45 @@ from typing import Any
 import numpy as np
 
 from ._tensor import Tensor
+from .dtype import bfloat16
 
 
 def to_dlpack(tensor: Tensor, **kwargs: Any) -> Any:
     """A DLPack capsule of a tensor's memory; BufferError for a tensor that requires grad."""
     if tensor.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    capsule = _exported(tensor, kwargs)
+    if tensor.dtype is bfloat16:
+        _kind_in(capsule).value = _BFLOAT
+    return capsule
+
+
+def _exported(tensor: Tensor, kwargs: dict) -> Any:
+    """The capsule; of bfloat16 one that says unsigned integers."""
     if tensor.is_cuda:
         from .cuda import runtime
 
         return runtime.to_dlpack(tensor, **kwargs)
-    array = tensor.numpy()
+    array = tensor.detach()._numpy()
     if array.dtype == np.bool_ or not kwargs:
         return array.__dlpack__()
     kwargs.pop("stream", None)
     return array.__dlpack__(**kwargs)
+
+
+_UINT, _BFLOAT = 1, 4  # DLPack's kinds of numbers
+
+
+def _kind_in(capsule: Any) -> Any:
+    """The byte of a capsule's description that says which kind of number it holds."""
+    import ctypes
+
+    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    name = name_of(capsule)
+    start = pointer_of(capsule, name) + (32 if name == b"dltensor_versioned" else 0)  # version, context, deleter, flags
+    return ctypes.c_uint8.from_address(start + 20)  # after address, device and number of dimensions
 
 
 def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
@@ -38,6 +62,8 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
 
     if type(ext_tensor).__name__ == "PyCapsule":
         ext_tensor = _Capsule(ext_tensor)
+    if str(getattr(ext_tensor, "dtype", "")).endswith("bfloat16"):
+        return from_dlpack(_Bits(ext_tensor)).view(bfloat16)
     device = getattr(ext_tensor, "__dlpack_device__", lambda: (1, 0))()
     if device[0] == 2:
         from .cuda import runtime
@@ -45,6 +71,7 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
         return runtime.from_dlpack(ext_tensor)
     try:
         array = np.from_dlpack(ext_tensor)
+        array = array.view(np.int16) if type(ext_tensor) is _Bits else array
     except RuntimeError as error:
         if "dtype" not in str(error):
             raise
@@ -67,6 +94,7 @@ class _Capsule:
 
     def __init__(self, capsule: Any):
         self.capsule = capsule
+        self.dtype = "bfloat16" if _kind_in(capsule).value == _BFLOAT else ""
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self.capsule
@@ -78,6 +106,21 @@ class _Capsule:
         pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
         kind, number = (ctypes.c_int32 * 2).from_address(pointer(self.capsule, b"dltensor") + 8)  # after the address of the data
         return kind, number
+
+
+class _Bits:
+    """An exporter of bfloat16 whose capsules say unsigned integers, which NumPy reads."""
+
+    def __init__(self, exporter: Any):
+        self.exporter = exporter
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        capsule = self.exporter.__dlpack__(**kwargs)
+        _kind_in(capsule).value = _UINT
+        return capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.exporter.__dlpack_device__()
 
 
 def from_cuda_array(data: Any) -> Tensor:

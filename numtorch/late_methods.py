@@ -48,11 +48,6 @@ def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     return arithmetic.where(condition, self, other)
 
 
-def bfloat16(self: Tensor, memory_format: Any = None) -> Tensor:
-    """A TypeError: numtorch has no bfloat16."""
-    raise TypeError("Tensor.bfloat16: numtorch has no bfloat16; use .half() or .float()")
-
-
 def polygamma(self: Tensor, n: int) -> Tensor:
     """The n-th derivative of ``digamma``."""
     from .ops.mathematics import polygamma

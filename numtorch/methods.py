@@ -185,7 +185,7 @@ def zero_(self: Tensor) -> Tensor:
 def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     """Give the tensor another shape, keeping the elements that fit; new ones are uninitialised."""
     from .shape import as_shape, check_sizes, contiguous
-    from .storage import allocate
+    from .storage import allocate, copy_start
 
     shape = as_shape(size[0] if len(size) == 1 else size, "resize_")
     check_sizes(shape, "resize_")
@@ -199,10 +199,8 @@ def resize_(self: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
         state.recorder.geometry(self)
     needed = (self._offset + la.numel) * la.itemsize
     if needed > self._storage.nbytes:
-        import ctypes
-
         grown = allocate(needed, la.device)
-        ctypes.memmove(grown.ptr, self._storage.ptr, self._storage.nbytes)
+        copy_start(grown, self._storage, self._storage.nbytes)
         grown.version = self._storage.version
         self._storage = grown
     self._layout = la
@@ -325,7 +323,7 @@ def bind() -> None:
         setattr(Tensor, name, _transposed(name))
     for name in ("hardshrink", "prelu"):
         setattr(Tensor, name, late_methods.functional(name))
-    for function in (late_methods.new, late_methods.where, late_methods.bfloat16, fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
+    for function in (late_methods.new, late_methods.where, fill_, zero_, resize_, resize_as_, set_, cpu, cuda, *DEVICE_MEMORY):
         setattr(Tensor, function.__name__, function)
     Tensor.__cuda_array_interface__ = property(cuda_array_interface)  # type: ignore[attr-defined]
     for name in ("squeeze", "unsqueeze", "transpose", "t", "as_strided"):

@@ -146,7 +146,7 @@ def tensor_repr(t: Any, name: str | None = None) -> str:
             suffixes.append(f"dtype=torch.{d.name}")
         text = "[]"
     else:
-        values = t.detach().cpu()._numpy()
+        values = t.detach().cpu()._numbers()
         text = _content(values, d.is_floating_point, len(prefix))
     suffixes += _history(t)
     out, line = prefix + text, len(prefix + text) - (prefix + text).rfind("\n") + 1

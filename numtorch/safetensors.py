@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ._tensor import Tensor
-from .from_data import tensor as new_tensor
+from .creation import new_tensor
+from .dtype import by_name
 from .nn import Module
 
 __all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]
 
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
            "U8": "uint8", "BOOL": "bool"}  # fmt: skip
 
 
@@ -34,8 +34,8 @@ def _library(name: str = "safetensors") -> Any:
         ) from None
 
 
-def _arrays(tensors: Any) -> dict[str, np.ndarray]:
-    """The arrays to be written. Raises what ``safetensors.torch`` raises for other things and for shared memory."""
+def _checked(tensors: Any) -> dict[str, Tensor]:
+    """The tensors to be written, on the host. Raises what ``safetensors.torch`` raises for other things and for shared memory."""
     if not isinstance(tensors, Mapping):
         raise ValueError(f"Expected a dict of [str, numtorch.Tensor] but received {type(tensors)}")
     by_storage: dict[int, list[str]] = {}
@@ -56,21 +56,37 @@ def _arrays(tensors: Any) -> dict[str, np.ndarray]:
             f"Some tensors share memory, this will lead to duplicate memory on disk and potential differences when loading them"
             f" again: {shared}. A potential way to correctly save your model is to use `save_model`."
         )
-    return {name: t.detach().cpu().numpy() for name, t in tensors.items()}
+    return {name: t.detach().cpu() for name, t in tensors.items()}
+
+
+def _entries(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What the library's serializers take, since 0.8 by address, and the arrays that must live as long."""
+    spec, entries, arrays = getattr(_library(), "TensorSpec", None), {}, []
+    for name, t in tensors.items():
+        array = t._numpy()
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        arrays.append(array)
+        if spec is None:
+            entries[name] = {"dtype": t.dtype.name, "shape": array.shape, "data": array.tobytes()}
+        else:
+            entries[name] = spec(dtype=t.dtype.name, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes)
+    return entries, arrays
 
 
 def save(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """The bytes of a safetensors file with these tensors. ValueError for what is no contiguous tensor, RuntimeError for shared memory."""
-    return _library("safetensors.numpy").save(_arrays(tensors), metadata=metadata)
+    entries, _alive = _entries(_checked(tensors))
+    return bytes(_library().serialize(entries, metadata=metadata))
 
 
 def save_file(tensors: Mapping[str, Tensor], filename: str | os.PathLike, metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a safetensors file; ``metadata`` is text for its header."""
-    _library("safetensors.numpy").save_file(_arrays(tensors), filename, metadata=metadata)
+    entries, _alive = _entries(_checked(tensors))
+    _library().serialize_file(entries, filename, metadata=metadata)
 
 
 def load(data: bytes) -> dict[str, Tensor]:
-    """The tensors in the bytes of a safetensors file. bfloat16 is read as float32, with a warning."""
+    """The tensors in the bytes of a safetensors file; TypeError for a dtype that numtorch doesn't have."""
     return {name: _tensor(name, found) for name, found in _library().deserialize(data)}
 
 
@@ -83,13 +99,12 @@ def load_file(filename: str | os.PathLike, device: Any = "cpu") -> dict[str, Ten
 
 def _tensor(name: str, found: dict[str, Any]) -> Tensor:
     kind, shape, data = found["dtype"], found["shape"], found["data"]
-    if kind == "BF16":
-        warnings.warn(f"safetensors: {name} is bfloat16 and is read as float32, because numtorch has no bfloat16", UserWarning, stacklevel=4)
-        wide = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
-        return new_tensor(wide.reshape(shape))
     if kind not in _DTYPES:
         raise TypeError(f"safetensors: {name} has dtype {kind}, which numtorch doesn't have; convert it in PyTorch")
-    return new_tensor(np.frombuffer(data, _DTYPES[kind]).reshape(shape))
+    d = by_name(_DTYPES[kind])
+    made = new_tensor(tuple(shape), d)
+    made._numpy()[...] = np.frombuffer(data, d.numpy.newbyteorder("<")).reshape(shape)
+    return made
 
 
 def _kept(model: Module) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -12,7 +12,6 @@ import os
 import pickle
 import stat
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -159,8 +158,6 @@ def load(
         pickle.UnpicklingError: the file is none of these formats, or names something that is not allowed.
         RuntimeError: it is damaged, or its tensors belong to a device that is not here.
         EOFError: it is empty or ends early.
-
-    bfloat16 tensors are read as float32 (which holds all their values), with a warning.
     """
     if pickle_module not in (None, pickle):
         raise NotImplementedError(
@@ -202,12 +199,6 @@ def _load(file: Any, label: str, place: Callable[[Storage, str], Storage], safel
             raise refuse(f"storage id {pid!r} is not one of a .pth file; {label} is damaged")
         _, kind, key, location, numel = pid
         if key not in storages:
-            if kind.wide:
-                warnings.warn(
-                    "load: bfloat16 tensors are read as float32, because numtorch has no bfloat16",
-                    UserWarning,
-                    stacklevel=2,
-                )
             memory = reader.storage(str(key), kind, numel)
             memory.storage = place(memory.storage, str(location))
             storages[key] = memory

@@ -10,13 +10,13 @@ import numpy as np
 
 from ._tensor import Tensor
 from .absent import hints as _hints
+from .dtype import bfloat16, float16, float32, float64, promote_types
 from .dtype import dtype as DType
-from .dtype import float16, float32, float64, promote_types
 from .from_data import as_tensor
 
 __all__ = ["assert_allclose", "assert_close", "make_tensor"]
 
-_TOLERANCES = {float16: (1e-3, 1e-5), float32: (1.3e-6, 1e-5), float64: (1e-7, 1e-7)}
+_TOLERANCES = {float16: (1e-3, 1e-5), bfloat16: (1.6e-2, 1e-5), float32: (1.3e-6, 1e-5), float64: (1e-7, 1e-7)}
 _NUMBERS = (int, float, bool, np.bool_, np.number)
 
 
@@ -151,8 +151,8 @@ def _compare_tensors(actual: Tensor, expected: Tensor, options: _Options) -> Non
     rtol, atol = options.tolerances(actual.dtype, expected.dtype)
     common = promote_types(actual.dtype, expected.dtype)
     exact = not common.is_floating_point  # with Python's integers, which don't overflow
-    a, e = (t.to(common).cpu().numpy().astype(object if exact else common.numpy) for t in (actual, expected))
-    a, e = (a * 1, e * 1) if exact else (a, e)
+    a, e = (t.to(common).detach().cpu()._numbers() for t in (actual, expected))
+    a, e = (a.astype(object) * 1, e.astype(object) * 1) if exact else (a, e)
     with np.errstate(all="ignore"):
         difference, size = np.abs(a - e), np.abs(e)
         close = np.asarray((a == e) | (difference <= atol + rtol * size), bool)

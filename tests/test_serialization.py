@@ -394,14 +394,9 @@ def test_big_endian_files() -> None:
     assert content["view"].tolist() != [2, 4, 6]  # this one was not swapped above
 
 
-def test_bfloat16_is_widened_with_a_warning() -> None:
-    with pytest.warns(UserWarning, match="bfloat16 tensors are read as float32"):
-        t = numtorch.load(FILES / "bfloat16.pt")["half"]
-    assert (
-        t.dtype is numtorch.float32
-        and t.tolist()[:2] == [1.5, -2.0]
-        and t[2].item() == pytest.approx(3e38, rel=0.01)
-    )
+def test_bfloat16_as_pytorch_wrote_it() -> None:
+    t = numtorch.load(FILES / "bfloat16.pt")["half"]
+    assert t.dtype is numtorch.bfloat16 and t.tolist() == [1.5, -2.0, numtorch.tensor(3e38).bfloat16().item()]
 
 
 def test_what_numtorch_lacks_is_named() -> None:

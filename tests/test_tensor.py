@@ -234,10 +234,6 @@ def test_a_number_of_a_tensor_that_requires_grad_warns_once(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "call", "message"),
     [
-        (TypeError, lambda: torch.ones(1).bfloat16(), "numtorch has no bfloat16; use .half"),
-        (TypeError, lambda: torch.ones(1).to(torch.bfloat16), "numtorch has no bfloat16; use numtorch.float16"),
-        (TypeError, lambda: torch.zeros(2, dtype=torch.bfloat16), "numtorch has no bfloat16; use numtorch.float16"),
-        (TypeError, lambda: torch.nn.Linear(1, 1).to(torch.bfloat16), "numtorch has no bfloat16; use numtorch.float16"),
         (TypeError, lambda: torch.zeros(2).normal_(torch.ones(2)), "normal_.*argument 'mean' must be float, not Tensor"),
         (TypeError, lambda: torch.zeros(2).uniform_("a"), "uniform_.*argument 'from' must be float, not str"),
         (TypeError, torch.zeros, 'missing 1 required positional arguments: "size"'),

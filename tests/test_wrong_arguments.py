@@ -94,8 +94,7 @@ def _has(module, name):
 # Where PyTorch's own rules are accidents: empty tensors of a dtype that it refuses otherwise, a 0-d tensor of a byte more, ...
 MAY_REFUSE = set("""cummin cummax log_softmax softmax nanmedian median take_along_dim trapezoid trapz nn.functional.dropout2d
     nn.functional.dropout3d nn.functional.dropout1d nn.functional.fractional_max_pool3d nn.functional.gaussian_nll_loss
-    nn.functional.gumbel_softmax nn.functional.hardtanh_ nn.functional.poisson_nll_loss Tensor.normal_
-    Tensor.bfloat16""".split())
+    nn.functional.gumbel_softmax nn.functional.hardtanh_ nn.functional.poisson_nll_loss Tensor.normal_""".split())
 # What numtorch computes and PyTorch has no kernel for.
 MAY_ANSWER = set("""corrcoef gcd heaviside isin logspace trapezoid trapz unique_consecutive unravel_index nn.functional.relu6
     nn.functional.binary_cross_entropy_with_logits nn.functional.dropout2d nn.functional.softsign Tensor.cumprod_""".split())

@@ -82,7 +82,7 @@ def array_of(t: Any, storage: Any = None) -> np.ndarray:
     if la.device != "cpu":
         with nobody_looking(), no_grad():
             return array_of(type(t)._make(storage or t._storage, t._offset, la).cpu())
-    return (storage or t._storage).array(la.shape, la.strides, la.dtype.numpy, t._offset)
+    return la.dtype.numbers((storage or t._storage).array(la.shape, la.strides, la.dtype.numpy, t._offset))
 
 
 def pass_running() -> str:

@@ -28,7 +28,7 @@ def _outputs(func: Callable, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _values(x: Any) -> np.ndarray:
-    return x.detach().cpu()._numpy()
+    return x.detach().cpu()._numbers()
 
 
 def _put(x: Any, at: tuple[int, ...], value: float) -> None:
@@ -36,7 +36,7 @@ def _put(x: Any, at: tuple[int, ...], value: float) -> None:
     if x.is_cuda:
         x.detach()[at] = value
     else:
-        _values(x)[at] = value
+        x.detach()._numpy()[at] = x.dtype.stored(value)
 
 
 def numeric_jacobian(func: Callable, inputs: Sequence[Any], target: int, eps: float) -> list[np.ndarray]:

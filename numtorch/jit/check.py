@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import engine
-from ..creation import from_numpy
+from ..creation import from_array
 from . import tree
 from .bound import Bound, GuardFailed
 from .diverging import between_runs, difference_of, first_difference, values_of
@@ -109,7 +109,7 @@ def _differentiated(bound: Bound, outputs: Sequence[Any], leaves: Sequence[Any])
     for t in chosen:
         la = t._layout
         pattern = np.cos(np.arange(la.numel, dtype=np.float64)).reshape(la.shape)
-        given.append(from_numpy(pattern.astype(la.dtype.numpy)))
+        given.append(from_array(pattern, la.dtype))
     targets = bound.leaf_tensors(leaves)
     grads = engine.backward(chosen, given, False, False, targets, accumulate=False)
     labels = captured_names(bound.path)

@@ -39,7 +39,7 @@ def values_of(t: Any) -> np.ndarray:
     """A copy of a tensor's values."""
     la, kind = t._layout, t._layout.dtype.numpy
     strides = tuple(s * kind.itemsize for s in la.strides)
-    return np.ndarray(la.shape, kind, snapshot(t._storage), t._offset * kind.itemsize, strides)
+    return la.dtype.numbers(np.ndarray(la.shape, kind, snapshot(t._storage), t._offset * kind.itemsize, strides))
 
 
 @contextlib.contextmanager

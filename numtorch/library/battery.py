@@ -22,7 +22,7 @@ def _outputs(result: Any) -> list[Tensor]:
 
 
 def _array(t: Tensor) -> np.ndarray:
-    return t.detach().cpu().numpy()
+    return t.detach().cpu()._numbers()
 
 
 def _map(args: Sequence[Any], change: Callable[[Tensor], Tensor]) -> list[Any]:

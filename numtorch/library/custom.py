@@ -13,6 +13,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..autograd.function import Function
 from ..autograd.mode import no_grad, state
+from ..dtype import bfloat16
 from ..dtype import dtype as DType
 from ..kernels.user import UserKernel, is_compiled
 from ..ops.declare import KernelOp
@@ -251,6 +252,8 @@ def _several(result: Any) -> list[Any]:
 
 def _parameter(v: Any) -> tuple:
     if isinstance(v, Tensor):
+        if v.dtype is bfloat16:
+            raise TypeError("custom_op: a compiled function takes NumPy arrays, which can't be bfloat16; convert with .float()")
         return "array", v.dtype.name, v.dim()
     if isinstance(v, (bool, int)):
         return "int", "int64", 0

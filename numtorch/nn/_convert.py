@@ -122,8 +122,8 @@ class ConvertMixin:
         return self._cast(numtorch.float16)
 
     def bfloat16(self) -> Any:
-        """Not available: NotImplementedError that names what is."""
-        raise NotImplementedError("Module.bfloat16: numtorch has no bfloat16; use .half() or .float()")
+        """Cast floating-point parameters and buffers to bfloat16."""
+        return self._cast(numtorch.bfloat16)
 
     def type(self, dst_type: Any) -> Any:
         """Cast all parameters and buffers to a dtype."""

@@ -13,6 +13,8 @@ import numtorch
 
 from .._tensor import Tensor
 from ..absent import hints as _hints
+from ..dtype import REDUCED
+from ..errors import not_implemented
 
 
 def _uniform(tensor: Tensor, a: float, b: float, generator: Any) -> Tensor:
@@ -210,6 +212,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         flat = numtorch.empty(shape, dtype=tensor.dtype, device=tensor.device).normal_(
             0, 1, generator=generator
         )
+        if flat.dtype in REDUCED:
+            raise not_implemented("geqrf_cpu", flat.dtype)
         q, r = np.linalg.qr(flat.cpu().numpy())
         q = q * np.sign(np.diagonal(r))  # so that the result is uniform over the orthogonal matrices
         q = numtorch.from_numpy(np.ascontiguousarray(q.T if rows < columns else q)).to(tensor.device)

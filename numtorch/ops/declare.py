@@ -19,7 +19,7 @@ from typing import Any
 from ..autograd.engine import Node, edge_of
 from ..autograd.mode import no_grad, state, watchers
 from ..autograd.views import inference_save_error
-from ..dtype import float16, float32
+from ..dtype import REDUCED, float16, float32
 from ..errors import saved_version_error, second_backward_error
 from ..shape import Layout, contiguous
 from ..storage import allocate
@@ -213,8 +213,9 @@ class KernelOp:
         return outputs[0] if single else tuple(outputs)
 
     def _to_widen(self, inputs: Sequence[Any], attrs: dict, la: Layout) -> bool:
-        """Whether there are float16 operands that the kernels don't read."""
-        return _has_half(inputs, attrs) and not (self.half_on_gpu and tensor_cores(la.device))
+        """Whether there are operands of 16 bits that the kernels don't read."""
+        found = _reduced(inputs, attrs)
+        return bool(found) and not (self.half_on_gpu and found == {float16} and tensor_cores(la.device))
 
     def _steps(self, inputs: Sequence[Any], attrs: dict) -> tuple[Any, tuple | None]:
         """What is known of inputs of these layouts, and their key (None where nothing is ever noted)."""
@@ -320,30 +321,31 @@ def tensor_cores(device: str) -> bool:
     return runtime.gpu(device).capability >= (8, 0)
 
 
-def _is_half(x: Any) -> bool:
-    """Whether an input is a float16 tensor."""
-    return hasattr(x, "_layout") and x._layout.dtype is float16
+def _is_reduced(x: Any) -> bool:
+    """Whether an input is a float16 or bfloat16 tensor."""
+    return hasattr(x, "_layout") and x._layout.dtype in REDUCED
 
 
-def _has_half(inputs: Sequence[Any], attrs: dict) -> bool:
-    """Whether a tensor is float16, or the ``layout`` that a sampler is to fill."""
+def _reduced(inputs: Sequence[Any], attrs: dict) -> set[Any]:
+    """Which of float16 and bfloat16 tensors have, or the ``layout`` that a sampler is to fill."""
     wanted = attrs.get("layout")
-    return any(_is_half(x) for x in inputs) or (wanted is not None and wanted.dtype is float16)
+    found = {x._layout.dtype for x in inputs if _is_reduced(x)}
+    return found if wanted is None or wanted.dtype not in REDUCED else {*found, wanted.dtype}
 
 
 def widened(op: KernelOp, inputs: Sequence[Any], attrs: dict, layouts: Sequence[Layout], single: bool) -> Any:
-    """Run an op on float16 inputs in float32, and round its results: no kernel but the elementwise ones reads float16."""
-    wide = [x.to(float32) if _is_half(x) else x for x in inputs]
+    """Run an op on inputs of 16 bits in float32, and round its results: no kernel but the elementwise ones reads them."""
+    wide = [x.to(float32) if _is_reduced(x) else x for x in inputs]
     wanted = attrs.get("layout")
-    if wanted is not None and wanted.dtype is float16:
+    if wanted is not None and wanted.dtype in REDUCED:
         attrs = {**attrs, "layout": contiguous(wanted.shape, float32, wanted.device)}
     found = op(*wide, **attrs)
     for i in op.mutates:
-        if _is_half(inputs[i]):
+        if _is_reduced(inputs[i]):
             with no_grad():
                 inputs[i].copy_(wide[i])
     results = [
-        t.to(float16) if la.dtype is float16 and t._layout.dtype is float32 else t
+        t.to(la.dtype) if la.dtype in REDUCED and t._layout.dtype is float32 else t
         for la, t in zip(layouts, (found,) if single else found)
     ]
     return results[0] if single else tuple(results)

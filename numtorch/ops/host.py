@@ -26,7 +26,7 @@ class HostOp(KernelOp):
         if state.recorder is not None:
             state.recorder.refuse(f"{self.name} is computed by NumPy, which a trace cannot repeat")
         assert self.compute_values is not None
-        arrays = [None if x is None else x.detach().cpu()._numpy() for x in inputs]
+        arrays = [None if x is None else x.detach().cpu()._numbers() for x in inputs]
         try:
             with np.errstate(all="ignore"):
                 results = self.compute_values(*arrays, **attrs)
@@ -36,13 +36,12 @@ class HostOp(KernelOp):
             raise LinAlgError(f"linalg.{self.name}: {error}; the input may be singular or hold NaN") from None
         for out, values in zip(outputs, results if isinstance(results, tuple) else (results,)):
             la = out._layout
-            made = np.ascontiguousarray(values, dtype=la.dtype.numpy).reshape(la.shape)
             if la.device == "cpu":
-                out._numpy()[...] = made
+                out._numpy()[...] = la.dtype.stored(values).reshape(la.shape)
             else:
                 from ..creation import from_array
 
-                out.copy_(from_array(made, la.dtype))
+                out.copy_(from_array(np.reshape(values, la.shape), la.dtype))
 
 
 def host_op(inputs: Sequence[str], saves: Sequence[str] = (), nograd: Sequence[int] = (), name: str | None = None) -> Callable[[Callable], HostOp]:  # fmt: skip

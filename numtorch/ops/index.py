@@ -13,7 +13,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state, watchers
-from ..dtype import bool_, dtype, float16, int32, int64
+from ..dtype import REDUCED, bool_, dtype, int32, int64
 from ..errors import require_same_device, require_tensor
 from ..shape import Layout, contiguous, wrap_dim
 from . import elementwise as E
@@ -148,7 +148,7 @@ class UpdateOp(KernelOp):
         """Update ``target``, the first input, in place; its history is that of the op."""
         needs = state.grad and (target._rg or any(t is not None and t._rg for t in inputs))
         check_inplace(target, self.name, needs)
-        if not target._layout.contiguous or target.dtype is float16 or any(
+        if not target._layout.contiguous or target.dtype in REDUCED or any(
             t is not None and t._storage is target._storage for t in inputs
         ):
             from .copying import copy_

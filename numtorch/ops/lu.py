@@ -12,7 +12,7 @@ import numpy as np
 
 from .._tensor import Tensor
 from ..creation import eye
-from ..dtype import float16, float32, int32
+from ..dtype import REDUCED, float32, int32
 from ..shape import Layout, broadcast, contiguous
 from . import elementwise as E
 from . import view
@@ -263,8 +263,8 @@ def matrix_exp(A: Tensor) -> Tensor:
     The degree and the bound 1.09 on the norm are those of P. Bader, S. Blanes and F. Casas, "Computing the matrix exponential
     with an optimized Taylor polynomial approximation" (2019).
     """
-    if A.dtype is float16:
-        return matrix_exp(A.to(float32)).to(float16)
+    if A.dtype in REDUCED:
+        return matrix_exp(A.to(float32)).to(A.dtype)
     n = A._layout.shape[-1]
     unit = view.expand(eye(n, dtype=A.dtype, device=A.device), A._layout.shape)
     if not A._layout.numel:

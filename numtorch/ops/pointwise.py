@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.mode import state, watchers
-from ..dtype import bool_, dtype, float16, get_default_dtype, of_number, promote_types, result_of, uint8
+from ..dtype import REDUCED, bool_, dtype, get_default_dtype, of_number, promote_types, result_of, uint8
 from ..errors import not_implemented
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
@@ -251,7 +251,7 @@ class Elementwise(Differentiable):
             return get_default_dtype()
         if found is bool_ and not self.bool_ok:
             raise not_implemented(self.name, found)
-        if not (self.float_ok if found.is_floating_point else self.int_ok) or (found is float16 and not self.half_ok):
+        if not (self.float_ok if found.is_floating_point else self.int_ok) or (found in REDUCED and not self.half_ok):
             raise not_implemented(self.name, found)
         return found
 

@@ -90,6 +90,6 @@ def _mapped(op: str, self: Tensor, function: Any, *others: Any) -> Tensor:
         raise TypeError(f"{op}() is only implemented on CPU tensors, got {self._layout.device}; use .cpu() first")
     from ..creation import from_array
 
-    arrays = np.broadcast_arrays(self.numpy(), *[t.numpy() for t in others])
+    arrays = np.broadcast_arrays(*[t.detach()._numbers() for t in (self, *others)])
     found = np.frompyfunc(function, len(arrays), 1)(*[a.astype(object) for a in arrays])
-    return copy_(self, from_array(np.asarray(found).astype(self.dtype.numpy), self.dtype))
+    return copy_(self, from_array(np.asarray(found), self.dtype))

@@ -104,7 +104,7 @@ def random_(
     if high is None and low is not None:
         low, high = 0, low
     if low is None:
-        bits = {"float32": 24, "float64": 53, "float16": 11, "bool": 1, "uint8": 8}.get(
+        bits = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8, "bool": 1, "uint8": 8}.get(
             la.dtype.name, la.itemsize * 8 - 1
         )
         low, high = 0, 2 ** min(bits, 62) + (1 if la.dtype.is_floating_point else 0)

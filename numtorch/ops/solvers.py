@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._tensor import Tensor
-from ..dtype import float16, int32
+from ..dtype import REDUCED, int32
 from ..errors import not_implemented, require_tensor
 from ..shape import Layout, broadcast, contiguous
 from . import view
@@ -40,10 +40,10 @@ def require_matrices(op: str, A: Tensor, square: bool = False, name: str = "A", 
     m, n = A._layout.shape[-2:]
     if square and m != n:
         raise RuntimeError(f"{op}: {name} must be batches of square matrices, but they are {m} by {n} matrices")
-    if not A.dtype.is_floating_point or (A.dtype is float16 and not half):
-        if A.dtype is float16 and op in LOW_PRECISION:
+    if not A.dtype.is_floating_point or (A.dtype in REDUCED and not half):
+        if A.dtype in REDUCED and op in LOW_PRECISION:
             raise RuntimeError(f"{op}: Low precision dtypes not supported. Got {A.dtype.name}; convert with .float()")
-        if A.dtype is float16 or op in NO_KERNEL or (not op.startswith("linalg.") and op not in ("svd", "qr")):
+        if A.dtype in REDUCED or op in NO_KERNEL or (not op.startswith("linalg.") and op not in ("svd", "qr")):
             raise not_implemented(op, A.dtype)
         raise RuntimeError(
             f"{op}: Expected a floating point or complex tensor as input. Got {A.dtype.name}; convert with .float()"

@@ -158,7 +158,7 @@ class Reader:
 
     def storage(self, key: str, kind: StorageKind, numel: int) -> LoadedStorage:
         """The storage in record ``data/<key>``, read into new memory."""
-        itemsize = 2 if kind.wide else kind.dtype.itemsize if kind.dtype is not None else 1
+        itemsize = kind.dtype.itemsize if kind.dtype is not None else 1
         info = self._info(f"data/{key}")
         if info.file_size != numel * itemsize:
             raise refuse(
@@ -187,15 +187,9 @@ class Reader:
 
 
 def finished(storage: Storage, kind: StorageKind, swap: bool) -> LoadedStorage:
-    """A storage as read from a file, in this machine's byte order, bfloat16 widened to float32."""
+    """A storage as read from a file, in this machine's byte order."""
     import numpy as np
 
-    if kind.wide:
-        half = storage.array((storage.nbytes // 2,), (1,), np.dtype(np.uint16), 0)
-        wide = allocate(half.size * 4)
-        bits = (half.byteswap() if swap else half).astype(np.uint32)
-        wide.array((half.size,), (1,), np.dtype(np.uint32), 0)[...] = bits << 16
-        return LoadedStorage(wide, kind.dtype)
     if swap and kind.dtype is not None and kind.dtype.itemsize > 1:
         whole = np.dtype(f"u{kind.dtype.itemsize}")
         storage.array((storage.nbytes // whole.itemsize,), (1,), whole, 0).byteswap(inplace=True)

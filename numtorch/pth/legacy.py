@@ -64,7 +64,7 @@ def load(file: Any, label: str, unpickle: Callable[[Any, Callable[[Any], Any]], 
             )
         key = str(key)
         if key not in loaded:
-            size = numel * (2 if kind.wide else kind.dtype.itemsize)
+            size = numel * kind.dtype.itemsize
             if not 0 <= size <= file.left:
                 raise refuse(
                     f"storage {key} should have {size} bytes, but {label} has only {file.left} left; it is"
@@ -100,9 +100,9 @@ def _fill(file: _Bounded, label: str, key: str, loaded: dict, swap: bool) -> Non
         raise refuse(f"{label} is damaged: nothing uses its storage {key}")
     memory, kind, _ = loaded[key]
     count = int.from_bytes(file.read(8), "little" if not swap else "big")
-    itemsize = 2 if kind.wide else kind.dtype.itemsize
+    itemsize = kind.dtype.itemsize
     raw = allocate(count * itemsize) if count * itemsize <= file.left else None
-    if raw is None or count * kind.dtype.itemsize != memory.storage.nbytes:
+    if raw is None or count * itemsize != memory.storage.nbytes:
         raise refuse(
             f"storage {key} of {label} has {count} elements, more or fewer than it should; it is truncated"
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..device import device as Device
-from ..dtype import ALL, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
+from ..dtype import ALL, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from ..dtype import dtype as DType
 from ..shape import Size, layout
 from ..storage import Storage
@@ -22,6 +22,7 @@ STORAGE_NAMES = {
     "FloatStorage": float32,
     "DoubleStorage": float64,
     "HalfStorage": float16,
+    "BFloat16Storage": bfloat16,
     "LongStorage": int64,
     "IntStorage": int32,
     "ShortStorage": int16,
@@ -30,7 +31,7 @@ STORAGE_NAMES = {
     "BoolStorage": bool_,
 }
 STORAGE_OF = {d: name for name, d in STORAGE_NAMES.items()}
-# dtypes of PyTorch that numtorch lacks; bfloat16 is read as float32, which holds all its values.
+# dtypes of PyTorch that numtorch lacks.
 _ABSENT = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
@@ -87,13 +88,12 @@ class Constructor:
 
 
 class StorageKind:
-    """The type of a storage in a file: its dtype here, or None for plain bytes; ``wide`` says it holds
-    bfloat16."""
+    """The type of a storage in a file: its dtype here, or None for plain bytes."""
 
-    __slots__ = ("dtype", "name", "wide")
+    __slots__ = ("dtype", "name")
 
-    def __init__(self, name: str, dtype: Any, wide: bool = False):
-        self.name, self.dtype, self.wide = name, dtype, wide
+    def __init__(self, name: str, dtype: Any):
+        self.name, self.dtype = name, dtype
 
 
 class LoadedStorage:
@@ -216,7 +216,6 @@ def _bytearray(*values: Any) -> bytearray:
 
 def _table() -> dict[str, Any]:
     table: dict[str, Any] = {f"torch.{name}": StorageKind(name, d) for name, d in STORAGE_NAMES.items()}
-    table["torch.BFloat16Storage"] = StorageKind("BFloat16Storage", float32, wide=True)
     table["torch.storage.UntypedStorage"] = table["torch.UntypedStorage"] = StorageKind(
         "UntypedStorage", None
     )

@@ -23,7 +23,8 @@ class Values(NamedTuple):
     def of(cls, t: Any) -> Values:
         """Those of a tensor now."""
         la = t._layout
-        values = np.asarray(t._storage.array(la.shape, la.strides, la.dtype.numpy, t._offset), np.float64).ravel()
+        stored = t._storage.array(la.shape, la.strides, la.dtype.numpy, t._offset)
+        values = la.dtype.numbers(stored).astype(np.float64).ravel()
         finite = values[np.isfinite(values)]
         if not finite.size:
             return cls(0.0, 0.0, 0.0, 0.0, values.size)

@@ -39,19 +39,18 @@ class _Pickler(pickle.Pickler):
                 "DataLoader: Cowardly refusing to serialize non-leaf tensor which requires_grad, since"
                 " autograd does not support crossing process boundaries; detach() it in the worker"
             )
-        array: Any = np.ascontiguousarray(obj.detach().numpy())
+        array: Any = np.ascontiguousarray(obj.detach()._numpy())
         return _tensor, (
             type(obj),
             pickle.PickleBuffer(array),
-            array.dtype.str,
+            obj.dtype,
             tuple(obj.shape),
             obj.requires_grad,
         )
 
 
-def _tensor(kind: type, buffer: Any, dtype: str, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
-    array = np.frombuffer(buffer, np.dtype(dtype)) if 0 not in shape else np.empty(0, np.dtype(dtype))
-    tensor = numtorch.from_numpy(array.reshape(shape))
+def _tensor(kind: type, buffer: Any, dtype: Any, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
+    tensor = numtorch.empty(shape, dtype=dtype) if 0 in shape else numtorch.frombuffer(buffer, dtype=dtype).reshape(shape)
     if kind is not Tensor:
         tensor = (
             kind(tensor, requires_grad)
