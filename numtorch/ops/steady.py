@@ -14,12 +14,13 @@ from ..autograd.mode import set_notes
 from ..dtype import uint8
 from ..settings import conv_tf32_permitted, tf32_permitted
 from ..shape import Layout, contiguous
-from ..storage import SMALL
+from ..storage import SMALL, _size_class
 from . import constant, ways
 from . import launch as launching
 from .launch import PARALLEL_COST, Launch, Scratch
 
 MOST = 4096
+MOST_KEPT = 1 << 20  # bytes of working memory that is kept for the next call
 
 
 class Steps:
@@ -40,7 +41,8 @@ class Steps:
         if len(steps) == 1 and steps[0][2] < 0:
             return ways.make(steps[0][0], *steps[0][1](inputs))
         outputs = [ways.empty(la) for la in self.layouts]
-        memory = (*outputs, *inputs, *[ways.empty(la) for la in self.scratch])
+        working = [_borrow(la) for la in self.scratch]
+        memory = (*outputs, *inputs, *working)
         for how, operands, units, parallel in steps:
             chunks = min(units, launching.threads()) if units > 1 else 1
             if chunks == 1 and how is not None:
@@ -50,7 +52,23 @@ class Steps:
                 (launching._launch or launching.driver())(
                     address, chunks, *[_address(memory, p) for p in places], *words
                 )
+        for la, t in zip(self.scratch, working):
+            if la.numel <= MOST_KEPT:
+                _idle.setdefault(la, []).append(t)
         return outputs[0] if self.single else tuple(outputs)
+
+
+# Working memory that no call uses. A call takes it away, as another may begin meanwhile: in another thread, or in a finalizer.
+_idle: dict[Layout, list[Any]] = {}
+
+
+def _borrow(la: Layout) -> Any:
+    """Working memory of this layout, for one call."""
+    idle = _idle.get(la)
+    try:
+        return idle.pop() if idle else ways.empty(la)
+    except IndexError:  # another thread was quicker
+        return ways.empty(la)
 
 
 def _address(memory: Sequence[Any], place: int) -> int:
@@ -102,12 +120,17 @@ def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launc
         places = [_place(p, tensors, scratches) for p in la.pointers]
         if None in places:
             return None
-        working = [contiguous((s.nbytes,), uint8) for s in scratches]
+        working = _working(scratches)
         layouts = [t if t is None else t._layout for t in tensors] + working
         made.steps.append(_step(la, places, layouts, len(launches) == 1 and len(outputs) == 1, len(tensors)))
-    made.scratch = [contiguous((s.nbytes,), uint8) for s in scratches]
+    made.scratch = _working(scratches)
     made.keep = list(launches)
     return made
+
+
+def _working(scratches: Sequence[Scratch]) -> list[Layout]:
+    """Layouts of working memory, of few different sizes so that ops share it."""
+    return [contiguous((_size_class(max(s.nbytes, 64)),), uint8) for s in scratches]
 
 
 def _place(p: Any, tensors: list[Any], scratches: list[Scratch]) -> int | None:

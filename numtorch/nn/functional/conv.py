@@ -7,6 +7,7 @@ from typing import Any
 from ..._tensor import Tensor
 from ...errors import UNREAL, refuse_dtypes, require_tensor
 from ...ops import conv as ops_conv
+from ..parameter import Parameter
 from .._check import positive, sizes
 from .padding import constant_pad_nd
 
@@ -55,6 +56,10 @@ def _conv(
     dilation: Any,
     groups: int,
 ) -> Tensor:
+    key = _call(n, input, weight, bias, (stride, padding, dilation), groups)
+    attrs = _passed.get(key) if key is not None else None
+    if attrs is not None:
+        return ops_conv.conv(input, weight, bias, **attrs)
     x, batched = _batched(name, input, weight, n)
     stride = positive(sizes(stride, n, name, "stride"), name, "stride")
     dilation = positive(sizes(dilation, n, name, "dilation"), name, "dilation")
@@ -63,7 +68,35 @@ def _conv(
     else:
         padding = sizes(padding, n, name, "padding")
     y = ops_conv.convolution(x, weight, bias, stride, padding, dilation, False, (0,) * n, groups)
+    if key is not None and batched and x is input and x.dtype.is_floating_point and x._layout.shape[1]:
+        if len(_passed) > _MOST:
+            _passed.clear()
+        _passed[key] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return y if batched else y.squeeze(0)
+
+
+# Attributes of calls that have passed all checks, by everything that was checked.
+_passed: dict[tuple, dict[str, Any]] = {}
+_MOST = 4096
+_TENSORS = (Tensor, Parameter)
+
+
+def _call(n: int, input: Any, weight: Any, bias: Any, numbers: tuple, groups: Any) -> tuple | None:
+    """What the checks of a convolution depend on; None where that can't be said briefly."""
+    if type(input) not in _TENSORS or type(weight) not in _TENSORS or type(groups) is not int:
+        return None
+    if bias is not None and type(bias) not in _TENSORS:
+        return None
+    key: list[Any] = [n, input._layout, weight._layout, None if bias is None else bias._layout, groups]
+    for given in numbers:
+        if type(given) is tuple:
+            for i in given:  # 1.0 and True equal 1
+                if type(i) is not int:
+                    return None
+        elif type(given) is not int:
+            return None
+        key.append(given)
+    return tuple(key)
 
 
 def conv1d(
