@@ -190,6 +190,11 @@ class Tensor(TensorMethods):
                     f"assigned grad has data of a different type: expected {self._layout.dtype!r}, got"
                     f" {value._layout.dtype!r}; convert it with .to()"
                 )
+            if value._layout.device != self._layout.device:
+                raise RuntimeError(
+                    f"assigned grad has data located on a different device: expected {self._layout.device}, got"
+                    f" {value._layout.device}; move it with .to()"
+                )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad; assign a clone()")
         if state.recorder is not None:

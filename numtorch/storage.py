@@ -105,7 +105,9 @@ class Storage:
     def array(
         self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, offset: int
     ) -> np.ndarray:
-        """A NumPy array over this memory (offset and strides in elements), which it keeps alive."""
+        """A NumPy array over this memory (offset and strides in elements), which it keeps alive; TypeError on a GPU."""
+        if self.device != "cpu":
+            raise TypeError(f"can't read memory on {self.device} from the host; copy the tensor with .cpu() first")
         n = dtype.itemsize
         return np.asarray(
             _Exporter(self, self.ptr + offset * n, shape, tuple(s * n for s in strides), dtype.str)
@@ -136,8 +138,7 @@ class Storage:
 
     def __deepcopy__(self, memo: dict) -> Storage:
         copy = allocate(self.nbytes, self.device)
-        if self.nbytes:
-            ctypes.memmove(copy.ptr, self.ptr, self.nbytes)
+        copy_start(copy, self, self.nbytes)
         memo[id(self)] = copy
         return copy
 
@@ -170,6 +171,28 @@ def allocate(nbytes: int, device: str = "cpu") -> Storage:
     if state.inference:
         storage.version = INFERENCE
     return storage
+
+
+def copy_start(target: Storage, source: Storage, nbytes: int) -> None:
+    """Copy the first bytes of a storage to the start of another one on the same device."""
+    if nbytes and target.device == "cpu":
+        ctypes.memmove(target.ptr, source.ptr, nbytes)
+    elif nbytes:
+        from .cuda import runtime
+
+        runtime.gpu(target.device).move(target.ptr, source.ptr, nbytes)
+
+
+def peek(address: int, nbytes: int, device: str) -> bytes:
+    """Bytes in the memory of a device; on a GPU after everything launched before."""
+    if device == "cpu":
+        return ctypes.string_at(address, nbytes)
+    from .cuda import runtime
+
+    held = np.empty(nbytes, np.uint8)
+    if nbytes:
+        runtime.gpu(device).download(held.ctypes.data, address, nbytes)
+    return held.tobytes()
 
 
 def of_array(array: np.ndarray) -> Storage:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..shape import layout
-from ..storage import Storage, allocate
+from ..storage import Storage, allocate, peek
 
 
 def deep_copy(self: Any, memo: dict) -> Any:
@@ -78,7 +78,7 @@ class SharedBytes:
         return found
 
     def __reduce__(self) -> Any:
-        return _restore, (bytes(self.storage.bytes()),)
+        return _restore, (peek(self.storage.ptr, self.storage.nbytes, self.storage.device),)
 
 
 def _restore(content: bytes) -> SharedBytes:

@@ -354,6 +354,13 @@ def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
         grad = summed_to(grad, meta.shape)
     if grad._layout.dtype is not meta.dtype:
         grad = grad.to(meta.dtype)
+    if grad._layout.device != meta.device:
+        if grad._layout.ndim:
+            raise RuntimeError(
+                f"Function {node.title} returned an invalid gradient - expected device {meta.device} but got"
+                f" {grad._layout.device}; move it with .to()"
+            )
+        grad = grad.to(meta.device)
     return grad
 
 

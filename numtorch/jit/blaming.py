@@ -25,8 +25,8 @@ class Blamed(NamedTuple):
 
 
 def in_backward(node: Any, grads: Sequence[Any], is_bad: Callable[[np.ndarray], bool]) -> Blamed | None:
-    """The first op of a traced node's backward whose result is bad; None if the node can't tell (it was freed)."""
-    if node.freed or node.again is None or node.bound.backward is None:
+    """The first op of a traced node's backward whose result is bad; None if the node can't tell (freed, or on a GPU)."""
+    if not node.bound.is_on_cpu or node.freed or node.again is None or node.bound.backward is None:
         return None
     bound, saved = node.bound, node.saved
     memory = Copies(bound, node.again[2])

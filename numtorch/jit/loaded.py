@@ -6,7 +6,6 @@ function had looked at are compared, effects happen.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..nn.parameter import Parameter
 from ..storage import Storage, allocate
 from . import tree
 from .file import TraceFileError
+from .memory import snapshot
 from .nodes import FreedNode
 from .record import RangeCheck, Ref
 from .stored import StoredEntry, StoredPath, alternatives
@@ -86,7 +86,7 @@ class Loaded:
         found = [p for p in exact or fitting if (exact or not p.steps) and self._same_grads(p, leaves)]
         if found:
             return found[0]
-        given = ", ".join(f"{t.dtype.name}{list(t.shape)}" for t in leaves)
+        given = ", ".join(f"{t.dtype.name}{list(t.shape)}" + (f" on {t.device}" if t.is_cuda else "") for t in leaves)
         saved = "; ".join(dict.fromkeys(p.signature for p in self._paths))
         raise OtherPathNeeded(
             f"{self.__name__}: the file holds no program for this call ({given}); it was saved for {saved}. Call the original"
@@ -265,7 +265,7 @@ class Run:
         if isinstance(wanted, bytes):
             if state.recorder is not None:
                 state.recorder.read(t, "numpy")
-            return ctypes.string_at(t._storage.ptr, t._storage.nbytes)
+            return snapshot(t._storage)
         one = Tensor._make(t._storage, t._offset, _scalar(t._layout))
         return one.item()
 

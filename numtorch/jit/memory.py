@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..shape import Layout
-from ..storage import Storage, allocate
+from ..storage import Storage, allocate, copy_start, peek
 
 
 def snapshot(s: Storage) -> bytes:
@@ -26,8 +26,7 @@ def aside(s: Storage) -> bytes | Storage:
 def restore(s: Storage, content: bytes | Storage) -> None:
     """Put back what ``snapshot`` or ``aside`` took."""
     if isinstance(content, Storage):
-        if s.nbytes:
-            _gpu(s.device).move(s.ptr, content.ptr, s.nbytes)
+        copy_start(s, content, s.nbytes)
     elif s.device == "cpu":
         ctypes.memmove(s.ptr, content, len(content))
     elif content:
@@ -47,19 +46,9 @@ def as_before(held: Sequence[tuple[Storage, bytes | Storage]]) -> Iterator[None]
             restore(s, content)
 
 
-def peek(address: int, nbytes: int, device: str) -> bytes:
-    """Bytes in the memory of a device; on a GPU after everything launched before."""
-    if device == "cpu":
-        return ctypes.string_at(address, nbytes)
-    held = np.empty(nbytes, np.uint8)
-    if nbytes:
-        _gpu(device).download(held.ctypes.data, address, nbytes)
-    return held.tobytes()
-
-
 def number_at(address: int, la: Layout) -> Any:
     """The number at an address, as Python has it; ``la`` says on which device and of which dtype."""
-    return np.frombuffer(peek(address, la.itemsize, la.device), la.dtype.numpy)[0].item()
+    return la.dtype.numbers(np.frombuffer(peek(address, la.itemsize, la.device), la.dtype.numpy))[0].item()
 
 
 def duplicate(s: Storage) -> Storage:

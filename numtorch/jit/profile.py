@@ -95,6 +95,11 @@ def profile(traced: Any, args: tuple, kwargs: dict, repeat: int = 20) -> Profile
     bound = _bound(traced, structure, leaves)
     if bound is None:
         raise RuntimeError(f"profile: {traced.__name__} runs eagerly for these inputs, there is no program to time")
+    if not bound.is_on_cpu:
+        raise RuntimeError(
+            f"profile: {traced.__name__} runs on a GPU, whose kernels this does not time; time the call with"
+            " numtorch.cuda.Event(enable_timing=True), or its kernels with NVIDIA's nsys"
+        )
     memory = Copies(bound, leaves)
     rows: list[Row] = []
     programs = [(bound.program.ops, False)]

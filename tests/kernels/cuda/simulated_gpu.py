@@ -1,6 +1,7 @@
-"""A GPU that is not there: device memory is host memory at other addresses, kernels run in the simulator.
+"""A GPU that is not there: kernels run in the simulator, device memory has addresses that the host cannot read.
 
-With it, `device="cuda"` tensors work as on hardware, only slowly; every access of every kernel is checked.
+With it, `device="cuda"` tensors work as on hardware, only slowly; every access of every kernel is checked. Host code that
+follows an address of the GPU crashes, as on hardware (faulthandler, which pytest enables, says where).
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from numtorch.kernels.cuda.cubins import param_dtype
 from numtorch.kernels.interpret import Pointer
 
 
+# No processor maps addresses with these high bits, so that following one faults everywhere.
+FIRST_ADDRESS = 0x04F0 << 48
+
+
 class _Memory:
-    """One allocation; its owner."""
+    """One allocation; its owner. Addresses of what is given back are not given again."""
 
     def __init__(self, gpu: SimulatedGpu, nbytes: int):
         self.gpu, self.nbytes = gpu, nbytes
@@ -25,7 +30,8 @@ class _Memory:
         room = np.full(max(nbytes, 1) + 255, 0xFF, np.uint8)
         start = -room.ctypes.data % 256  # as the driver aligns
         self.bytes = room[start : start + max(nbytes, 1)]
-        self.address = self.bytes.ctypes.data
+        self.address = gpu.next_address
+        gpu.next_address += -(-max(nbytes, 1) // 256) * 256 + 256
         gpu.blocks[self.address] = self.bytes
         gpu.allocated += nbytes
         gpu.peak = max(gpu.peak, gpu.allocated)
@@ -80,6 +86,7 @@ class SimulatedGpu:
 
     def __init__(self) -> None:
         self.blocks: dict[int, np.ndarray] = {}
+        self.next_address = FIRST_ADDRESS
         self.allocated = self.peak = 0
         self.launched: list[str] = []
         self.graphs: list[_Graph] = []
@@ -127,17 +134,14 @@ class SimulatedGpu:
 
     def upload(self, target: int, source: int, nbytes: int, wait: bool = True) -> None:
         self.waits += wait
-        self._inside(target, nbytes)
-        ctypes.memmove(target, source, nbytes)
+        ctypes.memmove(self._bytes(target, nbytes), source, nbytes)
 
     def download(self, target: int, source: int, nbytes: int, wait: bool = True) -> None:
         self.waits += wait
-        self._inside(source, nbytes)
-        ctypes.memmove(target, source, nbytes)
+        ctypes.memmove(target, self._bytes(source, nbytes), nbytes)
 
     def move(self, target: int, source: int, nbytes: int) -> None:
-        self._inside(target, nbytes)
-        self.download(target, source, nbytes, False)
+        ctypes.memmove(self._bytes(target, nbytes), self._bytes(source, nbytes), nbytes)
 
     def launch(self, kernel: Any, env: dict[str, Any], words: Sequence[Any]) -> None:
         self.launched.append(kernel.name)
@@ -164,16 +168,23 @@ class SimulatedGpu:
     def graph(self, calls: Sequence[tuple[Any, dict, Sequence[Any]]]) -> _Graph:
         return _Graph(self, calls)
 
-    def _inside(self, address: int, nbytes: int) -> np.ndarray:
-        """The allocation that holds this range. AssertionError if none does: a host address, or memory given back."""
+    def _inside(self, address: int, nbytes: int) -> tuple[np.ndarray, int]:
+        """The allocation that holds this range, and where in it it begins.
+
+        AssertionError if none does: a host address, or memory given back.
+        """
         for start, memory in self.blocks.items():
             if start <= address and address + nbytes <= start + len(memory):
-                return memory
+                return memory, address - start
         raise AssertionError(f"address {address:#x} (+{nbytes}) is no memory of the GPU")
 
+    def _bytes(self, address: int, nbytes: int) -> int:
+        """Where the simulator keeps the bytes of an address of the GPU."""
+        memory, start = self._inside(address, nbytes)
+        return memory.ctypes.data + start
+
     def _pointer(self, address: int, dtype: np.dtype) -> Pointer:
-        memory = self._inside(address, 0)
-        start = address - memory.ctypes.data
+        memory, start = self._inside(address, 0)
         assert start % dtype.itemsize == 0, f"address {address:#x} is not aligned for {dtype}"
         whole = len(memory) // dtype.itemsize * dtype.itemsize
         return Pointer(memory[:whole].view(dtype), start // dtype.itemsize)
