@@ -17,9 +17,21 @@ from typing import Any
 import numpy as np
 
 from . import threads
+from .arguments import has_keywords, read_arguments
 from .around import names_hold
 from .builtin import Builtin, Gate, c_api, method_def, new_builtin
 from .driver import DRIVER, PARALLEL, pool_is_ready
+from .fresh import (
+    FRESH_WORDS,
+    RAN_PYTHON,
+    READY,
+    are_leaves_or_results,
+    as_before,
+    dropped,
+    fill_stock,
+    make_history,
+    start_of,
+)
 from .jit import device, load_native
 from .memory import address_of, call, ldi, stack
 from .tables import (
@@ -30,10 +42,12 @@ from .tables import (
     DECREF,
     ENTRY_WORDS,
     FIRST,
+    FRESH_MEMORY,
     FROM_INT64,
     IN_NATIVE,
     IN_PYTHON,
     KEYWORDS,
+    LIST_ITEMS,
     LIVE_WORDS,
     LIVES,
     MOST_ARGS,
@@ -46,14 +60,13 @@ from .tables import (
     RING_WORDS,
     RINGS,
     ROOT,
+    STOCK,
     choose_entries,
     grads_fit,
-    has_keywords,
     is_captured,
     is_mode,
     patch_slot,
     raise_versions,
-    read_arguments,
     result,
     run_alone,
     set_grads,
@@ -97,7 +110,7 @@ def fits(gate, table, argv, nargs, names, addresses, storages):
         return _OTHER
     if has_keywords(table, names) == 0:
         return _OTHER
-    if read_arguments(gate, table, argv, addresses, storages) == 0:
+    if read_arguments(gate, table, argv, addresses, storages) == 0 or are_leaves_or_results(gate, table, argv) == 0:
         return _OTHER
     if ldi(ldi(ldi(table, COUNTED), 3), 0) != ldi(table, COUNTER) or is_captured(gate, table) == 0:
         return _SLOW
@@ -123,17 +136,29 @@ def attempt(gate, root, table, argv, nargs, names):
         return repair(gate, table, empty)
     if ldi(table, PARALLEL_MODE) == PARALLEL and not pool_is_ready(ldi(gate, POOL)):
         return _SLOW
+    stock = fill_stock(gate, table)
+    if stock != READY:
+        return _AGAIN if stock == RAN_PYTHON else 0
+    before = as_before(gate, table)
+    if before == 0:
+        return 0
     for i in range(ldi(table, NARGS)):
         if ldi(storages, i) != 0:
             patch_slot(table, i, ldi(addresses, i))
     for i in range(ldi(table, RINGS)):
         ring = ldi(table, RINGS + 1) + 8 * RING_WORDS * i
         patch_slot(table, ldi(ring, 0), ldi(ring + RING_HEAD + 8 * ENTRY_WORDS * ldi(ring, 2), 3))
+    for i in range(ldi(table, FRESH_MEMORY)):
+        place = ldi(ldi(table, FRESH_MEMORY + 1) + 8 * FRESH_WORDS * i, 0)
+        patch_slot(table, place, start_of(gate, ldi(ldi(ldi(table, STOCK), LIST_ITEMS), i)))
     if run_alone(gate, root, table) == 0:
+        call(ldi(gate, DECREF), before)
         return _OTHER
     if raise_versions(gate, table, storages) == 0:
-        return 0
+        return dropped(gate, before)
     set_grads(gate, table)
+    if make_history(gate, table, argv, addresses, storages, before) == 0:
+        return 0
     return result(gate, table, argv)
 
 
@@ -162,7 +187,10 @@ def native_call(self, argv, nargs, names):
 _METHOD = method_def("__call__", "A call of a trace.")
 _FUNCTIONS = ("PyObject_Vectorcall", "PyLong_AsLongLong", "PyLong_FromLongLong", "Py_IncRef", "Py_DecRef", "PyTuple_New",
               "PyTuple_SetItem", "PyThreadState_GetDict", "PyDict_GetItemWithError", "PyObject_CallOneArg",
-              "PyEval_SaveThread", "PyEval_RestoreThread", "PyDict_Next")  # fmt: skip
+              "PyEval_SaveThread", "PyEval_RestoreThread", "PyDict_Next", "PyObject_CallNoArgs", "PyList_New",
+              "PyBytes_FromStringAndSize", "PyObject_GetAttr", "PyObject_SetAttr", "PyGC_Disable", "PyGC_Enable")  # fmt: skip
+_TP_NEW = 65  # the number of a class's `tp_new` in CPython's stable ABI
+_KEPT: list[Any] = []  # objects that gates know by their address
 IS_AVAILABLE = DRIVER == "native" and sys.byteorder == "little"
 
 
@@ -179,6 +207,25 @@ def field_of(thing: Any, name: str) -> int:
     return found[0]
 
 
+def object_new() -> int:
+    """The address of CPython's `object.__new__` as a C function of (class, arguments, keywords)."""
+    get = ctypes.pythonapi.PyType_GetSlot
+    get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
+    return get(object, _TP_NEW)
+
+
+def making_words(storage: Any, node: Any, kinds: tuple[type, ...], next_number: Any) -> list[int]:
+    """The words of a gate after `field_words`: what new objects are made with, from an example of memory and of a node.
+
+    `kinds`: the classes of memory, tensors and nodes; `next_number()`: the number of a new node.
+    """
+    keep = [False, 0, (), *kinds, next_number, sys.intern("_nr"), storage.device]
+    _KEPT.append(keep)
+    own = [field_of(storage, name) for name in ("nbytes", "_block", "device")]
+    names = ("edges", "metas", "out_metas", "seq", "bound", "saved", "again", "before", "freed")
+    return [*map(id, keep), *own, *[field_of(node, name) for name in names]]
+
+
 def field_words(tensor: Any, storage: Any) -> list[int]:
     """The words of a gate from NONE on, found in an example of the results and one of their memory."""
     names = ("_storage", "_offset", "_layout", "_rg", "_node", "_grad", "_base")
@@ -192,7 +239,7 @@ class Caller:
 
     def __init__(self, fallback: Callable[..., Any], fields: list[int]):
         self.root = threads.aligned_words(16)
-        words = [self.root.ctypes.data, threads.POOL, *map(c_api, _FUNCTIONS), *fields]
+        words = [self.root.ctypes.data, threads.POOL, *map(c_api, _FUNCTIONS), object_new(), *fields]
         self.gate = Gate(struct.pack(f"={len(words)}q", *words))
         self.gate.fallback, self.gate.root = fallback, self.root
         self.function: Callable[..., Any] = new_builtin(_METHOD, self.gate, __name__)

@@ -18,7 +18,10 @@ from .timing import choose_way, note_time, now
 
 # Words of a gate (the payload of the bytes object that is the builtin's `self`).
 (ROOT, POOL, CALL, AS_INT64, FROM_INT64, INCREF, DECREF, NEW_TUPLE, SET_ITEM, THREAD_DICT, DICT_ITEM, CALL_ONE, SAVE,
- RESTORE, DICT_NEXT, NONE, STORAGE, OFFSET, LAYOUT, RG, NODE, GRAD, BASE, WEAK, POINTER, VERSION, TRUE) = range(27)  # fmt: skip
+ RESTORE, DICT_NEXT, CALL_NONE, NEW_LIST, NEW_BYTES, GET_ATTR, SET_ATTR, GC_OFF, GC_ON, OBJECT_NEW) = range(23)  # fmt: skip
+(NONE, STORAGE, OFFSET, LAYOUT, RG, NODE, GRAD, BASE, WEAK, POINTER, VERSION, TRUE) = range(23, 35)
+(FALSE, ZERO, NO_ARGS, STORAGE_TYPE, TENSOR_TYPE, NODE_TYPE, NEXT_NUMBER, NUMBER_NAME, CPU, NBYTES, BLOCK, DEVICE, EDGES,
+ METAS, OUT_METAS, SEQ, BOUND, SAVED, AGAIN, BEFORE, FREED) = range(35, 56)  # fmt: skip
 
 # Words of a root: the first table, and who is running one of its programs.
 FIRST, IN_PYTHON, IN_NATIVE = range(3)
@@ -28,7 +31,8 @@ NEXT, NARGS, ARGS, THREAD, LOCALS, MODES, COUNTED, COUNTER, REPAIR, PARALLEL_MOD
 (CAPTURED, GRADS, LIVES, RINGS, SLOTS, CELLS, COPIES, UNDO, WRITTEN, RUNS, CHECKS, OUTPUTS, NAMES) = range(12, 38, 2)
 RESULT, NEW_VERSION = 38, 39
 TUNER = 40  # 8 words
-KEYWORDS = 48  # a section: the names
+KEYWORDS, FRESH_MEMORY = 48, 50  # sections: the names; memory that is new at each call (fresh.py)
+STOCK, HISTORY = 52, 53  # the list of that memory; the words of what gives results a history, or 0
 TABLE_WORDS = 56
 
 # Words of the records of each section.
@@ -44,10 +48,12 @@ CELL_VALUE, DICT_USED, SIZE, LIST_ITEMS, TUPLE_ITEMS = 2, 2, 2, 3, 3
 IS_CONSTANT, IS_TENSOR = 0, 1
 ANY_GRAD, NO_GRAD, SOME_GRAD, THIS_GRAD = range(4)  # what .grad must be before a call
 LEFT, CLEARED, FRESH = range(3)  # what becomes of it
-FROM_ARGUMENT, FIXED, FROM_RING = range(3)  # where an output comes from
+FROM_ARGUMENT, FIXED, FROM_RING, FROM_HISTORY = range(4)  # where an output comes from
 AS_NONE, AS_ONE, AS_TUPLE = range(3)  # how outputs become the result
 SAME_BYTES, IN_RANGE = 0, 1
 IN_CELL, IN_DICT, IN_KEYS, IN_LIST, IN_ARRAY, IN_WORD = range(6)  # places around the function
+
+MADE = 0  # word of a history (fresh.py): where the call's results are until they are given back
 
 MOST_ARGS = 16
 
@@ -74,65 +80,6 @@ def is_mode(gate, table):
         if value != ldi(modes, 1):
             return 0
         modes += 24
-    return 1
-
-
-@device
-def has_keywords(table, names):
-    """Whether a call has the keywords of the table, in its order; they come after the other arguments."""
-    count = ldi(table, KEYWORDS)
-    if names == 0:
-        return 1 if count == 0 else 0
-    if ldi(names, SIZE) != count:
-        return 0
-    known = ldi(table, KEYWORDS + 1)
-    for i in range(count):
-        if ldi(names, TUPLE_ITEMS + i) != ldi(known, i):
-            return 0
-    return 1
-
-
-@device
-def is_known(table, storage):
-    """Whether memory is among what the path has captured (a small hash table of addresses)."""
-    mask = ldi(table, MASK)
-    at = (storage >> 4) & mask
-    known = ldi(table, ALIASES)
-    while ldi(known, at) != 0:
-        if ldi(known, at) == storage:
-            return 1
-        at = (at + 1) & mask
-    return 0
-
-
-@device
-def read_arguments(gate, table, argv, addresses, storages):
-    """Check the arguments, and note their addresses and storages."""
-    for i in range(ldi(table, NARGS)):
-        record = ldi(table, ARGS) + 8 * ARG_WORDS * i
-        thing = ldi(argv, i)
-        sti(storages, i, 0)
-        if ldi(record, 0) == IS_CONSTANT:
-            if thing != ldi(record, 1):
-                return 0
-        else:
-            if ldi(thing, 1) != ldi(record, 1) or ldi(thing, ldi(gate, LAYOUT)) != ldi(record, 2):
-                return 0
-            base = ldi(thing, ldi(gate, BASE))
-            if ldi(thing, ldi(gate, RG)) != ldi(record, 3) or (
-                base != ldi(gate, NONE) and ldi(base, ldi(gate, RG)) == ldi(gate, TRUE)
-            ):
-                return 0
-            storage = ldi(thing, ldi(gate, STORAGE))
-            for j in range(i):
-                if ldi(storages, j) == storage:
-                    return 0
-            if is_known(table, storage) != 0:
-                return 0
-            sti(storages, i, storage)
-            start = call(ldi(gate, AS_INT64), ldi(storage, ldi(gate, POINTER)))
-            offset = call(ldi(gate, AS_INT64), ldi(thing, ldi(gate, OFFSET)))
-            sti(addresses, i, start + offset * ldi(record, 4) - ldi(record, 5))
     return 1
 
 
@@ -358,6 +305,15 @@ def set_grads(gate, table):
 
 
 @device
+def value_made(table, number):
+    """The reference to result `number` of those that have a history of this call."""
+    made = ldi(ldi(table, HISTORY), MADE)
+    value = ldi(made, number)
+    sti(made, number, 0)
+    return value
+
+
+@device
 def output(gate, table, argv, number):
     """A new reference to output `number`."""
     record = ldi(table, OUTPUTS + 1) + 8 * OUTPUT_WORDS * number
@@ -366,6 +322,8 @@ def output(gate, table, argv, number):
         value = ldi(argv, value)
     elif ldi(record, 0) == FROM_RING:
         value = ring_object(gate, table, value)
+    elif ldi(record, 0) == FROM_HISTORY:
+        return value_made(table, value)
     call(ldi(gate, INCREF), value)
     return value
 

@@ -15,6 +15,7 @@ from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..storage import INFERENCE, Storage
 from . import tree
+from .histories import History, NoHistory
 from .nodes import FreedNode
 from .places import NotNative
 from .record import RangeCheck
@@ -71,14 +72,14 @@ class Ring:
 class Direct:
     """The table of one bound path for calls of one structure in the modes of now."""
 
-    def __init__(self, bound: Any, structure: Any):
+    def __init__(self, bound: Any, structure: Any, function: Any):
         from ..kernels import tables as C
         from ..kernels.threads import aligned_words
 
         self.bound, self.structure = bound, structure
         path = bound.path
-        if path.differentiable or any(bound.aliases) or bound.undo_in_slots():
-            raise NotDirect("gradients through the trace, aliases, or arguments that are restored")
+        if any(bound.aliases) or bound.undo_in_slots():
+            raise NotDirect("aliases, or arguments that are restored")
         self.args = constants_and_leaves(structure)
         if max(len(self.args), len(path.outputs)) > C.MOST_ARGS:
             raise NotDirect("many arguments or results")
@@ -88,6 +89,7 @@ class Direct:
         self.table[C.RESULT] = result_kind(path.result, len(path.outputs))
         self.place: dict[int, int] = {}  # slot of the program -> slot of the table
         self._write_arguments(C)
+        self._write_history(C, function)
         self._write_results(C)
         self._write_cells(C)
         self._write_captured(C)
@@ -120,6 +122,17 @@ class Direct:
         self.arguments = np.array(rows, np.int64).reshape(-1)
         self.table[C.NARGS], self.table[C.ARGS] = len(rows), self.arguments.ctypes.data
 
+    def _write_history(self, C: Any, function: Any) -> None:
+        """What results with gradients are made of."""
+        self.history: History | None = None
+        if not self.bound.path.differentiable:
+            return
+        try:
+            self.history = History(self.bound, function, [i for i, s in enumerate(self.args) if type(s) is tree.Leaf])
+        except NoHistory as reason:
+            raise NotDirect(str(reason)) from None
+        self.table[C.HISTORY], self.table[C.STOCK] = self.history.words.ctypes.data, id(self.history.stock)
+
     def _ring(self, r: Any, slot: int, node: Any, holder: Any) -> int:
         """The number of the ring of a fresh result."""
         if slot < self.bound.count_inputs or slot in self.place:
@@ -132,19 +145,25 @@ class Direct:
         bound, path = self.bound, self.bound.path
         numbers = [i for i, s in enumerate(self.args) if type(s) is tree.Leaf]
         outputs = []
-        for o, slot in zip(path.outputs, bound.out_slots):
-            if type(o.same) is tuple:
+        for k, (o, slot) in enumerate(zip(path.outputs, bound.out_slots)):
+            if k in path.differentiable:
+                outputs.append([C.FROM_HISTORY, path.differentiable.index(k)])
+            elif type(o.same) is tuple:
                 outputs.append([C.FROM_ARGUMENT, numbers[o.same[1]]])
             elif o.same is not None:
                 outputs.append([C.FIXED, id(o.same)])
             else:
                 node = None
-                if o.requires_grad:
+                if o.requires_grad and not path.differentiable:
                     node = FreedNode((), 1)
                     node.out_metas[0] = o.ref.layout
                 outputs.append([C.FROM_RING, self._ring(o.ref, slot, node, None)])
         self._section(C.OUTPUTS, outputs)
         self._section(C.GRADS, self._grad_rows(C))
+        first = len(self.args) + len(self.rings)
+        fresh = [] if self.history is None else self.history.fresh
+        self.place |= {slot: first + i for i, slot in enumerate(fresh)}
+        self._section(C.FRESH_MEMORY, [] if self.history is None else self.history.rows(first))
         if len(self.place) != len(bound.slots.storages):
             raise NotDirect("memory of a call that is no result")
         self.ring_words = self._section(C.RINGS, [[0] * C.RING_WORDS for _ in self.rings])
@@ -192,7 +211,7 @@ class Direct:
         for slot, shift, at in program.cells:
             by_slot[slot].append([base + 8 * at, shift])
         cells: list[list[int]] = []
-        slots = [[0, 0, 0] for _ in range(len(self.args) + len(self.rings))]
+        slots = [[0, 0, 0] for _ in range(len(self.args) + len(self.place))]
         for slot, place in self.place.items():
             slots[place] = [0, len(cells), len(by_slot[slot])]
             cells += by_slot[slot]
@@ -251,7 +270,7 @@ class Direct:
                     continue
                 content = g.value
                 if not isinstance(content, bytes):
-                    content = np.array(content, g.source.layout.dtype.numpy).tobytes()
+                    content = g.source.layout.dtype.stored(content).tobytes()
                 self.keep.append(content)
                 checks.append([*row, id(content) + _BYTES_HEAD, len(content), 0])
         self._section(C.CHECKS, checks)
@@ -283,6 +302,8 @@ class Direct:
         self._adopt()
         self._write_numbers(C)
         self._write_names(C)
+        if self.history is not None:
+            self.history.refresh(structure)
 
     def _write_names(self, C: Any) -> None:
         """The places around the function, with the objects that they hold now."""

@@ -19,8 +19,8 @@ _FIRST_RUNS = 2  # by Python, before a backward is worth a table
 class Backward:
     """The backward program of a path, bound to memory.
 
-    What a call keeps for it is one flat tuple: memory that the forward has saved, the arguments' memory, their addresses,
-    all memory that must not change, and its versions.
+    What a call keeps for it is one flat tuple: memory that the forward has saved, the arguments' memory, the
+    addresses that stand for its recorded beginning, all memory that must not change, and its versions.
     """
 
     def __init__(self, bound: Any, ops: list[Op], saved: dict[int, Any]):
@@ -73,7 +73,7 @@ class Backward:
         watched = [leaves[k]._storage for k in self.read_inputs]
         watched += [s for s, _ in self.read_captured]
         watched += [outputs[k]._storage for k in self.read_outputs]
-        return (*saved, *[t._storage for t in leaves], *[t._address() for t in leaves], *watched, *[s.version for s in watched])
+        return (*saved, *[t._storage for t in leaves], *[t._address() - at for t, (_, at) in zip(leaves, self.inputs)], *watched, *[s.version for s in watched])
 
     def check(self, kept: tuple, node: Any) -> None:
         """RuntimeError if memory that the forward has used was changed since."""
@@ -95,8 +95,8 @@ class Backward:
         first, count = len(path.given), self.count_saved
         for k in range(count):
             pointers[first + k] = kept[k].ptr
-        for (slot, recorded), address in zip(self.inputs, kept[count + len(self.inputs) :]):
-            pointers[slot] = address - recorded
+        for (slot, _), address in zip(self.inputs, kept[count + len(self.inputs) :]):
+            pointers[slot] = address
         for slot, nbytes in self.fresh:
             s = storages[slot] = self._memory(nbytes)
             pointers[slot] = s.ptr

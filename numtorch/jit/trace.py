@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._tensor import Tensor, replaced
+from ..autograd.engine import next_seq
 from ..autograd.mode import nobody_looking, state
 from ..dtype import float32
 from ..shape import contiguous
@@ -20,6 +21,7 @@ from .bound import Bound, GuardFailed
 from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
 from .effects import Effects
+from .nodes import TracedNode
 from .passes import Report, check_names
 from .path import record_path
 from .record import NotNow, Untraceable
@@ -174,7 +176,7 @@ class Traced(Visible):
         mine = [d for d in self._tables if d.bound is bound and tree.same(d.structure, structure)]
         others = [d for d in self._tables if d not in mine and not d.bound.is_gone]
         try:
-            direct = mine[0] if mine else Direct(bound, structure)
+            direct = mine[0] if mine else Direct(bound, structure, self.function)
             direct.refresh(structure)
             self._tables = [direct, *others][:_MOST_TABLES]
         except NotDirect:
@@ -270,7 +272,9 @@ def _fields() -> list[int]:
     from ..kernels import caller
 
     t = Tensor._make(Storage(1), 0, contiguous((), float32))
-    return caller.field_words(t, t._storage)
+    kinds = (Storage, Tensor, TracedNode)
+    example = TracedNode(None, (), 0, (), None)
+    return caller.field_words(t, t._storage) + caller.making_words(t._storage, example, kinds, next_seq)
 
 
 def trace(func: Callable, example_inputs: Any = None, *, check_trace: bool = True, example_kwarg_inputs: dict | None = None,
