@@ -51,6 +51,13 @@ def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -
                 f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {t.shape}; the"
                 " gradient has the shape of what it belongs to"
             )
+        elif g._layout.device != t._layout.device:
+            if g._layout.ndim:
+                raise RuntimeError(
+                    f"backward: gradient {i} is an invalid gradient - expected device {t._layout.device} but got"
+                    f" {g._layout.device}; move it with .to()"
+                )
+            g = g.to(t._layout.device)
         found.append(g)
     return found
 

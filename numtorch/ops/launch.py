@@ -155,8 +155,18 @@ def run_launches(launches: Sequence[Launch], device: str) -> None:
                     memory[p] = Storage(p.nbytes)
                 addresses.append(memory[p].ptr)
             else:
-                addresses.append(p if type(p) is int else p._address())
+                addresses.append(p if type(p) is int else _host_address(p))
         call(la.address(), la.chunks(), *addresses, *la.words)
+
+
+def _host_address(t: Any) -> int:
+    """Where a CPU kernel finds a tensor; RuntimeError for one on a GPU."""
+    if t._layout.device != "cpu":
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, cpu and {t._layout.device}! Move"
+            " one of them with .to()"
+        )
+    return t._address()
 
 
 def common_device(op: str, tensors: list[Any]) -> str:

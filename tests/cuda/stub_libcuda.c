@@ -1,6 +1,7 @@
 // A stub of the CUDA driver, to run numtorch's CUDA host path where there is no GPU (tests/cuda/test_stub.py builds it).
-// Every entry point succeeds, "device" memory is host memory, copies copy, kernels do nothing. It shows wrong calls and
-// argument types; it says nothing about results or GPU time. STUB_CUDA_MEMORY limits the memory in bytes;
+// Every entry point succeeds, copies copy, kernels do nothing. Device memory has addresses that the host cannot read: only the
+// stub's own view of it can, so that host code which follows one crashes, and a copy whose ends are not where its name says
+// fails. It shows wrong calls and argument types; it says nothing about results or GPU time. STUB_CUDA_MEMORY limits the memory in bytes;
 // STUB_CUDA_TRACE=1 prints the calls marked T().
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 typedef int R; typedef void* P; typedef unsigned long long D;
 static long launches, graphlaunches; static int capturing; static long h=0x10000; static int trace=-1;
 static P newh(void){ h+=64; return (P)h; }
@@ -15,6 +18,32 @@ static P newh(void){ h+=64; return (P)h; }
 // The current context, of each thread by itself as on a GPU: what works in a context fails where none was made current.
 static __thread P cur;
 #define IN_CONTEXT if(!cur) return 201;
+// ---- device memory: one file mapped twice, at addresses that are given out and fault, and where the stub reads and writes
+#define ROOM (16ull<<30)
+static char *device_view, *own_view; static size_t used;
+static struct{size_t n; D p;} blocks[1<<16]; static int blocks_made; static unsigned char is_free[1<<16];
+static R start_memory(void){
+  if(device_view) return 0;
+  int f=memfd_create("stub",0); if(f<0||ftruncate(f,ROOM)) return 2;
+  own_view=mmap(0,ROOM,PROT_READ|PROT_WRITE,MAP_SHARED|MAP_NORESERVE,f,0);
+  device_view=mmap(0,ROOM,PROT_NONE,MAP_SHARED|MAP_NORESERVE,f,0);
+  return own_view==MAP_FAILED||device_view==MAP_FAILED?2:0;}
+static int on_device(D p,size_t n){return device_view&&(char*)p>=device_view&&(char*)p+n<=device_view+used;}
+static P own(D p){return own_view+((char*)p-device_view);}
+static P any(D p,size_t n){return on_device(p,n)?own(p):(P)p;}  // for calls that take addresses of either kind
+static R give(D*p,size_t n){
+  if(start_memory()) return 2;
+  n=(n+511)/512*512+512;
+  for(int i=0;i<blocks_made;i++) if(is_free[i]&&blocks[i].n==n){is_free[i]=0;*p=blocks[i].p;return 0;}
+  if(blocks_made==1<<16||used+n>ROOM) return 2;
+  *p=blocks[blocks_made].p=(D)(device_view+used); blocks[blocks_made++].n=n; used+=n; return 0;}
+static R take_back(D p){
+  for(int i=0;i<blocks_made;i++) if(blocks[i].p==p&&!is_free[i]){is_free[i]=1;return 0;}
+  return p?1:0;}
+static R to_device(D d,const void*s,size_t n){if(!on_device(d,n)||on_device((D)s,0)) return 1; memcpy(own(d),s,n); return 0;}
+static R to_host(P d,D s,size_t n){if(!on_device(s,n)||on_device((D)d,0)) return 1; memcpy(d,own(s),n); return 0;}
+static R within(D d,D s,size_t n){if(!on_device(d,n)||!on_device(s,n)) return 1; memmove(own(d),own(s),n); return 0;}
+// ----
 R cuInit(unsigned f){T(__func__);return 0;}
 R cuDriverGetVersion(int*v){*v=13000;return 0;}
 R cuDeviceGet(int*d,int o){*d=o;return 0;}
@@ -37,8 +66,8 @@ R cuCtxGetDevice_v2(int*d,P c){*d=0;return 0;}
 R cuCtxGetApiVersion(P c,unsigned*v){*v=13000;return 0;}
 R cuCtxGetId(P c,D*i){*i=1;return 0;}
 R cuMemGetInfo_v2(size_t*f,size_t*t){IN_CONTEXT *f=*t=80ull<<30;return 0;}
-R cuMemAlloc_v2(D*p,size_t n){const char*most=getenv("STUB_CUDA_MEMORY");if(most&&n>strtoull(most,0,10))return 2;*p=(D)aligned_alloc(256,(n+255)/256*256+256);return 0;}
-R cuMemFree_v2(D p){free((P)p);return 0;}
+R cuMemAlloc_v2(D*p,size_t n){const char*most=getenv("STUB_CUDA_MEMORY");if(most&&n>strtoull(most,0,10))return 2;return give(p,n);}
+R cuMemFree_v2(D p){return take_back(p);}
 R cuMemAllocAsync(D*p,size_t n,P s){return cuMemAlloc_v2(p,n);}
 R cuMemAllocFromPoolAsync(D*p,size_t n,P pool,P s){IN_CONTEXT return cuMemAlloc_v2(p,n);}
 R cuMemFreeAsync(D p,P s){return cuMemFree_v2(p);}
@@ -46,17 +75,17 @@ R cuMemAllocHost_v2(P*p,size_t n){IN_CONTEXT *p=malloc(n);return 0;}
 R cuMemHostAlloc(P*p,size_t n,unsigned f){*p=malloc(n);return 0;}
 R cuMemFreeHost(P p){free(p);return 0;}
 R cuMemHostGetDevicePointer_v2(D*d,P p,unsigned f){*d=(D)p;return 0;}
-R cuMemcpyHtoD_v2(D d,const void*s,size_t n){memcpy((P)d,s,n);return 0;}
-R cuMemcpyDtoH_v2(P d,D s,size_t n){memcpy(d,(P)s,n);return 0;}
-R cuMemcpyDtoD_v2(D d,D s,size_t n){memmove((P)d,(P)s,n);return 0;}
-R cuMemcpyHtoDAsync_v2(D d,const void*s,size_t n,P st){IN_CONTEXT memcpy((P)d,s,n);return 0;}
-R cuMemcpyDtoHAsync_v2(P d,D s,size_t n,P st){IN_CONTEXT memcpy(d,(P)s,n);return 0;}
-R cuMemcpyDtoDAsync_v2(D d,D s,size_t n,P st){T(__func__);if(!capturing) memmove((P)d,(P)s,n);return 0;}
-R cuMemcpyAsync(D d,D s,size_t n,P st){IN_CONTEXT T(__func__);memmove((P)d,(P)s,n);return 0;}
-R cuMemcpy(D d,D s,size_t n){memmove((P)d,(P)s,n);return 0;}
-R cuMemsetD8_v2(D d,unsigned char v,size_t n){memset((P)d,v,n);return 0;}
-R cuMemsetD8Async(D d,unsigned char v,size_t n,P s){memset((P)d,v,n);return 0;}
-R cuMemsetD32_v2(D d,unsigned v,size_t n){for(size_t i=0;i<n;i++)((unsigned*)d)[i]=v;return 0;}
+R cuMemcpyHtoD_v2(D d,const void*s,size_t n){return to_device(d,s,n);}
+R cuMemcpyDtoH_v2(P d,D s,size_t n){return to_host(d,s,n);}
+R cuMemcpyDtoD_v2(D d,D s,size_t n){return within(d,s,n);}
+R cuMemcpyHtoDAsync_v2(D d,const void*s,size_t n,P st){IN_CONTEXT return to_device(d,s,n);}
+R cuMemcpyDtoHAsync_v2(P d,D s,size_t n,P st){IN_CONTEXT return to_host(d,s,n);}
+R cuMemcpyDtoDAsync_v2(D d,D s,size_t n,P st){T(__func__);return capturing?0:within(d,s,n);}
+R cuMemcpyAsync(D d,D s,size_t n,P st){IN_CONTEXT T(__func__);memmove(any(d,n),any(s,n),n);return 0;}
+R cuMemcpy(D d,D s,size_t n){memmove(any(d,n),any(s,n),n);return 0;}
+R cuMemsetD8_v2(D d,unsigned char v,size_t n){if(!on_device(d,n)) return 1; memset(own(d),v,n);return 0;}
+R cuMemsetD8Async(D d,unsigned char v,size_t n,P s){return cuMemsetD8_v2(d,v,n);}
+R cuMemsetD32_v2(D d,unsigned v,size_t n){if(!on_device(d,4*n)) return 1; for(size_t i=0;i<n;i++)((unsigned*)own(d))[i]=v;return 0;}
 R cuMemsetD32Async(D d,unsigned v,size_t n,P s){return cuMemsetD32_v2(d,v,n);}
 R cuPointerGetAttribute(P v,int a,D p){T(__func__); switch(a){case 1:*(P*)v=(P)0x1111;break;case 2:*(int*)v=2;break;case 3:*(D*)v=p;break;case 9:*(int*)v=0;break;default:*(int*)v=0;}return 0;}
 R cuPointerGetAttributes(unsigned n,int*a,P*v,D p){for(unsigned i=0;i<n;i++)cuPointerGetAttribute(v[i],a[i],p);return 0;}

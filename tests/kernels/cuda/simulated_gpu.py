@@ -16,7 +16,6 @@ from simulator import run
 from numtorch.kernels.cuda.cubins import param_dtype
 from numtorch.kernels.interpret import Pointer
 
-
 # No processor maps addresses with these high bits, so that following one faults everywhere.
 FIRST_ADDRESS = 0x04F0 << 48
 
