@@ -234,14 +234,21 @@ def field_words(tensor: Any, storage: Any) -> list[int]:
     return [id(None), *[field_of(tensor, name) for name in names], weak, *own, id(True)]
 
 
+def new_gate(fallback: Callable[..., Any], fields: list[int]) -> Gate:
+    """The `self` of a builtin that runs tables; `fields` are its words from NONE on."""
+    root = threads.aligned_words(16)
+    words = [root.ctypes.data, threads.POOL, *map(c_api, _FUNCTIONS), object_new(), *fields]
+    gate = Gate(struct.pack(f"={len(words)}q", *words))
+    gate.fallback, gate.root = fallback, root
+    return gate
+
+
 class Caller:
     """Makes `function`, a builtin that answers calls by its tables, else calls `fallback`."""
 
     def __init__(self, fallback: Callable[..., Any], fields: list[int]):
-        self.root = threads.aligned_words(16)
-        words = [self.root.ctypes.data, threads.POOL, *map(c_api, _FUNCTIONS), object_new(), *fields]
-        self.gate = Gate(struct.pack(f"={len(words)}q", *words))
-        self.gate.fallback, self.gate.root = fallback, self.root
+        self.gate = new_gate(fallback, fields)
+        self.root = self.gate.root
         self.function: Callable[..., Any] = new_builtin(_METHOD, self.gate, __name__)
 
     def enter(self) -> int:

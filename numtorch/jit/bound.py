@@ -32,6 +32,7 @@ class GuardFailed(Exception):
 class Bound:
     """A path that can be replayed."""
 
+    is_watched = False  # bound for anomaly detection
     looks: Any = None  # under anomaly detection: numbers that are 0 where all results are finite (watching.py)
 
     def __init__(self, path: Path, passes: Sequence[str] | None = None, frozen: bool = False):

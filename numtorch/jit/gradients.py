@@ -25,6 +25,7 @@ class Backward:
 
     def __init__(self, bound: Any, ops: list[Op], saved: dict[int, Any]):
         self.path: Path = bound.path
+        self.can_be_native = bound.is_on_cpu and not bound.is_watched
         self._memory = bound._memory
         self.count_saved = len(saved)
         self.slots, self.fresh = self._slots(saved)
@@ -32,6 +33,8 @@ class Backward:
         self.program = bound._program(ops, self.slots.storages, temps, self.path.recorder.live, [])
         self._note_reads(ops)
         self.lock = threading.RLock()  # a program's argument blocks and temporaries are there once
+        self.runs = 0  # by Python
+        self.native: Any = None  # the same by native code, once it is worth it
         threads_on_fork(self)
 
     def after_fork(self) -> None:
@@ -82,8 +85,23 @@ class Backward:
             if storage.version != version != INFERENCE:
                 raise saved_version_error(Tensor._make(storage, 0, la), version, node)
 
-    def run(self, grads: Sequence[Any], kept: tuple) -> list[Any]:
-        """Replay: the gradients of the path's leaves from those of its outputs."""
+    def run(self, grads: list[Any], kept: tuple, node: Any) -> list[Any]:
+        """Replay: the gradients of the path's leaves from those of its outputs; RuntimeError as ``check`` has it."""
+        with self.lock:
+            if self.native is not None:
+                found = self.native(grads, kept)
+                if found is not None:
+                    return found
+            self.check(kept, node)
+            found = self._by_python(grads, kept)
+            self.runs += 1
+            if self.runs == _FIRST_RUNS:
+                from .returning import native
+
+                self.native = native(self)
+            return found
+
+    def _by_python(self, grads: Sequence[Any], kept: tuple) -> list[Any]:
         from .nodes import in_layout
 
         path, slots = self.path, self.slots
@@ -100,8 +118,7 @@ class Backward:
         for slot, nbytes in self.fresh:
             s = storages[slot] = self._memory(nbytes)
             pointers[slot] = s.ptr
-        with self.lock:
-            self.program.run(pointers, None)
+        self.program.run(pointers, None)
         return [None if g is None else self._result(g, held, storages) for g in path.leaf_grads]
 
     def _result(self, g: Any, held: Sequence[Any], storages: Sequence[Any]) -> Tensor:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from ..autograd.engine import Node
+from .._tensor import Tensor
+from ..autograd.engine import Node, next_seq
+from ..dtype import float32
+from ..shape import contiguous
+from ..storage import Storage
+from .nodes import TracedNode
+
+
+@functools.cache
+def fields() -> list[int]:
+    """Where native code finds the fields of tensors, memory and nodes, and what it makes them with."""
+    from ..kernels import caller
+
+    t = Tensor._make(Storage(1), 0, contiguous((), float32))
+    example = TracedNode(None, (), 0, (), None)
+    return caller.field_words(t, t._storage) + caller.making_words(t._storage, example, (Storage, Tensor, TracedNode), next_seq)
 
 
 class NoHistory(Exception):

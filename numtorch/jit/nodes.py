@@ -33,11 +33,12 @@ class TracedNode(Node):
     def run(self, grads: list[Any]) -> Any:
         if self.freed:
             raise second_backward_error(self)
-        self.bound.way_back.check(self.saved, self)
-        changed = [p for p in self.bound.names if not p.holds()] if self.bound.runs_python else []
+        bound = self.bound
+        changed = [p for p in bound.names if not p.holds()] if bound.runs_python else ()
         if state.grad or changed:
+            bound.way_back.check(self.saved, self)
             return self._again(grads, changed)
-        return self.bound.way_back.run(grads, self.saved)
+        return bound.way_back.run(grads if type(grads) is list else list(grads), self.saved, self)
 
     def _again(self, grads: list[Any], changed: Sequence[Any]) -> Any:
         """Run the function itself again: the gradient of the gradient is wanted, or the backward may read what has changed."""

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._tensor import Tensor, replaced
-from ..autograd.engine import next_seq
+from .._tensor import replaced
 from ..autograd.mode import nobody_looking, state
-from ..dtype import float32
-from ..shape import contiguous
-from ..storage import Storage
 from . import tree
 from .bound import Bound, GuardFailed
 from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
 from .effects import Effects
-from .nodes import TracedNode
+from .histories import fields
 from .passes import Report, check_names
 from .path import record_path
 from .record import NotNow, Untraceable
@@ -86,7 +81,7 @@ class Traced(Visible):
         from ..kernels import caller, threads
 
         if caller.IS_AVAILABLE:
-            self._caller = caller.Caller(self._by_python, _fields())
+            self._caller = caller.Caller(self._by_python, fields())
             self.__call__ = self._caller.function
         threads.on_fork(self)
 
@@ -264,17 +259,6 @@ class Traced(Visible):
         if name.startswith("_") or "function" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.function, name)
-
-
-@functools.cache
-def _fields() -> list[int]:
-    """Where native code finds the fields of tensors and storages."""
-    from ..kernels import caller
-
-    t = Tensor._make(Storage(1), 0, contiguous((), float32))
-    kinds = (Storage, Tensor, TracedNode)
-    example = TracedNode(None, (), 0, (), None)
-    return caller.field_words(t, t._storage) + caller.making_words(t._storage, example, kinds, next_seq)
 
 
 def trace(func: Callable, example_inputs: Any = None, *, check_trace: bool = True, example_kwarg_inputs: dict | None = None,

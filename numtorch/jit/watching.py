@@ -110,6 +110,8 @@ class Program(Compiled):
 class Watched(Bound):
     """A recorded path bound once more, op by op and with looks in between; all that a call writes can be undone."""
 
+    is_watched = True
+
     def __init__(self, bound: Bound):
         self.made: list[Checks] = []  # of the backward program, and of the forward one
         super().__init__(bound.path, ())
