@@ -24,6 +24,7 @@ from .tables import (
     FALSE,
     FIRST,
     FRESH_MEMORY,
+    FROM_INT64,
     GC_OFF,
     GC_ON,
     INCREF,
@@ -51,7 +52,8 @@ WATCHED_COUNT, UNWATCHED = TABLE_WORDS + 8, TABLE_WORDS + 9
 BACK_WORDS = TABLE_WORDS + 16
 
 # Words of the records of each section.
-GIVEN_WORDS, GRADIENT_WORDS = 3, 2
+GIVEN_WORDS, GRADIENT_WORDS = 3, 4
+NO_GRADIENT, IN_FRESH, IN_GIVEN = range(3)  # where the gradient of a leaf is
 
 _PAYLOAD = Builtin.PAYLOAD
 _METHOD = method_def("go_back", "The gradients of a traced forward's leaves.")
@@ -125,24 +127,39 @@ def new_memories(gate, table):
 
 
 @device
-def new_gradients(gate, table, memories):
+def given_again(gate, record, g):
+    """A given gradient that only passes through, maybe in another shape."""
+    if ldi(g, ldi(gate, LAYOUT)) == ldi(record, 2):
+        call(ldi(gate, INCREF), g)
+        return g
+    number = call(ldi(gate, AS_INT64), ldi(g, ldi(gate, OFFSET))) + ldi(record, 3)
+    offset = call(ldi(gate, FROM_INT64), number)
+    if offset == 0:
+        return 0
+    made = new_tensor(gate, ldi(g, ldi(gate, STORAGE)), offset, ldi(record, 2), ldi(gate, FALSE), ldi(gate, NONE))
+    call(ldi(gate, DECREF), offset)
+    return made
+
+
+@device
+def new_gradients(gate, table, grads, memories):
     """The list of the leaves' gradients, tensors and None; 0 with an exception set if there is no memory for it."""
     count = ldi(table, GRADIENTS)
     collects = call(ldi(gate, GC_OFF)) & 1
     found = call(ldi(gate, NEW_LIST), count)
-    fresh = 0
     for i in range(count if found != 0 else 0):
         record = ldi(table, GRADIENTS + 1) + 8 * GRADIENT_WORDS * i
         made = ldi(gate, NONE)
-        if ldi(record, 1) == 0:
+        if ldi(record, 0) == NO_GRADIENT:
             call(ldi(gate, INCREF), made)
+        elif ldi(record, 0) == IN_GIVEN:
+            made = given_again(gate, record, ldi(ldi(grads, LIST_ITEMS), ldi(record, 1)))
         else:
-            storage = ldi(ldi(memories, LIST_ITEMS), fresh)
-            fresh += 1
-            made = new_tensor(gate, storage, ldi(record, 0), ldi(record, 1), ldi(gate, FALSE), ldi(gate, NONE))
-            if made == 0:
-                found = dropped(gate, found)
-                break
+            storage = ldi(ldi(memories, LIST_ITEMS), ldi(record, 1))
+            made = new_tensor(gate, storage, ldi(record, 3), ldi(record, 2), ldi(gate, FALSE), ldi(gate, NONE))
+        if made == 0:
+            found = dropped(gate, found)
+            break
         sti(ldi(found, LIST_ITEMS), i, made)
     if collects != 0:
         call(ldi(gate, GC_ON))
@@ -161,7 +178,7 @@ def go_back(gate, table, grads, kept):
         return 0
     patch_all(gate, table, grads, kept, memories)
     run_alone(gate, ldi(gate, ROOT), table)
-    found = new_gradients(gate, table, memories)
+    found = new_gradients(gate, table, grads, memories)
     call(ldi(gate, DECREF), memories)
     return found
 

@@ -16,20 +16,17 @@ def native(back: Any) -> Any:
 
     if not caller.IS_AVAILABLE or not back.can_be_native or back.program.live_cells:
         return None
-    given = len(back.path.given)
-    slots = [None if g is None else back.slots.index.get(id(g.storage), -1) for g in back.path.leaf_grads]
-    own = [slot for slot in slots if slot is not None]
-    if any(slot < given for slot in own) or len(set(own)) < len(own):
-        return None  # gradients that pass through, that are the same at each call, or that share memory
+    if any(g is not None and id(g.storage) not in back.slots.index for g in back.path.leaf_grads):
+        return None  # gradients that are the same at each call
     from ..kernels.back import Back
 
-    return Back(_Table(back, slots).words, fields()).function
+    return Back(_Table(back).words, fields()).function
 
 
 class _Table:
     """The words of a backward program's table."""
 
-    def __init__(self, back: Any, slots: list[Any]):
+    def __init__(self, back: Any):
         from ..kernels import back as B
         from ..kernels import tables as C
         from ..kernels.driver import PARALLEL, SERIAL
@@ -41,23 +38,36 @@ class _Table:
         self._section(back, B.GIVEN, given)
         self._section(back, B.SAVED_SLOTS, [len(given) + k for k in range(back.count_saved)])
         self._section(back, B.INPUT_SLOTS, [slot for slot, _ in back.inputs])
-        offsets = [0 if g is None else g.offset for g in path.leaf_grads]
-        rows = [[id(offset), 0 if g is None else id(g.layout)] for g, offset in zip(path.leaf_grads, offsets)]
-        self._section(back, B.GRADIENTS, rows)
-        sizes = [back.slots.storages[slot].nbytes for slot in slots if slot is not None]
-        fresh = [slot for slot in slots if slot is not None]
-        self._section(back, C.FRESH_MEMORY, [[slot, n, id(n)] for slot, n in zip(fresh, sizes)])
+        self._write_gradients(back, B, C)
         self.words[B.WATCHED_COUNT], self.words[B.UNWATCHED] = len(back.layouts), INFERENCE
         self._write_cells(back, C)
         self._section(back, C.RUNS, [0 if p is None else p.address for p in program.programs])
         self.words[C.PARALLEL_MODE] = PARALLEL if program.parallel else SERIAL
-        program.keep.append((self.words, offsets, sizes))
+        program.keep.append(self.words)
 
     def _section(self, back: Any, at: int, rows: list[Any]) -> np.ndarray:
         words = np.array(rows, np.int64) if rows else np.zeros(1, np.int64)
         self.words[at], self.words[at + 1] = len(rows), words.ctypes.data
         back.program.keep.append(words)
         return words
+
+    def _write_gradients(self, back: Any, B: Any, C: Any) -> None:
+        """Of each leaf: nothing, a place in new memory, or in that of a given gradient."""
+        given, slots = back.path.given, [slot for slot, _ in back.fresh]
+        sizes = [n for _, n in back.fresh]
+        offsets, rows = [0 if g is None else g.offset for g in back.path.leaf_grads], []
+        for g, offset in zip(back.path.leaf_grads, offsets):
+            if g is None:
+                rows.append([B.NO_GRADIENT, 0, 0, 0])
+                continue
+            slot = back.slots.index[id(g.storage)]
+            if slot < len(given):
+                rows.append([B.IN_GIVEN, slot, id(g.layout), offset - given[slot].offset])
+            else:
+                rows.append([B.IN_FRESH, slots.index(slot), id(g.layout), id(offset)])
+        self._section(back, B.GRADIENTS, rows)
+        self._section(back, C.FRESH_MEMORY, [[slot, n, id(n)] for slot, n in zip(slots, sizes)])
+        back.program.keep.append((offsets, sizes))
 
     def _write_cells(self, back: Any, C: Any) -> None:
         program = back.program
