@@ -31,11 +31,11 @@ def nan_or_inf(nan: f64_ptr, inf: f64_ptr, x: T_ptr, n: i64, chunk: i64, nchunks
 
 
 @kernel
-def nan_or_inf_half(nan: f64_ptr, inf: f64_ptr, x: T_ptr, n: i64, chunk: i64, nchunks: i64):
-    """The same for the bits of float16 numbers (T is int16): 0x7c00 is infinity, what is above it NaN."""
+def nan_or_inf_half(nan: f64_ptr, inf: f64_ptr, x: T_ptr, n: i64, infinity: i64, chunk: i64, nchunks: i64):
+    """The same for the bits of numbers of 16 bits (T is int16): those of ``infinity``, 0x7c00 or 0x7f80, and NaN above them."""
     lo, hi = split(n, chunk, nchunks)
     largest = T(0)
     for i in range(lo, hi):
         largest = max(largest, x[i] & T(0x7FFF))
-    nan[chunk] = 1 if largest > T(0x7C00) else 0
-    inf[chunk] = math.nan if largest >= T(0x7C00) else 0.0
+    nan[chunk] = 1 if largest > T(infinity) else 0
+    inf[chunk] = math.nan if largest >= T(infinity) else 0.0

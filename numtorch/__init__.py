@@ -357,7 +357,8 @@ for _name in "is_complex is_conj is_neg is_nonzero is_same_size is_signed get_de
     _LATER[_name] = "ops.questions"
 for _name in "celu_ rrelu_ selu_ threshold_".split():
     _LATER[_name] = "nn.functional"
-for _name in "is_autocast_enabled is_autocast_cpu_enabled get_autocast_dtype get_autocast_gpu_dtype get_autocast_cpu_dtype".split():
+for _name in """is_autocast_enabled is_autocast_cpu_enabled get_autocast_dtype get_autocast_gpu_dtype get_autocast_cpu_dtype
+        set_autocast_dtype""".split():
     _LATER[_name] = "amp"
 _LATER["constant_pad_nd"] = "nn.functional.padding"
 _LATER["vmap"] = "func"

@@ -9,6 +9,7 @@ given to ``numtorch.elementwise``, ``reduction`` and ``library.custom_op`` are c
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import types
 from collections.abc import Sequence
@@ -65,7 +66,8 @@ class Interpreter:
         if storage.device == "cpu" and storage.nbytes:
             from .kernels.interpret import poison
 
-            poison(_bytes(storage).view(dtype.numpy))
+            memory = _bytes(storage).view(dtype.numpy)
+            memory.fill(dtype.stored(math.nan)) if dtype.name == "bfloat16" else poison(memory)
 
 
 def _poisoned(nbytes: int, kind: type) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Automatic mixed precision, as far as it means something here: kernels compute in float32 and float64.
+"""Automatic mixed precision: ``autocast`` computes products in bfloat16 or float16, ``GradScaler`` keeps small gradients alive.
 
-``autocast`` is accepted and computes in the tensors' own precision; asking for lower precision says so once. ``GradScaler`` scales
-losses as PyTorch's does, for programs that use it.
+Inside of ``autocast`` products (linear layers, convolutions, matrix products, recurrent layers, attention) take operands of 16
+bits and give such results, losses and what else needs digits takes float32, as PyTorch's lists say (``ops/autocasting.py``).
+The CPU's kernels compute in float32 and round: there it saves no time, but a model's numbers are those of mixed precision.
 """
 
 from __future__ import annotations
@@ -11,28 +12,63 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ._tensor import Tensor
+from ._tensor import Tensor, replaced
 from .absent import hints as _hints
+from .autograd.mode import set_autocast, state
+from .dtype import REDUCED, bfloat16, float16
 from .dtype import dtype as DType
-from .dtype import float32
+from .ops.autocasting import Casting
 from .ops.elementwise import isfinite
+
+_DEFAULTS = {"cpu": bfloat16, "cuda": float16}  # by type of device, as set_autocast_dtype changes them
+
+
+def _device_type(name: str, device_type: Any) -> str:
+    if device_type not in _DEFAULTS:
+        raise RuntimeError(f"{name}: unknown device type {device_type!r}; expected 'cpu' or 'cuda'")
+    return device_type
 
 
 class autocast:
-    """A context (or decorator) in which PyTorch would choose a lower precision; here operations keep theirs."""
+    """A context (or decorator) in which products are computed in a lower precision: bfloat16 on the CPU, float16 on GPUs.
+
+    ``dtype``: bfloat16 or float16; for others a warning, and nothing is cast. ``enabled=False`` ends casting within another
+    ``autocast``. ``cache_enabled`` is accepted. RuntimeError for an unknown device type.
+
+    Example:
+        >>> import numtorch
+        >>> with numtorch.autocast("cpu"):
+        ...     y = numtorch.nn.Linear(2, 3)(numtorch.ones(1, 2))
+        >>> y.dtype
+        numtorch.bfloat16
+    """
 
     def __init__(self, device_type: str = "cuda", dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None):
-        if device_type not in ("cpu", "cuda"):
-            raise RuntimeError(f"autocast: unknown device type {device_type!r}; expected 'cpu' or 'cuda'")
-        self.device_type, self.dtype, self.enabled = device_type, dtype, enabled
+        self.device_type, self.enabled = _device_type("autocast", device_type), bool(enabled)
+        self.dtype = _DEFAULTS[device_type] if dtype is None else dtype
+        self._before: list[Any] = []
+        if self.enabled and self.dtype not in REDUCED:
+            kind = device_type.upper()
+            warnings.warn(
+                f"In {kind} autocast, but the target dtype is not supported. Disabling autocast.\n{kind} Autocast only supports"
+                " dtype of numtorch.bfloat16, numtorch.float16 currently.",
+                stacklevel=2,
+            )
+            self.enabled = False
 
     def __enter__(self) -> autocast:
+        before = state.autocast
+        self._before.append(before)
+        dtypes = dict(before.dtypes) if before is not None else {}
+        dtypes.pop(self.device_type, None)
         if self.enabled:
-            _warn_once()
+            dtypes[self.device_type] = self.dtype
+        _switch(Casting(dtypes) if dtypes else None)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Nothing was changed."""
+        """What was on before is on again."""
+        _switch(self._before.pop())
 
     def __call__(self, function: Callable) -> Callable:
         @functools.wraps(function)
@@ -43,51 +79,84 @@ class autocast:
         return wrapped
 
 
-@functools.cache
-def _warn_once() -> None:
-    warnings.warn("autocast: numtorch computes in the tensors' own precision (float32); enabled=False silences this", stacklevel=3)
+def _switch(casting: Casting | None) -> None:
+    set_autocast(casting)
+    replaced[0] += 1  # traces look whether they were recorded so
 
 
 def custom_fwd(fwd: Callable | None = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Callable:
-    """Decorator of a ``Function``'s forward: numtorch casts nothing, so it only converts to ``cast_inputs`` where that is given."""
+    """Decorator of a ``Function``'s forward: inside of ``autocast`` floating inputs become ``cast_inputs``, and nothing else is cast.
+
+    Without ``cast_inputs`` it computes under what is on; the backward that ``custom_bwd`` decorates does likewise.
+    """
     if fwd is None:
         return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+    _device_type("custom_fwd", device_type)
 
     @functools.wraps(fwd)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        cast = [a.to(cast_inputs) if cast_inputs is not None and isinstance(a, Tensor) and a.is_floating_point() else a for a in args]
-        return fwd(*cast, **kwargs)
+    def wrapped(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        on = is_autocast_enabled(device_type)
+        ctx._autocast = autocast(device_type, get_autocast_dtype(device_type), enabled=on and cast_inputs is None)
+        if not on or cast_inputs is None:
+            return fwd(ctx, *args, **kwargs)
+        with autocast(device_type, enabled=False):
+            return fwd(ctx, *[_cast(a, cast_inputs) for a in args], **{k: _cast(a, cast_inputs) for k, a in kwargs.items()})
 
     return wrapped
 
 
+def _cast(x: Any, d: DType) -> Any:
+    """A tensor of another floating dtype than float64 in dtype ``d``; anything else as it is."""
+    return x.to(d) if isinstance(x, Tensor) and x.is_floating_point() and x.element_size() < 8 else x
+
+
 def custom_bwd(bwd: Callable | None = None, *, device_type: str = "cuda") -> Callable:
-    """Decorator of a ``Function``'s backward: it computes in the precision of its forward, as everything here does."""
-    return bwd if bwd is not None else functools.partial(custom_bwd, device_type=device_type)
+    """Decorator of a ``Function``'s backward: it computes under the ``autocast`` that its forward had."""
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(bwd)
+    def wrapped(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        with ctx._autocast:
+            return bwd(ctx, *args, **kwargs)
+
+    return wrapped
 
 
 def is_autocast_available(device_type: str) -> bool:
     """Whether ``autocast`` takes this device type."""
-    return device_type in ("cpu", "cuda")
+    return device_type in _DEFAULTS
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """False, inside ``autocast``, too: no operation is computed in a lower precision."""
-    return False
+    """Whether operations on this type of device are inside of ``autocast``.
+
+    Example:
+        >>> import numtorch
+        >>> numtorch.is_autocast_enabled("cpu")
+        False
+    """
+    return state.autocast is not None and _device_type("is_autocast_enabled", device_type) in state.autocast.dtypes
 
 
 is_autocast_cpu_enabled = functools.partial(is_autocast_enabled, "cpu")
 
 
 def get_autocast_dtype(device_type: str = "cuda") -> DType:
-    """float32, in which ``autocast`` leaves what programs compute.
+    """The dtype in which ``autocast`` computes products on this type of device, or would.
 
     Example:
         >>> import numtorch
         >>> numtorch.get_autocast_dtype("cpu")
-        numtorch.float32
+        numtorch.bfloat16
     """
-    return float32
+    found = None if state.autocast is None else state.autocast.dtypes.get(device_type)
+    return found or _DEFAULTS[_device_type("get_autocast_dtype", device_type)]
+
+
+def set_autocast_dtype(device_type: str, dtype: DType) -> None:
+    """Make ``autocast`` compute in another dtype where none is given."""
+    _DEFAULTS[_device_type("set_autocast_dtype", device_type)] = dtype
 
 
 get_autocast_gpu_dtype = get_autocast_dtype
@@ -135,6 +204,8 @@ class GradScaler:
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
+                    if p.grad.dtype is float16:
+                        raise ValueError("Attempting to unscale FP16 gradients: keep the parameters in float32, and use autocast")
                     p.grad.mul_(1.0 / self._scale)
                     self._bad = self._bad or not bool(isfinite(p.grad).all())
 

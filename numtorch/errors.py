@@ -95,6 +95,7 @@ def no_dtype(op: str, value: Any) -> TypeError:
 
 WHOLE = frozenset(("uint8", "int8", "int16", "int32", "int64"))
 UNREAL = WHOLE | {"bool"}  # what is no floating number
+HALVES = frozenset(("float16", "bfloat16"))
 
 
 def refuse_dtypes(op: str, tensor: Any, names: Any, kind: type = NotImplementedError) -> None:

@@ -18,7 +18,7 @@ from ._tensor import Tensor
 from .absent import hints as _hints
 from .creation import eye, from_array
 from .dtype import finfo
-from .errors import UNREAL, refuse_dtypes, require_tensor
+from .errors import HALVES, UNREAL, refuse_dtypes, require_tensor
 from .ops import elementwise as E
 from .ops import factors, solvers, view
 from .ops import lu as lu_ops
@@ -72,6 +72,7 @@ def matrix_norm(
     if isinstance(ord, str) and ord != "nuc":
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
     if ord == "nuc" or abs(ord) == 2:
+        _matrix("matrix_norm", A)
         s = svdvals(view.movedim(A, (a, b), (-2, -1)))
         result = R.sum(s, -1) if ord == "nuc" else _extreme(s, -1, ord > 0)
     elif abs(ord) == 1 or math.isinf(ord):
@@ -302,6 +303,8 @@ def matrix_power(A: Tensor, n: int, *, out: Any = None) -> Tensor:
     """A @ A @ ... n times, of the inverse if n is negative."""
     whole = A if n < 0 or not isinstance(A, Tensor) else A.float()  # whole numbers have products, but no inverse
     _matrix("matrix_power", whole, square=True, half=True)
+    if n < 0:
+        _matrix("inv", A, square=True)
     base = solvers.inv(A) if n < 0 else A
     result: Any = None
     k = abs(n)
@@ -361,7 +364,7 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     from .ops.products import powers_of
 
     require_tensor("linalg.vander", "x", x)
-    refuse_dtypes("linalg.vander", x, {"float16", "bool"}, RuntimeError)
+    refuse_dtypes("linalg.vander", x, HALVES | {"bool"}, RuntimeError)
     return powers_of(x, x._layout.shape[-1] if N is None else N)
 
 

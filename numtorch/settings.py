@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .autograd.mode import state
 from .device import default
 from .dtype import get_default_dtype
 
@@ -52,8 +53,9 @@ def rounding() -> tuple[bool, bool]:
 
 
 def chosen() -> tuple:
-    """What may be rounded, and the default dtype and device. Traces hold for one answer."""
-    return rounding(), get_default_dtype(), default[0]
+    """What may be rounded, the default dtype and device, and what autocast casts to. Traces hold for one answer."""
+    casting = state.autocast
+    return rounding(), get_default_dtype(), default[0], casting if casting is None else tuple(casting.dtypes.items())
 
 
 def get_float32_matmul_precision() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ._tensor import Tensor as _Tensor
 from .absent import hints as _hints
+from .errors import HALVES as _HALVES
 from .errors import refuse_dtypes as _refuse_dtypes
 from .ops.bessel import (
     airy_ai,
@@ -73,7 +74,7 @@ def zeta(input: _Tensor, other: _Tensor, *, out: _Tensor | None = None) -> _Tens
     """The Hurwitz zeta function: the sum of (other + k)**-input over k = 0, 1, ..."""
     for x in (input, other):
         if hasattr(x, "_layout"):
-            _refuse_dtypes("zeta", x, {"float16"})
+            _refuse_dtypes("zeta", x, _HALVES)
     return _zeta(input, other, out=out)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..shape import Layout
 from .hooks import call_hooks, call_post_hooks, call_pre_hooks
-from .mode import state, watchers
+from .mode import state, uncast, watchers
 
 if TYPE_CHECKING:
     from .._tensor import Tensor
@@ -139,23 +139,21 @@ def edge_of(x: Any) -> Any:
 
 
 def backward(
-    tensors: Sequence[Tensor],
-    grads: Sequence[Any],
-    retain_graph: bool,
-    create_graph: bool,
-    inputs: Sequence[Tensor] | None = None,
-    accumulate: bool = True,
-) -> list[Any]:
+    tensors: Sequence[Tensor], grads: Sequence[Any], retain_graph: bool, create_graph: bool,
+    inputs: Sequence[Tensor] | None = None, accumulate: bool = True,
+) -> list[Any]:  # fmt: skip
     """Run the reverse pass from ``tensors`` with their gradients.
 
     With ``inputs``, only the nodes that lead to them run; ``accumulate`` then tells whether their ``.grad`` is added to or
     the gradients are returned.
     """
+    if state.autocast is not None:  # gradients are of the dtypes that the forward chose
+        with uncast():
+            return backward(tensors, grads, retain_graph, create_graph, inputs, accumulate)
     roots = [(edge_of(t), g) for t, g in zip(tensors, grads)]
     targets = None if inputs is None else {_key(edge_of(t), t): i for i, t in enumerate(inputs)}
     run = _Pass(retain_graph, create_graph, targets, len(inputs or ()))
-    before = state.grad
-    state.grad = create_graph
+    before, state.grad = state.grad, create_graph
     try:
         run.start(roots)
         run.loop()
@@ -326,17 +324,14 @@ class _Pass:
         if self.targets is None:
             _accumulate(leaf, grad, self.create, alone)
             return
-        i = self.targets.get(id(leaf))
-        if i is not None:
+        if (i := self.targets.get(id(leaf))) is not None:
             held = self.results[i]
             self.results[i] = grad if held is None else held + grad
 
 
 def _buffer(node: Node, number: int, grad: Any) -> list[Any]:
     """The gradients of a node's outputs of which one is known."""
-    buffer: list[Any] = [None] * len(node.out_metas)
-    buffer[number] = grad
-    return buffer
+    return [grad if i == number else None for i in range(len(node.out_metas))]
 
 
 def fit(grad: Tensor, meta: Layout, node: Node) -> Tensor:
@@ -372,10 +367,7 @@ def _fill_retained(node: Node, grads: list[Any], create: bool) -> None:
 
 
 def _fills_its_memory(grad: Tensor) -> bool:
-    """Whether no other tensor shares a gradient's memory, of which it uses more than half: a leaf may keep it as it is.
-
-    A view shares it with its base, which may be nobody else's.
-    """
+    """Whether no other tensor shares a gradient's memory, of which it uses more than half (a view: with its base)."""
     la, base = grad._layout, grad._base
     return (
         # The tensor and the call's argument; the view, the variable here and the call's argument.

@@ -20,6 +20,7 @@ class _State(threading.local):
     saved_hooks: Any = None  # (pack, unpack) of the innermost saved_tensors_hooks
     interpreter: Any = None  # _interpret.Interpreter while kernels run as plain Python
     notes: Any = None  # cuda.notes.Notes while it is noted what an op gives to a GPU
+    autocast: Any = None  # ops.autocasting.Casting inside of autocast
     watched = False  # whether any of these is set (inference mode, too): one look for the hot path
 
 
@@ -80,9 +81,32 @@ def set_notes(notes: Any) -> None:
     _look()
 
 
+def set_autocast(casting: Any) -> None:
+    """Cast the operands of this thread's ops as autocast does (None: leave them)."""
+    state.autocast = casting
+    _look()
+
+
+@contextlib.contextmanager
+def uncast() -> Iterator[None]:
+    """What runs inside keeps its operands' dtypes."""
+    before = state.autocast
+    set_autocast(None)
+    try:
+        yield
+    finally:
+        set_autocast(before)
+
+
 def _look() -> None:
     state.watched = bool(
-        state.inference or state.recorder or state.anomaly or state.saved_hooks or state.interpreter or state.notes
+        state.inference
+        or state.recorder
+        or state.anomaly
+        or state.saved_hooks
+        or state.interpreter
+        or state.notes
+        or state.autocast
     )
     (watchers.add if state.watched else watchers.discard)(threading.get_ident())
 

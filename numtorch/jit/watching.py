@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import nobody_looking, state
+from ..dtype import REDUCED, float16
 from ..ops.launch import PARALLEL_COST, threads
 from .bound import Bound
 from .memory import as_before
@@ -76,8 +77,10 @@ def _look(r: Ref, e: Entry, chunks: int, places: list[int]) -> Op:
     la = r.layout
     steps = [(n - 1) * s for n, s in zip(la.shape, la.strides)]
     first, count = r.offset + sum(min(s, 0) for s in steps), 1 + sum(abs(s) for s in steps)
-    kernel, kind = (nan_or_inf_half, "int16") if la.itemsize == 2 else (nan_or_inf, la.dtype.name)
+    kernel, kind = (nan_or_inf_half, "int16") if la.dtype in REDUCED else (nan_or_inf, la.dtype.name)
     words = [*places, Word(r.storage, first * la.itemsize), count]
+    if la.dtype in REDUCED:
+        words.append(0x7C00 if la.dtype is float16 else 0x7F80)
     return Op(kernel.address(T=kind), chunks, words, {id(r.storage)}, set(), e)
 
 

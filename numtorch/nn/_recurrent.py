@@ -16,6 +16,9 @@ import numtorch
 
 from .. import autograd
 from .._tensor import Tensor
+from ..autograd.mode import state as mode
+from ..autograd.mode import uncast
+from ..dtype import REDUCED
 from ..ops import recurrent as R
 from ..ops.node_names import named
 
@@ -208,6 +211,13 @@ def scan(
     kind: str, reverse: bool, x: Tensor, w_in: Tensor, w: Tensor, b_in: Any, b: Any, h0: Tensor, c0: Any
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run a layer over inputs (T, N, F): states (T, N, H), last state and last cell (N, H)."""
+    given, d = (x, w_in, w, b_in, b, h0, c0), x.dtype
+    if mode.autocast is not None:
+        with uncast():
+            return scan(kind, reverse, *given)
+    if d in REDUCED:  # the states between are not rounded
+        found = scan(kind, reverse, *[None if t is None else t.to(numtorch.float32) for t in given])
+        return tuple([None if t is None else t.to(d) for t in found])  # type: ignore[return-value]
     result = _Scan.apply(kind, reverse, x, w_in, w, b_in, b, h0, c0)
     named(result[0], "MkldnnRnnLayerBackward0" if kind == "LSTM" else "StackBackward0")
     return result if len(result) == 3 else (*result, None)
@@ -279,6 +289,9 @@ def cell(
 ) -> tuple[Tensor, Tensor | None]:
     """One step from the gates of the input: the new state, and the new cell of an LSTM."""
     g = numtorch.nn.functional.linear(h, w, b)
+    if mode.autocast is not None and kind in ("LSTM", "GRU"):  # which leaves states as they are
+        d = numtorch.promote_types(x.dtype, h.dtype)
+        x, g, h, c = x.to(d), g.to(d), h.to(d), None if c is None else c.to(d)
     if kind == "LSTM":
         states = _Gates.apply(kind, x, g, None, c)
         named(states[0], "ThnnFusedLstmCellBackward0")

@@ -9,6 +9,7 @@ from typing import Any
 import numtorch
 
 from .._tensor import Tensor
+from ..autograd.mode import state as mode
 from . import functional as F
 from . import init
 from ._recurrent import GATES, scan, steps
@@ -127,7 +128,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """RuntimeError for a wrong number of dimensions or of features, ValueError for a wrong dtype."""
         own = self._flat_weights[0]
-        if input.dtype is not own.dtype:
+        if input.dtype is not own.dtype and mode.autocast is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({own.dtype}). Convert input:"
                 " input.to(weight.dtype), or convert model: model.to(input.dtype)"
@@ -249,8 +250,12 @@ class RNNBase(Module):
     def _run_layer(
         self, x: Tensor, k: int, reverse: bool, states: list[Tensor], sizes: list[int] | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        weights = dict(zip(("w_ih", "w_hh", "b_ih", "b_hh"), self.all_weights[k]))
-        projection = self.all_weights[k][-1] if self.proj_size else None
+        given = self.all_weights[k]
+        if mode.autocast is not None:
+            x, *states = mode.autocast("recurrent", [x, *states])
+            given = mode.autocast("recurrent", given)
+        weights = dict(zip(("w_ih", "w_hh", "b_ih", "b_hh"), given))
+        projection = given[-1] if self.proj_size else None
         bias, state_bias = (weights["b_ih"], weights["b_hh"]) if self.bias else (None, None)
         if bias is not None and self.mode != "GRU":
             # One bias is enough where gates of input and state are simply added; GRU multiplies one of them

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import settings
 from .._tensor import Tensor
+from ..autograd.mode import state, watchers
 from ..dtype import float32
 from ..errors import not_implemented, require_same_device, require_tensor
 from ..shape import Layout, contiguous
@@ -277,6 +278,8 @@ def convolution(
     )
     _check_weight(x, w, bias, transposed, groups)
     _check_numbers(n, stride=stride, padding=padding, dilation=dilation, output_padding=output_padding)
+    if watchers and state.autocast is not None:
+        input, weight, bias = state.autocast("convolution", (input, weight, bias))
     _check_types(input, weight, bias)
     attrs = _attrs(stride, padding, dilation, groups)
     if transposed:

@@ -178,7 +178,7 @@ class KernelOp:
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
         if watchers:
-            return self.planned(inputs, attrs)
+            return self.planned(inputs if state.autocast is None else state.autocast(self.name, inputs), attrs)
         steps, key = self._steps(inputs, attrs)
         if steps is None:
             return self.planned(inputs, attrs) if key is None else steady.planned(self, key, inputs, attrs)
@@ -339,7 +339,7 @@ def widened(op: KernelOp, inputs: Sequence[Any], attrs: dict, layouts: Sequence[
     wanted = attrs.get("layout")
     if wanted is not None and wanted.dtype in REDUCED:
         attrs = {**attrs, "layout": contiguous(wanted.shape, float32, wanted.device)}
-    found = op(*wide, **attrs)
+    found = op(*wide, **attrs) if state.autocast is None else op.planned(wide, attrs)
     for i in op.mutates:
         if _is_reduced(inputs[i]):
             with no_grad():

@@ -10,6 +10,7 @@ from ..dtype import int64, promote_types
 from ..errors import not_implemented, require_tensor, tensors_only
 from ..shape import as_index, wrap_dim
 from . import view
+from .autocasting import autocasts
 from .copying import clone
 from .inplace import write_out
 from .node_names import called, named
@@ -55,6 +56,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     return diag_embed(view.reshape(input, (-1,)), offset)
 
 
+@autocasts
 @called("TraceBackward0")
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal; RuntimeError unless it has 2 dimensions."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import settings
 from .._tensor import Tensor
+from ..autograd.mode import state, watchers
 from ..dtype import BOOL, bool_, float16, float32
 from ..errors import not_implemented, require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, broadcast, contiguous, expand_strides
@@ -203,6 +204,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input @ weight.T + bias``: input (..., in), weight (out, in) or (in,), bias (out,)."""
     for name, t in (("input", input), ("weight", weight)):
         require_tensor("linear", name, t)
+    if watchers and state.autocast is not None:
+        input, weight, bias = state.autocast("linear", (input, weight, bias))
     if weight._layout.ndim == 1:
         result = matmul(input, weight)
         return result if bias is None else _add_bias(result, bias)
@@ -311,6 +314,8 @@ def outer(input: Tensor, vec2: Tensor, *, out: Any = None) -> Tensor:
 def _combined(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Any, op: str) -> Tensor:
     """``beta * input + alpha * product``; the input is not read when beta is 0."""
     broadcast(input._layout.shape, product._layout.shape, op=op)
+    if watchers and state.autocast is not None:
+        input, product = state.autocast(op, (input, product))
     d = product.dtype
     if not d.is_floating_point:  # PyTorch cuts the factors to the tensors' dtype
         alpha, beta = (bool(f) if d is bool_ else int(f) for f in (alpha, beta))

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state
+from ..dtype import REDUCED, float32
 from ..errors import not_implemented, require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, contiguous
 from . import elementwise as E
@@ -60,7 +61,8 @@ def _check(op: str, x: Tensor, *others: Tensor | None) -> None:
     if not x.dtype.is_floating_point:
         raise not_implemented(op, x.dtype)
     given = {f"parameter {k}": t for k, t in enumerate(others)}
-    require_same_dtype(op, input=x, **given)
+    if x.dtype not in REDUCED or any(t is not None and t.dtype is not float32 for t in others):
+        require_same_dtype(op, input=x, **given)  # an input of 16 bits may have float32 parameters
     require_same_device(op, input=x, **given)
 
 

@@ -12,6 +12,7 @@ from . import elementwise as E
 from . import reduce as R
 from . import view
 from .arithmetic import clamp, sub, where
+from .autocasting import autocasts
 from .inplace import write_out
 from .matmul import matmul
 from .node_names import called
@@ -31,6 +32,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
     return vector_norm(sub(input, other), p)
 
 
+@autocasts
 @called("RenormBackward0")
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Tensor:
     """Slices of ``dim`` scaled down so that their p-norms are at most ``maxnorm``."""
@@ -134,6 +136,7 @@ def corrcoef(input: Tensor) -> Tensor:
     return E.true_divide(E.true_divide(c, view.unsqueeze(root, 1)), view.unsqueeze(root, 0))
 
 
+@autocasts
 @called("CdistBackward0")
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     """The p-norm distances (..., P, R) between the rows of (..., P, M) and (..., R, M); batches broadcast."""

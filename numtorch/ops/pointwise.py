@@ -97,6 +97,8 @@ class Elementwise(Differentiable):
                             quick.record(way, args, result)
                         break
                 return result
+        elif state.autocast is not None:
+            args, key = state.autocast.keyed(self.name, args)
         result = self._by_plan(key, args)
         if not watchers:
             ways.learn(self, key, args)
@@ -264,12 +266,7 @@ class Elementwise(Differentiable):
     ) -> list[Layout]:
         d = self.result_dtype(compute)
         full = [la for la in layouts if la.shape == shape]
-        if (
-            full
-            and not full[0].contiguous
-            and full[0].dense
-            and all(la.strides == full[0].strides for la in full)
-        ):
+        if full and not full[0].contiguous and full[0].dense and all(la.strides == full[0].strides for la in full):
             one = layout(shape, full[0].strides, d, device)
         else:
             one = contiguous(shape, d, device)

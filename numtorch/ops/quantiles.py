@@ -10,12 +10,13 @@ from .. import return_types
 from .._tensor import Tensor
 from ..creation import linspace, zeros
 from ..dtype import float32, float64, int64
-from ..errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
+from ..errors import HALVES, UNREAL, refuse_dtypes, require_tensor, tensors_only
 from ..shape import wrap_dim
 from . import elementwise as E
 from . import reduce as R
 from . import view
 from .arithmetic import where
+from .autocasting import autocasts
 from .index import gather
 from .inplace import write_out
 from .mathematics import bincount_values
@@ -95,6 +96,7 @@ def _between(ordered: Tensor, ranks: Tensor, interpolation: str) -> Tensor:
     return E.lerp(low, high, 0.5 if interpolation == "midpoint" else E.sub(ranks, below))
 
 
+@autocasts
 def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None) -> Tensor:  # fmt: skip
     """The q-th quantiles of all elements or along ``dim``; q is a number or a vector, whose dimension comes first.
 
@@ -107,6 +109,7 @@ def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = Fals
     return result if out is None else write_out(result, out, "quantile")
 
 
+@autocasts
 def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None) -> Tensor:  # fmt: skip
     """``quantile`` of the elements that are not NaN."""
     result = _quantile("nanquantile", input, q, dim, keepdim, interpolation, ignore=True)
@@ -177,7 +180,7 @@ def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | N
         tensor([0., 2., 1., 0.])
     """
     require_tensor("histogram", "input", input)
-    refuse_dtypes("histogram", input, UNREAL | {"float16"})
+    refuse_dtypes("histogram", input, UNREAL | HALVES)
     if weight is not None and weight._layout.shape != input._layout.shape:
         raise RuntimeError(f"histogram(): if weight tensor is provided it should have the same shape as the input tensor, but got {list(weight.shape)} and {list(input.shape)}")  # fmt: skip
     points = view.reshape(input.detach(), (input._layout.numel, 1))

@@ -8,7 +8,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..creation import _like, _options
 from ..device import canonical
-from ..dtype import bool_, dtype, get_default_dtype, int64
+from ..dtype import REDUCED, bool_, dtype, float16, float32, get_default_dtype, int64
 from ..errors import UNREAL, not_implemented, refuse_dtypes, require_floating, tensors_only
 from ..shape import Layout, as_index, as_shape, check_sizes, contiguous
 from . import elementwise as E
@@ -71,12 +71,22 @@ def _sampler(name: str, kernel: str, per: Callable[[dtype], int]) -> KernelOp:
     return op
 
 
-_uniform = _sampler("uniform", "uniform", _per_counter)
+_uniform_values = _sampler("uniform", "uniform", _per_counter)
 _normal = _sampler("normal", "normal", _per_counter)
 _exponential = _sampler("exponential", "exponential", _per_counter)
 _bernoulli = _sampler("bernoulli", "bernoulli", lambda d: 4)
 _randint = _sampler("randint", "randint", lambda d: 2)
 _randperm = _sampler("randperm", "randperm", lambda d: 2)
+
+
+def _uniform(state: Tensor, layout: Layout, params: tuple) -> Tensor:
+    """Uniform numbers in [low, high); those of 16 bits as multiples of their precision, as PyTorch: rounding could give ``high``."""
+    if layout.dtype not in REDUCED:
+        return _uniform_values(state, layout=layout, params=params)
+    low, high = params
+    steps = 2048.0 if layout.dtype is float16 else 256.0
+    wide = _uniform_values(state, layout=contiguous(layout.shape, float32, layout.device), params=(0.0, 1.0))
+    return E.add(E.mul(E.floor(E.mul(wide, steps)), (high - low) / steps), low).to(layout.dtype)
 
 
 @kernel_op(["p", "state"], name="bernoulli_tensor", mutates=["state"])

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .._tensor import Tensor
-from ..dtype import int64
+from ..dtype import float32, int64
 from ..errors import UNREAL, refuse_dtypes
 from ..shape import contiguous
 from . import elementwise as E
@@ -115,8 +115,9 @@ def random_(
 def _open_uniform(self: Tensor, generator: Any) -> Tensor:
     """Uniform numbers in (0, 1)."""
     la = self._layout
-    u = _uniform(state_of(generator, la.device), layout=contiguous(la.shape, la.dtype, la.device), params=(0.0, 1.0))
-    tiny = 2.0**-25 if la.dtype.itemsize <= 4 else 2.0**-54
+    d = la.dtype if la.dtype.itemsize > 2 else float32
+    u = _uniform(state_of(generator, la.device), layout=contiguous(la.shape, d, la.device), params=(0.0, 1.0))
+    tiny = 2.0**-25 if d.itemsize == 4 else 2.0**-54
     return E.add(u, tiny)
 
 

@@ -28,7 +28,8 @@ def like(x: Tensor, *drop: int) -> Layout:
 
 
 # Of whole numbers, these say that a kernel is missing; the others ask for floating point numbers.
-LOW_PRECISION = frozenset(f"linalg.{n}" for n in ("inv", "inv_ex", "slogdet", "pinv", "matrix_rank", "lstsq"))
+LOW_PRECISION = frozenset(f"linalg.{n}" for n in ("inv", "inv_ex", "slogdet", "pinv", "matrix_rank", "lstsq", "matrix_norm"))
+LOW_PRECISION |= {"svd_lowrank", "pca_lowrank"}
 NO_KERNEL = frozenset(f"linalg.{n}" for n in ("eigh", "eigvalsh", "householder_product", "lu_factor_ex", "solve_triangular"))
 
 

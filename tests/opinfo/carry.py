@@ -9,7 +9,7 @@ import torch
 
 import numtorch
 
-DTYPES = {getattr(torch, n): getattr(numtorch, n) for n in "float16 float32 float64 uint8 int8 int16 int32 int64 bool".split()}
+DTYPES = {getattr(torch, n): getattr(numtorch, n) for n in "float16 bfloat16 float32 float64 uint8 int8 int16 int32 int64 bool".split()}
 
 
 class Skip(Exception):
@@ -36,7 +36,7 @@ class Carrier:
         key = t.untyped_storage()._cdata
         if key not in self.memory:
             flat = torch.empty(0, dtype=t.dtype).set_(t.untyped_storage())
-            self.memory[key] = numtorch.tensor(flat.clone().numpy(), dtype=DTYPES[t.dtype])
+            self.memory[key] = carried(flat)
         elif self.memory[key].dtype is not DTYPES[t.dtype]:
             raise Skip("one memory in two dtypes")
         made = self.memory[key].as_strided(tuple(t.shape), t.stride(), t.storage_offset()).detach()
@@ -75,6 +75,14 @@ class Carrier:
         if type(value).__module__.split(".")[0] == "torch":
             raise Skip(f"{type(value).__name__} argument")
         return value
+
+
+def carried(t: torch.Tensor) -> Any:
+    """A numtorch tensor with the values of a contiguous tensor of PyTorch."""
+    t = t.detach().clone()
+    if t.dtype is torch.bfloat16:
+        return numtorch.tensor(t.view(torch.int16).numpy()).view(numtorch.bfloat16)
+    return numtorch.tensor(t.numpy(), dtype=DTYPES[t.dtype])
 
 
 def public(function: Any) -> Any:

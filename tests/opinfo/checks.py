@@ -281,7 +281,7 @@ def dtypes(op: Any, most: int = 1, chosen: tuple[torch.dtype, ...] = tuple(DTYPE
     ours = counterpart(op)
     for dtype in chosen:
         if dtype in op.dtypes:
-            grad = dtype is torch.float16 and differentiable(op, dtype)
+            grad = dtype in (torch.float16, torch.bfloat16) and differentiable(op, dtype)
             for call in calls(op, dtype, grad, most):
                 a, b = call.run(op.op, ours)
                 found = answers(a, b, with_values(op) and op.name not in NOT_UNIQUE)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from opinfo.carry import DTYPES, Carrier, Skip, tensors
+from opinfo.carry import DTYPES, Carrier, Skip, carried, tensors
 
 import numtorch
 
 # Layouts, dtypes and rules are compared here, not the last digits, which the conformance programs compare.
-TOLERANCE = {"float16": 2e-2, "float32": 2e-3, "float64": 1e-6}
+TOLERANCE = {"float16": 2e-2, "bfloat16": 4e-2, "float32": 2e-3, "float64": 1e-6}
 
 
 class Answer:
@@ -38,7 +38,8 @@ class Answer:
 
 
 def array(t: Any) -> np.ndarray:
-    return t.detach().clone().numpy(force=True) if isinstance(t, torch.Tensor) else np.asarray(t.detach().numpy())
+    t = t.detach().float() if t.dtype in (torch.bfloat16, numtorch.bfloat16) else t.detach()
+    return t.clone().numpy(force=True) if isinstance(t, torch.Tensor) else np.asarray(t.numpy())
 
 
 def answers(theirs: Answer, ours: Answer, values: bool = True) -> str | None:
@@ -78,7 +79,7 @@ def pair(want: torch.Tensor, have: Any, values: bool, path: str) -> str | None:
     if not values:
         return None
     w, h = array(want), array(have)
-    limit = TOLERANCE.get(w.dtype.name, 0)
+    limit = TOLERANCE.get(have.dtype.name, 0)
     if limit:
         with np.errstate(all="ignore"):
             w, h = w.astype(np.float64), h.astype(np.float64)
@@ -111,7 +112,7 @@ def gradients(theirs: Any, ours: Any, carrier: Carrier) -> str | None:
     want = Answer(lambda: torch.autograd.grad([a for a, _ in chosen], [a for a, _ in leaves], seeds, allow_unused=True))
     if want.error is not None:
         return None
-    given = [numtorch.tensor(array(s)) for s in seeds]
+    given = [carried(s) for s in seeds]
     have = Answer(lambda: numtorch.autograd.grad([b for _, b in chosen], [b for _, b in leaves], given, allow_unused=True))
     if have.error is not None:
         return f"gradient: {have.kind}: {have.error}"

@@ -12,6 +12,7 @@ from ...errors import refuse_dtypes, require_tensor, tensors_only
 from ...ops import activation as ops_activation
 from ...ops import elementwise
 from ...ops import softmax as ops_softmax
+from ...ops.autocasting import autocasts
 from ...ops.inplace import written
 from ...shape import wrap_dim
 
@@ -117,6 +118,7 @@ def selu_(input: Tensor) -> Tensor:
     return selu(input, True)
 
 
+@autocasts
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight * x, with one weight or one a channel (dimension 1). He et al.,
     arXiv:1502.01852.

@@ -8,8 +8,9 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
+from ...errors import HALVES, UNREAL, refuse_dtypes, require_tensor, tensors_only
 from ...ops import loss as ops_loss
+from ...ops.autocasting import autocasts
 from ...ops.elementwise import clamp_min
 from ...ops.node_names import called, named
 from ...ops.softmax import log_softmax
@@ -174,6 +175,7 @@ def linear_cross_entropy(
     )
 
 
+@autocasts
 @called("MultiMarginLossBackward0")
 @tensors_only
 def multi_margin_loss(
@@ -189,7 +191,7 @@ def multi_margin_loss(
     """sum over classes j != t of max(0, margin - x[t] + x[j])**p / C; ValueError unless p is 1 or 2."""
     reduction = legacy(size_average, reduce, reduction)
     check_reduction(reduction)
-    refuse_dtypes("multi_margin_loss", input, UNREAL | {"float16"})
+    refuse_dtypes("multi_margin_loss", input, UNREAL | HALVES)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
@@ -217,6 +219,7 @@ def multi_margin_loss(
     )
 
 
+@autocasts
 @called("MultilabelMarginLossBackward0")
 @tensors_only
 def multilabel_margin_loss(
@@ -231,7 +234,7 @@ def multilabel_margin_loss(
     """
     reduction = legacy(size_average, reduce, reduction)
     check_reduction(reduction)
-    refuse_dtypes("multilabel_margin_loss", input, UNREAL | {"float16"})
+    refuse_dtypes("multilabel_margin_loss", input, UNREAL | HALVES)
     if target.shape != input.shape or input.dim() > 2:
         raise RuntimeError(
             f"multilabel_margin_loss: expected input and target of one size, (C) or (N, C), but got"

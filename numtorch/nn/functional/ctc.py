@@ -16,8 +16,9 @@ import numtorch
 
 from ... import autograd
 from ..._tensor import Tensor
-from ...errors import UNREAL, refuse_dtypes, require_tensor
+from ...errors import HALVES, UNREAL, refuse_dtypes, require_tensor
 from ...from_data import tensor as make_tensor
+from ...ops.autocasting import autocasts
 from ...ops.node_names import called
 
 _NEVER = -math.inf
@@ -73,6 +74,7 @@ def _check(log_probs: Tensor, inputs: list[int], lengths: list[int], blank: int)
             raise RuntimeError(f"Expected input_lengths to have value at most {steps}, but got value {k}")
 
 
+@autocasts
 @called("CtcLossBackward0")
 def ctc_loss(
     log_probs: Tensor,
@@ -96,7 +98,7 @@ def ctc_loss(
         >>> round(numtorch.nn.functional.ctc_loss(log_p, label, [4], [1]).item(), 4)
         2.0919
     """
-    refuse_dtypes("ctc_loss", log_probs, UNREAL | {"float16"})
+    refuse_dtypes("ctc_loss", log_probs, UNREAL | HALVES)
     require_tensor("ctc_loss", "targets", targets)
     batched = log_probs.dim() == 3
     if log_probs.dim() not in (2, 3):

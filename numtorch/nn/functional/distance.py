@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numtorch
 
 from ..._tensor import Tensor
-from ...errors import refuse_dtypes, require_tensor, tensors_only
+from ...errors import HALVES, refuse_dtypes, require_tensor, tensors_only
+from ...ops.autocasting import autocasts
 from ...ops.constant import table
 from ...ops.elementwise import clamp_min
 from ...ops.node_names import called
@@ -33,6 +34,7 @@ def normalize(
     return input / norm if out is None else numtorch.div(input, norm, out=out)
 
 
+@autocasts
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along ``dim``; norms below ``eps`` count as ``eps``."""
     require_tensor("cosine_similarity", "x1", x1)
@@ -54,11 +56,12 @@ def pairwise_distance(
     return numtorch.add(x1 - x2, eps).norm(p, -1, keepdim=keepdim)
 
 
+@autocasts
 @called("PdistBackward0")
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances between all pairs of rows: (N, M) -> (N * (N - 1) / 2)."""
     require_tensor("pdist", "input", input)
-    refuse_dtypes("pdist", input, {"float16"})
+    refuse_dtypes("pdist", input, HALVES)
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     if p < 0:
@@ -69,6 +72,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     return (input.index_select(0, first) - input.index_select(0, second)).norm(p, 1)
 
 
+@autocasts
 @tensors_only
 def cosine_embedding_loss(
     input1: Tensor,
@@ -98,6 +102,7 @@ def cosine_embedding_loss(
     return reduced(near + far, reduction)
 
 
+@autocasts
 @tensors_only
 def triplet_margin_loss(
     anchor: Tensor,

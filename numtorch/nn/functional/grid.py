@@ -12,6 +12,7 @@ import numtorch
 
 from ..._tensor import Tensor
 from ...errors import UNREAL, refuse_dtypes, require_tensor
+from ...ops.autocasting import autocasts
 from ...ops.node_names import named
 
 _MODES = ("bilinear", "nearest", "bicubic")
@@ -70,6 +71,7 @@ def _default_alignment(name: str, align_corners: bool | None) -> bool:
     return align_corners
 
 
+@autocasts
 def grid_sample(
     input: Tensor,
     grid: Tensor,

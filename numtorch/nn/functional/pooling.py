@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..._tensor import Tensor
-from ...errors import refuse_dtypes, require_tensor
+from ...errors import HALVES, refuse_dtypes, require_tensor
 from ...ops import pool as ops_pool
+from ...ops.autocasting import autocasts
 from ...ops.inplace import written
 from ...ops.node_names import named
 from .._check import positive, sizes
@@ -201,6 +202,7 @@ def avg_pool2d(
     return written(y, out, "avg_pool2d")
 
 
+@autocasts
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -213,7 +215,7 @@ def avg_pool3d(
     out: Any = None,
 ) -> Tensor:
     """Mean over windows: (N, C, D, H, W) or (C, D, H, W) -> (N, C, D_out, H_out, W_out)."""
-    refuse_dtypes("avg_pool3d", input, {"float16"})
+    refuse_dtypes("avg_pool3d", input, HALVES)
     y = _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return written(y, out, "avg_pool3d")
 
