@@ -30,10 +30,7 @@ FOLDER = pathlib.Path(__file__).with_name("results")
 PEERS = {"eager": "torch eager", "graph": "torch, CUDA graph"}
 PATIENCE = 180.0  # seconds for one piece of work
 PACKAGES = ("numtorch", "torch", "numba", "numba-cuda", "cuda-core", "nvidia-nvvm", "nvidia-nvjitlink")
-NOTE = (
-    "numtorch has no bfloat16: its 16-bit products are float16, which the tensor cores take at the same rate. "
-    "Times in ms; ratios say how many times longer PyTorch takes."
-)
+NOTE = "Times in ms; ratios say how many times longer PyTorch takes."
 
 
 def row(item: Item, result: dict[str, Any], copy: float) -> str:

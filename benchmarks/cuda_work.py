@@ -92,10 +92,10 @@ def ten_ops(torch: ModuleType, x: Any) -> Any:
 
 
 def matmul(n: int, kind: str = "float32", goal: str = "0.8x cuBLAS, 0.95x on one size") -> Item:
-    """A square product in float32, in tf32, or in float16."""
+    """A square product in float32, tf32, float16 or bfloat16."""
 
     def build(torch: ModuleType) -> Call:
-        dtype = torch.float16 if kind == "float16" else torch.float32
+        dtype = torch.float32 if kind == "tf32" else getattr(torch, kind)
         a, b = (on_gpu(torch, n, n, seed=k).to(dtype) for k in range(2))
 
         def product() -> Any:
@@ -106,7 +106,7 @@ def matmul(n: int, kind: str = "float32", goal: str = "0.8x cuBLAS, 0.95x on one
 
         return product if kind == "tf32" else lambda: a @ b
 
-    apart = {"tf32": 3e-3, "float16": 3e-3}.get(kind, 1e-4)
+    apart = {"tf32": 3e-3, "float16": 3e-3, "bfloat16": 2e-2}.get(kind, 1e-4)
     return Item(f"{kind} GEMM {n}", build, goal, flops=2.0 * n**3, fast=n == 2048, tolerance=apart)
 
 
@@ -226,6 +226,7 @@ WORK = [
     *map(matmul, (1024, 2048, 4096, 8192)),
     matmul(4096, "tf32", "0.5x cuBLAS"),
     matmul(4096, "float16", "0.5x cuBLAS"),
+    matmul(4096, "bfloat16", "0.5x cuBLAS"),
     *map(conv, ("forward", "forward and both gradients")),
     *map(attention, ("forward", "forward and gradients")),
     optimizer_step("AdamW"),

@@ -174,7 +174,7 @@ def fma_outer(acc: tuple, a: tuple, b: tuple) -> tuple:
     """acc with a[i] * b[j] added to element i * len(b) + j: one step of a register tile."""
 
 
-# ---- tensor cores: words of 32 bits that hold one float32, rounded to tf32, or two float16 (bits) ----------
+# ---- tensor cores: words of 32 bits that hold one float32, rounded to tf32, or two of 16 bits --------------
 
 
 @_gpu
@@ -192,7 +192,7 @@ def copy16(room: Any, place: int, p: Any, i: int, count: int) -> None:
 
 @_gpu
 def copy_word(room: Any, place: int, p: Any, i: int, step: int, count: int) -> None:
-    """Begin to copy a word: p[i], or float16 p[i] and p[i + step]; `count` elements of it exist, the others are 0."""
+    """Begin to copy a word: p[i], or of 16 bits p[i] and p[i + step]; `count` elements of it exist, the others are 0."""
 
 
 @_gpu
@@ -215,22 +215,22 @@ def matrices(room: Any, place: int) -> tuple:
 
 @_gpu
 def matrices_turned(room: Any, place: int) -> tuple:
-    """The same of float16, turned: lane 4 g + t gets element g of lines 2 t and 2 t + 1 as a word."""
+    """The same of numbers of 16 bits, turned: lane 4 g + t gets element g of lines 2 t and 2 t + 1 as a word."""
 
 
 @_gpu
 def rounded(words: tuple, dtype: Any) -> tuple:
-    """Words of float32 as the nearest tf32 numbers; those of float16 as they are."""
+    """Words of float32 as the nearest tf32 numbers; those of 16 bits as they are."""
 
 
 @_gpu
 def as_float(x: Any) -> Any:
-    """The float32 of a stored number: itself, or a float16's value."""
+    """The float32 of a stored number: itself, or the value of a float16 (uint16) or bfloat16 (int16)."""
 
 
 @_gpu
 def as_stored(x: Any, dtype: Any) -> Any:
-    """A float32 as `dtype` stores it: itself, or the bits of the nearest float16."""
+    """A float32 as `dtype` stores it: itself, or the bits of the nearest float16 or bfloat16."""
 
 
 @_gpu

@@ -1,7 +1,7 @@
 """The numba intrinsics of the tensor cores: words of 32 bits that hold k's of an operand, and the products of them.
 
-A word is one float32 rounded to tf32, or two float16. Fragments are those of `mma.sync.m16n8k8` (tf32) and `m16n8k16`
-(f16), which are the same in words: NVIDIA, PTX ISA, "Warp-level matrix instructions".
+A word is one float32 rounded to tf32, or two numbers of 16 bits: float16, stored as uint16, or bfloat16, stored as int16.
+Fragments are those of `mma.sync.m16n8k8` (tf32) and `m16n8k16` (f16, bf16), which are the same in words: NVIDIA, PTX ISA, "Warp-level matrix instructions".
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ _WORD = types.uint32
 _MMA = {
     types.float32: "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32",
     types.uint16: "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32",
+    types.int16: "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
 }
 
 
 def _need(name, dtype):
     if dtype not in _MMA:
-        raise TypingError(f"{name} is for float32 and for float16 (uint16), got {dtype}")
+        raise TypingError(f"{name} is for float32, float16 (uint16) and bfloat16 (int16), got {dtype}")
 
 
 def _rounded(builder, value):
@@ -33,7 +34,7 @@ def _rounded(builder, value):
 
 
 def _paired(builder, low, high):
-    """Two float16 as a word."""
+    """Two numbers of 16 bits as a word."""
     return builder.or_(builder.zext(low, I32), builder.shl(builder.zext(high, I32), I32(16)))
 
 
@@ -169,6 +170,8 @@ def as_float(typingctx, x):
     def gen(context, builder, sig, args):
         if x == types.float32:
             return args[0]
+        if x == types.int16:  # a bfloat16 is the upper half of a float32
+            return builder.bitcast(builder.shl(builder.zext(args[0], I32), I32(16)), F32)
         return builder.asm(ir.FunctionType(F32, [I16]), "cvt.f32.f16 $0, $1;", "=f,h", args, False)
 
     return types.float32(x), gen
@@ -182,7 +185,8 @@ def as_stored(typingctx, x, dtype):
     def gen(context, builder, sig, args):
         if result == types.float32:
             return args[0]
-        return builder.asm(ir.FunctionType(I16, [F32]), "cvt.rn.f16.f32 $0, $1;", "=h,f", args[:1], False)
+        text = f"cvt.rn.{'bf16' if result == types.int16 else 'f16'}.f32 $0, $1;"
+        return builder.asm(ir.FunctionType(I16, [F32]), text, "=h,f", args[:1], False)
 
     return result(types.float32, dtype), gen
 

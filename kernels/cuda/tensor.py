@@ -1,4 +1,4 @@
-"""Matrix products on tensor cores: float32 rounded to tf32 where that is permitted, and float16; sums are float32.
+"""Matrix products on tensor cores: float32 rounded to tf32 where that is permitted, float16 and bfloat16; sums are float32.
 
 A block makes 128 x 128 sums (tensor_tile.py); a kernel for each way in which the operands lie in memory. Where the tiles are
 few, the sums over k are split into parts, which `tensor_sum` adds up in order.
@@ -125,11 +125,11 @@ def tensor_plan(
 ) -> Plan:  # fmt: skip
     """Plan contiguous C[batch, M, N] = A[M, K] B[K, N] + bias[N], then max(., 0) with `relu`; steps as for matmul_plan.
 
-    T: float32, whose factors are rounded to tf32, or float16. The launches' pointers are "c", "work", "a", "b", "bias".
+    T: float32, whose factors are rounded to tf32, float16 or bfloat16. The launches' pointers are "c", "work", "a", "b", "bias".
     """
     if max(M, N, K, *a, *b) >= 1 << 31:
         raise ValueError(f"matmul: sizes and steps must be below 2**31, got {(M, N, K)} and {(*a, *b)}; split the matrices.")
-    count, inner, each = batch[0] * batch[1], max(batch[1], 1), 2 if T == "float16" else 1
+    count, inner, each = batch[0] * batch[1], max(batch[1], 1), 1 if T == "float32" else 2
     tiles = max(1, ceil_div(M, SIDE) * ceil_div(N, SIDE) * count)
     parts = max(1, min(BLOCKS // tiles, K // SHORT, 64))
     span = ceil_div(ceil_div(max(K, 1), parts), WORDS * each) * WORDS * each

@@ -1,14 +1,14 @@
 """The tile of a product on tensor cores: what tensor.py and conv_tensor.py have in common.
 
 An operand is lines (rows of A, columns of B) of words along k: a word is one float32, which is rounded to tf32 when it is
-used, or two float16. A block of four warps makes HEIGHT x WIDTH sums, each warp a quarter. Pieces of 16 words come by
+used, or two of 16 bits. A block of four warps makes HEIGHT x WIDTH sums, each warp a quarter. Pieces of 16 words come by
 copies that run beside the arithmetic, two pieces ahead, into a ring of three in shared memory:
 
     copy piece n + 2 -> its place     products of the two halves of piece n
     wait until piece n + 1 is there, for this thread; barrier: for all, and none still reads the place of piece n
 
     along    the operand is contiguous along k             kept as [line][word], read by `matrices`
-    across   it is contiguous along the lines, or neither  kept as [word][line], float16 as [k][line] and read turned
+    across   it is contiguous along the lines, or neither  kept as [word][line], 16 bits as [k][line] and read turned
 
 Groups of 16 bytes change places within a line of 128 bytes, so that neither copies nor reads meet a bank twice. Copies are
 of 16 bytes where the operand is aligned, else of a word; what lies outside of the operand becomes 0.
@@ -152,7 +152,7 @@ def spread(c):
 
 @device
 def turned_place(stage, line, k):
-    """Place of 8 float16 along the lines, from `line` on, at this k of a piece; those 16 i further: with 8 i of other bits."""
+    """Place of 8 numbers of 16 bits along the lines, from `line` on, at this k of a piece; those 16 i further: with 8 i of other bits."""
     group = int32(line >> int32(3)) ^ int32(k & int32(7))
     return plus(plus(times(stage, EXTENT * WORDS), times(k, EXTENT // 2)), times(group, 4))
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..autograd.mode import state
 from ..storage import Storage
 from . import detect
@@ -191,10 +189,11 @@ def prepared(plan: Any, gpu: Any) -> Sequence[tuple[Any, Sequence[int]]]:
     ready = getattr(plan, "ready", None)
     if ready is not None and ready[0] is gpu:
         return ready[1]
+    from ..kernels.binding import SCALARS
     from ..kernels.cuda import elementwise
 
     program, count, numbers = plan.program, len(plan.outputs) + len(plan.tensors), len(plan.scalars)
-    sizes = [np.dtype(kind).itemsize for kind in (*program.outputs, *program.inputs)]
+    sizes = [SCALARS[kind]().itemsize for kind in (*program.outputs, *program.inputs)]
     found = []
     for call in elementwise.plan(program, *plan.sizes):
         words = [*[0] * count, *call.words, *[0] * numbers]

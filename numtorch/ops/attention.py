@@ -8,7 +8,7 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state
-from ..dtype import bool_, float16, float32
+from ..dtype import REDUCED, bool_, float32
 from ..shape import Layout, contiguous, expand_strides
 from . import elementwise as E
 from . import reduce as R
@@ -25,7 +25,7 @@ MOST = 128  # dimensions of a query, a key or a value
 def fits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> bool:
     """Whether the kernels take these operands: on a GPU, of one batch, and no gradient is asked for the mask."""
     q, k, v = query._layout, key._layout, value._layout
-    if q.device == "cpu" or not q.device == k.device == v.device or q.dtype not in (float16, float32):
+    if q.device == "cpu" or not q.device == k.device == v.device or q.dtype not in (*REDUCED, float32):
         return False
     if q.shape[:-2] != k.shape[:-2] or q.shape[:-2] != v.shape[:-2] or k.shape[-2] != v.shape[-2] or q.shape[-1] != k.shape[-1]:
         return False

@@ -19,7 +19,7 @@ from typing import Any
 from ..autograd.engine import Node, edge_of
 from ..autograd.mode import no_grad, state, watchers
 from ..autograd.views import inference_save_error
-from ..dtype import REDUCED, float16, float32
+from ..dtype import REDUCED, float32
 from ..errors import saved_version_error, second_backward_error
 from ..shape import Layout, contiguous
 from ..storage import allocate
@@ -154,7 +154,7 @@ class KernelOp:
         self.nograd = nograd  # outputs that never carry a gradient (indices, masks)
         self.mutates = tuple(inputs.index(n) for n in mutates)  # inputs that the kernels write
         self.steady = steady
-        self.half_on_gpu = half_on_gpu  # its kernels for GPUs read float16 themselves
+        self.half_on_gpu = half_on_gpu  # its kernels for GPUs read float16 and bfloat16 themselves
         self._known: dict[tuple, Any] = {}  # of a steady op: Steps by layouts and attributes, or None
         self._kept = tuple([(n, int(n[3:] or 0), -1) if n.startswith("out") else (n, -1, inputs.index(n)) for n in saves])
         self._plan: Callable | None = None
@@ -215,7 +215,7 @@ class KernelOp:
     def _to_widen(self, inputs: Sequence[Any], attrs: dict, la: Layout) -> bool:
         """Whether there are operands of 16 bits that the kernels don't read."""
         found = _reduced(inputs, attrs)
-        return bool(found) and not (self.half_on_gpu and found == {float16} and tensor_cores(la.device))
+        return bool(found) and not (self.half_on_gpu and len(found) == 1 and tensor_cores(la.device))
 
     def _steps(self, inputs: Sequence[Any], attrs: dict) -> tuple[Any, tuple | None]:
         """What is known of inputs of these layouts, and their key (None where nothing is ever noted)."""
@@ -364,7 +364,7 @@ def kernel_op(
 
     ``steady``: rule and plan are asked once for layouts and (hashable) attributes also on the CPU, as for all ops on a GPU:
     they depend on nothing else (but the permission to round to tf32).
-    ``half_on_gpu``: the plan for GPUs takes float16 as it is (elsewhere such operands are computed with in float32).
+    ``half_on_gpu``: the plan for GPUs takes float16 and bfloat16 as they are (elsewhere such operands are computed with in float32).
     """
 
     def declare(meta: Callable) -> KernelOp:

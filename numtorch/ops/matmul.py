@@ -9,7 +9,7 @@ from typing import Any
 from .. import settings
 from .._tensor import Tensor
 from ..autograd.mode import state, watchers
-from ..dtype import BOOL, bool_, float16, float32
+from ..dtype import BOOL, REDUCED, bool_, float32
 from ..errors import not_implemented, require_same_device, require_same_dtype, require_tensor
 from ..shape import Layout, broadcast, contiguous, expand_strides
 from . import elementwise as E
@@ -116,8 +116,8 @@ def _(outputs: Any, a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = Fals
 
 
 def _on_tensor_cores(la: Layout) -> bool:
-    """Whether a product of this layout is for tensor cores: float16 always, float32 where tf32 is permitted."""
-    if la.device == "cpu" or not (la.dtype is float16 or (la.dtype is float32 and settings.tf32_permitted())):
+    """Whether a product of this layout is for tensor cores: 16 bits always, float32 where tf32 is permitted."""
+    if la.device == "cpu" or not (la.dtype in REDUCED or (la.dtype is float32 and settings.tf32_permitted())):
         return False
     return tensor_cores(la.device)
 

@@ -34,7 +34,7 @@ static P any(D p,size_t n){return on_device(p,n)?own(p):(P)p;}  // for calls tha
 static R give(D*p,size_t n){
   if(start_memory()) return 2;
   n=(n+511)/512*512+512;
-  for(int i=0;i<blocks_made;i++) if(is_free[i]&&blocks[i].n==n){is_free[i]=0;*p=blocks[i].p;return 0;}
+  for(int i=0;i<blocks_made;i++) if(is_free[i]&&blocks[i].n==n){is_free[i]=0;*p=blocks[i].p;memset(own(*p),0,n);return 0;}
   if(blocks_made==1<<16||used+n>ROOM) return 2;
   *p=blocks[blocks_made].p=(D)(device_view+used); blocks[blocks_made++].n=n; used+=n; return 0;}
 static R take_back(D p){

@@ -34,16 +34,30 @@ def matrices(lanes: list[np.ndarray], turned: bool) -> list[Any]:
     return list(made)
 
 
-def numbers(words: np.ndarray, half: bool) -> np.ndarray:
-    """The numbers in words [lines, 8]: [lines, 8] of tf32, [lines, 16] of float16."""
+def wide(bits: np.ndarray) -> np.ndarray:
+    """The float32 of stored float16 (uint16) or bfloat16 (int16)."""
+    if bits.dtype == np.uint16:
+        return bits.view(np.float16).astype(np.float32)
+    return (bits.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def bfloat(x: np.ndarray) -> np.ndarray:
+    """The bits (int16) of the nearest bfloat16 to each float32, ties to even."""
+    bits = x.view(np.uint32)
+    near = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(x), np.uint32(0x7FC0), near).astype(np.uint16).view(np.int16)
+
+
+def numbers(words: np.ndarray, dtype: Any) -> np.ndarray:
+    """The numbers in words [lines, 8]: [lines, 8] of tf32 (float32), [lines, 16] of float16 (uint16) or bfloat16 (int16)."""
     words = np.ascontiguousarray(words, np.uint32)
-    if half:
-        return words.view(np.float16).astype(np.float32)
+    if dtype is not np.float32:
+        return wide(words.view(dtype))
     assert not (words & 0x1FFF)[np.isfinite(words.view(np.float32))].any(), "a word is no tf32 number"
     return words.view(np.float32)
 
 
-def products(lanes: list[tuple], half: bool) -> list[np.ndarray]:
+def products(lanes: list[tuple], dtype: Any) -> list[np.ndarray]:
     """The accumulators of each lane, given (accumulators, words of A, words of B) of each."""
     acc = np.stack([lane[0] for lane in lanes])
     a, b = (np.array([lane[k] for lane in lanes], np.uint32) for k in (1, 2))
@@ -58,7 +72,7 @@ def products(lanes: list[tuple], half: bool) -> list[np.ndarray]:
             right = np.zeros((8, 8), np.uint32)  # [column, word]
             for e in range(2):
                 right[group, member + 4 * e] = b[:, 2 * j + e]
-            tile = numbers(left, half).astype(np.float64) @ numbers(right, half).astype(np.float64).T
+            tile = numbers(left, dtype).astype(np.float64) @ numbers(right, dtype).astype(np.float64).T
             for e in range(4):
                 at = (i * cols + j) * 4 + e
                 made[:, at] += tile[group + 8 * (e >> 1), 2 * member + (e & 1)].astype(np.float32)

@@ -100,13 +100,14 @@ class TensorUnits:
         return Values(tensor_cores.all_rounded(array) if dtype is np.float32 else array)
 
     def as_float(self, x: Any) -> Any:
-        return x if isinstance(x, np.float32) else np.float32(np.uint16(x).view(np.float16))
+        return x if isinstance(x, np.float32) else np.float32(tensor_cores.wide(np.array(x)))
 
     def as_stored(self, x: Any, dtype: Any) -> Any:
+        if dtype is np.int16:
+            return tensor_cores.bfloat(np.array(x, np.float32))[()]
         return x if dtype is np.float32 else np.float16(x).view(np.uint16)
 
     def mma(self, acc: Values, a: tuple, b: tuple, dtype: Any) -> Values:
-        half = dtype is not np.float32
         given = (acc.array, a.array, b.array)
-        made = self._collective("mma", lambda v, _: tensor_cores.products(v, half), given)
+        made = self._collective("mma", lambda v, _: tensor_cores.products(v, dtype), given)
         return Values(made)

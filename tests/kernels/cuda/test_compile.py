@@ -87,11 +87,17 @@ def test_every_op(part: int) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("inputs, output", [(["float16", "float16"], "float16"), (["float16"], "int64"), (["float64"], "float16")])
-def test_float16(inputs: list[str], output: str) -> None:
-    """float16 is read and written as its bits; a sum, and casts both ways."""
+@pytest.mark.parametrize(
+    "inputs, output",
+    [
+        (["float16", "float16"], "float16"), (["float16"], "int64"), (["float64"], "float16"),
+        (["bfloat16", "bfloat16"], "bfloat16"), (["bfloat16"], "float16"), (["float64"], "bfloat16"),
+    ],
+)  # fmt: skip
+def test_16_bits(inputs: list[str], output: str) -> None:
+    """float16 and bfloat16 are read and written as their bits; a sum, and casts both ways."""
     op = ops.TABLE["add"] if len(inputs) == 2 else ops.TABLE["clone_values"]
-    wide = "float64" if "float64" in inputs else "float16"
+    wide = inputs[0]
     step = Step(op.body, op._full_args(("x0", "x1")[: len(inputs)]), ("y0",), wide)
     program = Program(inputs, [], [output], [step])
     check(elementwise.contiguous(program), **program.written.env)
