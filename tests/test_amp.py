@@ -59,7 +59,7 @@ def test_an_unscaled_gradient_of_float16_is_refused():
 # -- autocast
 
 LOWER = {
-    "linear": lambda x, w: F.linear(x, w), "matmul": lambda x, w: x @ w.T, "mm": lambda x, w: x.mm(w.T), "mv": lambda x, w: x.mv(w[0]),
+    "linear": lambda x, w: F.linear(x, w), "matmul": lambda x, w: x @ w.T, "mm": lambda x, w: x.mm(w.T),
     "bmm": lambda x, w: torch.bmm(x[None], w.T[None]), "addmm": lambda x, w: torch.addmm(torch.ones(4, 3), x, w.T),
     "baddbmm": lambda x, w: torch.baddbmm(torch.ones(1, 4, 3), x[None], w.T[None]), "einsum": lambda x, w: torch.einsum("ij,kj->ik", x, w),
     "conv": lambda x, w: F.conv1d(x[None], w[:, :4, None]), "conv_transpose": lambda x, w: F.conv_transpose1d(x[None], w.T[:4, :, None]),
@@ -71,7 +71,8 @@ WIDER = {
     "cdist": lambda x: torch.cdist(x, x), "kl_div": lambda x: F.kl_div(x, x.abs(), reduction="sum"), "triplet": lambda x: F.triplet_margin_loss(x, x * 2, -x),
     "nll_loss": lambda x: F.nll_loss(x, torch.tensor([0, 1, 2, 3])), "trace": lambda x: x[:, :4].trace(),
 }  # fmt: skip
-KEPT = {"sum": lambda x: x.sum(), "softmax": lambda x: x.softmax(1), "add": lambda x: x + 1, "layer_norm": lambda x: F.layer_norm(x, (5,)), "exp": torch.exp}
+KEPT = {"sum": lambda x: x.sum(), "softmax": lambda x: x.softmax(1), "add": lambda x: x + 1, "layer_norm": lambda x: F.layer_norm(x, (5,)), "exp": torch.exp,
+        "mv": lambda x: x.mv(x[0]), "dot": lambda x: x[0].dot(x[1])}  # fmt: skip
 
 
 def operands():
@@ -257,5 +258,6 @@ def test_dtypes_are_those_of_pytorch():
         with library.autocast("cpu"):
             found = [types.FunctionType(f.__code__, names)(*given) for f in LOWER.values()]
             found += [types.FunctionType(f.__code__, names)(given[0].bfloat16()) for f in WIDER.values()]
+            found += [types.FunctionType(f.__code__, names)(given[0]) for n, f in KEPT.items() if n != "exp"]
         kinds.append([str(t.dtype).split(".")[1] for t in found])
     assert kinds[0] == kinds[1]

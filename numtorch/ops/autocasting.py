@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..autograd.mode import state, watchers
+from ..autograd.mode import state, uncast, watchers
 from ..dtype import REDUCED, dtype, float32, float64
 
 # Products and what is made of them.
@@ -69,3 +69,16 @@ def autocasts(function: Callable) -> Callable:
         return function(*args, **kwargs)
 
     return casting
+
+
+def keeps(function: Callable) -> Callable:
+    """Decorator of a function that is no product to ``autocast``, though it is made of one."""
+
+    @functools.wraps(function)
+    def keeping(*args: Any, **kwargs: Any) -> Any:
+        if watchers and state.autocast is not None:
+            with uncast():
+                return function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return keeping

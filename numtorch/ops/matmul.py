@@ -14,6 +14,7 @@ from ..errors import not_implemented, require_same_device, require_same_dtype, r
 from ..shape import Layout, broadcast, contiguous, expand_strides
 from . import elementwise as E
 from . import view
+from .autocasting import keeps
 from .declare import Context, kernel_op, tensor_cores
 from .inplace import write_out
 from .launch import Launch, Scratch
@@ -275,6 +276,7 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Any = None) -> Tensor:
     return result if out is None else write_out(result, out, "bmm")
 
 
+@keeps
 def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
     """A matrix times a vector."""
     _matrices("mv", 2, input=input)
@@ -287,6 +289,7 @@ def mv(input: Tensor, vec: Tensor, *, out: Any = None) -> Tensor:
     return named(matmul(input, vec, out=out), "MvBackward0")
 
 
+@keeps
 def dot(input: Tensor, tensor: Tensor, *, out: Any = None) -> Tensor:
     """The inner product of two vectors."""
     _matrices("dot", 1, input=input, tensor=tensor)
@@ -340,6 +343,7 @@ def addmm(
     return named(_combined(input, gemm(mat1, mat2, None), beta, alpha, out, "addmm"), "AddmmBackward0")
 
 
+@keeps
 @called("AddmvBackward0")
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
