@@ -127,7 +127,7 @@ def test_all_work_has_a_name_of_its_own() -> None:
 def test_the_rows_that_were_asked_for() -> None:
     names = " | ".join(item.name for item in cuda_work.WORK)
     for part in ("10 elementwise", "softmax 1M", "softmax 256M", "layer norm 1M", "layer norm 256M", "sum 1M", "sum 256M",
-                 "float32 GEMM 1024", "float32 GEMM 8192", "tf32 GEMM 4096", "float16 GEMM 4096", "k3, forward", "both gradients",
+                 "float32 GEMM 1024", "float32 GEMM 8192", "tf32 GEMM 4096", "float16 GEMM 4096", "bfloat16 GEMM 4096", "k3, forward", "both gradients",
                  "LeNet", "MLP", "ResNet", "GPT", "launch of x + x"):  # fmt: skip
         assert part in names, part
 
@@ -154,3 +154,4 @@ def test_small_work_runs(gpu: Any) -> None:
     small = cuda_work.matmul(4, "tf32")
     assert small.flops == 128.0 and small.build(numtorch)().shape == (4, 4) and "tensor_nn" in gpu.launched
     assert cuda_work.matmul(4, "float16").build(numtorch)().dtype is numtorch.float16
+    assert cuda_work.matmul(4, "bfloat16").build(numtorch)().dtype is numtorch.bfloat16

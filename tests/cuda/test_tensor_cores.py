@@ -1,4 +1,4 @@
-"""Which products go to tensor cores on a simulated GPU: float16 always, float32 where tf32 is permitted."""
+"""Which products go to tensor cores on a simulated GPU: those of 16 bits always, float32 where tf32 is permitted."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def tf32() -> Iterator[Any]:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def test_float16_products_and_gradients(gpu: Any) -> None:
+@pytest.mark.parametrize("dtype, near", [(torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)])
+def test_products_of_16_bits_and_their_gradients(gpu: Any, dtype: Any, near: float) -> None:
     torch.manual_seed(0)
-    x, w, b = torch.randn(2, 3).half(), torch.randn(4, 3).half(), torch.randn(4).half()
+    x, w, b = torch.randn(2, 3).to(dtype), torch.randn(4, 3).to(dtype), torch.randn(4).to(dtype)
     grads = []
     for to in (lambda t: t.clone(), lambda t: t.cuda()):
         leaves = [to(t).requires_grad_() for t in (x, w, b)]
@@ -31,8 +32,8 @@ def test_float16_products_and_gradients(gpu: Any) -> None:
         grads.append([y, *(t.grad for t in leaves)])
     assert "tensor_nt" in gpu.launched and not any(name.startswith("gemm") for name in gpu.launched)
     for found, wanted in zip(*reversed(grads)):
-        assert found.is_cuda and found.dtype is torch.float16
-        np.testing.assert_allclose(found.detach().float().cpu().numpy(), wanted.detach().float().numpy(), rtol=2e-3, atol=2e-3)
+        assert found.is_cuda and found.dtype is dtype
+        np.testing.assert_allclose(found.detach().float().cpu().numpy(), wanted.detach().float().numpy(), rtol=near, atol=near)
 
 
 def test_tf32_is_opt_in(gpu: Any, tf32: Any) -> None:
@@ -47,8 +48,9 @@ def test_tf32_is_opt_in(gpu: Any, tf32: Any) -> None:
 
 def test_older_gpus_compute_in_float32(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "capability", (7, 5))
-    x = torch.tensor([[0.5]], device="cuda").half()
-    assert (x @ x).item() == 0.25 and (x @ x).dtype is torch.float16
+    for dtype in (torch.float16, torch.bfloat16):
+        x = torch.tensor([[0.5]], device="cuda").to(dtype)
+        assert (x @ x).item() == 0.25 and (x @ x).dtype is dtype
     assert "gemm_flat" in gpu.launched and "tensor_nn" not in gpu.launched
 
 
