@@ -5,6 +5,7 @@ Operators and most methods are ops from ``ops/`` and are bound in ``methods.py``
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -485,6 +486,9 @@ class Tensor(TensorMethods):
             return state.recorder.item(self)
         if la.device != "cpu":
             return self.detach().cpu().item()
+        kind = _C_TYPES.get(la.dtype.name)
+        if kind is not None:
+            return kind.from_address(self._address()).value
         return la.dtype.numbers(self._storage.array((), (), la.dtype.numpy, self._offset)).item()
 
     def tolist(self) -> Any:
@@ -623,6 +627,13 @@ def _strided() -> Any:
     from . import strided
 
     return strided
+
+
+# How single numbers are read where they lie.
+_C_TYPES: dict[str, Any] = {
+    "float32": ctypes.c_float, "float64": ctypes.c_double, "bool": ctypes.c_bool, "uint8": ctypes.c_uint8,
+    "int8": ctypes.c_int8, "int16": ctypes.c_int16, "int32": ctypes.c_int32, "int64": ctypes.c_int64,
+}  # fmt: skip
 
 
 def make_view(x: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 from ._tensor import Tensor
 from .autograd.mode import state
 from .dtype import BOOL, INTEGER, bool_, int64
+from .ops import view
+from .ops.node_names import named
 from .shape import broadcast
 
 
@@ -75,8 +77,6 @@ def _number(i: Any) -> int | None:
 
 def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     """Apply integers, slices and None; returns the view and per remaining dimension an index tensor or None."""
-    from .ops import view
-
     rest: list[Any] = []
     d = 0
     for i in items:
@@ -125,8 +125,6 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
 
 
 def _slice(x: Tensor, d: int, s: slice) -> Tensor:
-    from .ops import view
-
     if s.start is None and s.stop is None and s.step is None:
         return x
     n = x._layout.shape[d]
@@ -169,15 +167,67 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         n = x._layout.shape[0]
         if not -n <= index < n:
             raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
-        from .ops.view import select
+        return view.select(x, 0, index)
+    if type(index) is Tensor and index.dtype is bool_ and 0 < index._layout.ndim <= x._layout.ndim:
+        return _masked(x, index)
+    known = _known_view(x, index)
+    return _getitem(x, index) if known is None else known
 
-        return select(x, 0, index)
-    from .ops.view import alias
 
-    view, rest = basic(x, _items(index, x._layout.ndim))
+def _masked(x: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask, which covers the first dimensions, is True."""
+    from .ops.index import index_select_checked
+    from .ops.places import nonzero
+
+    _check_mask(x, 0, mask)
+    shape, n = x._layout.shape, mask._layout.ndim
+    where = view.reshape(nonzero(mask if n == 1 else view.reshape(mask, (mask._layout.numel,))), (-1,))
+    flat = x if n == 1 else view.reshape(x, (mask._layout.numel, *shape[n:]))
+    return named(index_select_checked(flat, 0, where), "IndexBackward0")
+
+
+def _getitem(x: Tensor, index: Any) -> Tensor:
+    part, rest = basic(x, _items(index, x._layout.ndim))
     if all(i is None for i in rest):
-        return alias(view) if view is x else view
-    return take(view, expand_masks(rest))
+        return view.alias(part) if part is x else part
+    return take(part, expand_masks(rest))
+
+
+_places: dict[tuple, tuple[Any, int]] = {}  # where the views of plain indices are: layout, distance from the start
+_MOST = 4096
+
+
+def _known_view(x: Tensor, index: Any) -> Tensor | None:
+    """The view for integers, slices, None and Ellipsis as was found before; None where it must be found in steps.
+
+    Steps it takes where gradients are recorded, for each is a node.
+    """
+    if x._rg and state.grad:
+        return None
+    key: list[Any] = [x._layout]
+    for i in index if type(index) is tuple else (index,):
+        if type(i) is slice:
+            a, b, c = i.start, i.stop, i.step
+            if (
+                (a is not None and type(a) is not int)
+                or (b is not None and type(b) is not int)
+                or (c is not None and type(c) is not int)
+            ):
+                return None
+            key.append((a, b, c))
+        elif i is None or type(i) is int or i is Ellipsis:
+            key.append(i)
+        else:
+            return None
+    whole = tuple(key)
+    found = _places.get(whole)
+    if found is None:
+        made = _getitem(x, index)
+        if len(_places) > _MOST:
+            _places.clear()
+        _places[whole] = made._layout, made._offset - x._offset
+        return made
+    return view.known_view(x, found[0], found[1])
 
 
 class Plan:
@@ -214,15 +264,17 @@ def _linear(given: list[Tensor], sizes: list[int], dims: list[int], shape: tuple
 
 def take(x: Tensor, indices: list[Any]) -> Tensor:
     """Advanced indexing: one int64 tensor (or None) per dimension."""
-    from .ops import view
     from .ops.index import index_select_checked
 
     plan = Plan(x, indices)
     shape = x._layout.shape
     if plan.together:
         before, after = shape[: plan.front], shape[plan.front + len(plan.dims) :]
-        flat = view.reshape(x, (*before, plan.count, *after))
-        taken = index_select_checked(flat, plan.front, view.reshape(plan.linear, (-1,)))
+        flat = x if len(plan.dims) == 1 else view.reshape(x, (*before, plan.count, *after))
+        linear = plan.linear if len(plan.shape) == 1 else view.reshape(plan.linear, (-1,))
+        taken = index_select_checked(flat, plan.front, linear)
+        if len(plan.shape) == 1:
+            return named(taken, "IndexBackward0")
         return view.reshape(taken, (*before, *plan.shape, *after))
     moved = view.permute(x, plan.dims + plan.rest)
     after = tuple(shape[d] for d in plan.rest)
@@ -237,6 +289,10 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     from .from_data import tensor
     from .methods import fill_
 
+    known = _known_view(x, index) if type(value) in (int, float, bool) else None
+    if known is not None:
+        fill_(known, value)
+        return
     view_, rest = basic(x, _items(index, x._layout.ndim))
     if not isinstance(value, Tensor):
         if isinstance(value, (bool, int, float)) and all(i is None for i in rest):
@@ -264,7 +320,6 @@ def _squeezed(value: Tensor, ndim: int) -> Tensor:
 
 def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tensor:
     """Write (or add) values at an advanced index."""
-    from .ops import view
     from .ops.index import index_put_values, index_put_values_
     from .ops.node_names import overwritten
 

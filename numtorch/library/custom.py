@@ -180,7 +180,7 @@ class CustomOp(Own):
             inputs = _join(tensors, numbers)
             return (*self._layouts(inputs), contiguous((2,), int64, "cpu"))
 
-        op = KernelOp(self.name, meta, tuple(self.signature.parameters), (), ())
+        op = KernelOp(self.name, meta, tuple(self.signature.parameters), (), (), steady=False)
         op.owner = self, ""  # type: ignore[attr-defined]
 
         @op.plan

@@ -91,7 +91,7 @@ def _output_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dila
     )
 
 
-@kernel_op(["x", "w", "bias"], saves=["x", "w"], name="convolution", steady=True)
+@kernel_op(["x", "w", "bias"], saves=["x", "w"], name="convolution")
 def conv(
     x: Tensor, w: Tensor, bias: Tensor | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Layout:
@@ -118,7 +118,7 @@ def _(ctx: Context, g: Tensor) -> Any:
     return dx, dw, (conv_bias(g) if ctx.needs(2) else None)
 
 
-@kernel_op(["y", "w", "bias"], saves=["y", "w"], name="convolution_input", steady=True)
+@kernel_op(["y", "w", "bias"], saves=["y", "w"], name="convolution_input")
 def conv_input(y: Tensor, w: Tensor, bias: Tensor | None, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes,
                groups: int) -> Layout:  # fmt: skip
     """The gradient of ``conv`` for an input of ``size``, given the gradient y of its output; plus bias (C)."""
@@ -144,7 +144,7 @@ def _(ctx: Context, g: Tensor) -> Any:
     return dy, dw, (conv_bias(g) if ctx.needs(2) else None)
 
 
-@kernel_op(["x", "y"], saves=["x", "y"], name="convolution_weight", steady=True)
+@kernel_op(["x", "y"], saves=["x", "y"], name="convolution_weight")
 def conv_weight(
     x: Tensor, y: Tensor, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Layout:
@@ -170,7 +170,7 @@ def _(ctx: Context, g: Tensor) -> Any:
     return dx, (conv(ctx.x, g, None, **attrs) if ctx.needs(1) else None)
 
 
-@kernel_op(["y"], name="convolution_bias", steady=True)
+@kernel_op(["y"], name="convolution_bias")
 def conv_bias(y: Tensor) -> Layout:
     """The sum over all but the channels: the gradient of a bias."""
     return contiguous(y._layout.shape[1:2], y._layout.dtype, y._layout.device)

@@ -6,13 +6,14 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.engine import Node
-from ..autograd.mode import state
+from ..autograd.mode import state, watchers
 from ..device import canonical, device
 from ..dtype import dtype
 from ..errors import no_dtype, tensors_only
 from ..memory_format import contiguous_format, in_format, is_in, preserve_format
 from ..shape import broadcast
 from ..shape import contiguous as contiguous_layout
+from . import ways
 from .declare import attach, empty_like_layout
 from .elementwise import clone_values
 from .inplace import Written, check_inplace, rebase
@@ -100,10 +101,22 @@ def _copied(x: Tensor, la: Any) -> Tensor:
 def write(target: Tensor, source: Tensor) -> None:
     """Copy values (broadcast, cast) into memory that nobody else has seen: no checks, no history."""
     key = ("write", target._layout, source._layout)
+    recipe = _recipes.get(key)
+    if recipe is not None and not watchers:
+        ways.make(recipe, target, source)
+        return
     plan = _write._plans.get(key)
     if plan is None:
         plan, _ = _write.plan(key, (source,), out=[target._layout])
+    elif recipe is None and key not in _recipes:  # it comes again
+        if len(_recipes) > _MOST:
+            _recipes.clear()
+        _recipes[key] = ways.update_recipe(plan, [target], [source])
     _write.execute(plan, (target,), (source,))
+
+
+_recipes: dict[tuple, Any] = {}  # native calls that do what `write` does for two layouts, None where there is none
+_MOST = 4096
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:

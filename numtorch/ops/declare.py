@@ -146,7 +146,7 @@ class KernelOp:
     """
 
     def __init__(self, name: str, meta: Callable, inputs: tuple[str, ...], saves: tuple[str, ...], nograd: tuple[int, ...],
-                 mutates: tuple[str, ...] = (), steady: bool = False, half_on_gpu: bool = False):  # fmt: skip
+                 mutates: tuple[str, ...] = (), steady: bool = True, half_on_gpu: bool = False):  # fmt: skip
         self.name = name
         self.meta = meta
         self.inputs = inputs
@@ -156,6 +156,7 @@ class KernelOp:
         self.steady = steady
         self.half_on_gpu = half_on_gpu  # its kernels for GPUs read float16 and bfloat16 themselves
         self._known: dict[tuple, Any] = {}  # of a steady op: Steps by layouts and attributes, or None
+        self._once: set[tuple] = set()  # layouts and attributes that were met once
         self._kept = tuple([(n, int(n[3:] or 0), -1) if n.startswith("out") else (n, -1, inputs.index(n)) for n in saves])
         self._plan: Callable | None = None
         self._backward: Callable | None = None
@@ -357,13 +358,13 @@ def kernel_op(
     nograd: Sequence[int] = (),
     name: str | None = None,
     mutates: Sequence[str] = (),
-    steady: bool = False,
+    steady: bool = True,
     half_on_gpu: bool = False,
 ) -> Callable[[Callable], KernelOp]:
     """Declare an op by its rule: ``@kernel_op(["x"], saves=["out"]) def softmax(x, dim): ... return layout``.
 
-    ``steady``: rule and plan are asked once for layouts and (hashable) attributes also on the CPU, as for all ops on a GPU:
-    they depend on nothing else (but the permission to round to tf32).
+    ``steady``: rule and plan depend on nothing but layouts and (hashable) attributes, and all that the plan does is to answer
+    with launches: then they are not asked again. On a GPU nothing is said but noticed.
     ``half_on_gpu``: the plan for GPUs takes float16 and bfloat16 as they are (elsewhere such operands are computed with in float32).
     """
 

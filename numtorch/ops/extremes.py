@@ -140,9 +140,9 @@ def _max_or_min(input: Tensor, args: tuple, kwargs: dict, pair: Any, whole: Kern
         return result if out is None else kind(*write_out(tuple(result), out, whole.name))
     x = input.to(uint8) if input.dtype.category == BOOL else input
     where_ = arg(x, dims=(d,), keepdim=True)
-    from .index import gather
+    from .index import gather_checked
 
-    values = gather(input, d, where_)
+    values = gather_checked(input, d, where_)
     if not keepdim:
         values, where_ = view.squeeze(values, d), view.squeeze(where_, d)
     result = kind(named(values, f"{whole.name[1:].capitalize()}Backward0"), where_)

@@ -40,7 +40,7 @@ def env(x: Tensor) -> dict[str, str]:
 # -- checks
 
 
-@kernel_op(["index"], steady=True)
+@kernel_op(["index"])
 def index_bounds(index: Tensor, skip: int | None = None) -> Layout:
     """The smallest and the largest index (those equal to ``skip`` left out); (0, -1) if there is none."""
     return contiguous((2,), int64, index._layout.device)
@@ -134,6 +134,9 @@ def bounded(op: str, index: Tensor, n: int, dim: int, error: type = RuntimeError
 
 class UpdateOp(KernelOp):
     """An op whose output starts as a copy of its first input, or is zeros where that is None; ``into`` skips the copy."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options, steady=False)  # its plan begins the output
 
     def start(self, out: Tensor, x: Tensor | None) -> None:
         """Give the output the values that the update begins with."""
@@ -283,7 +286,8 @@ def gather_checked(x: Tensor, d: int, index: Tensor) -> Tensor:
     shape = index._layout.shape
     x = view.reshape(x, (1,)) if not x._layout.ndim else x
     index = view.reshape(index, (1,)) if not index._layout.ndim else index
-    return view.reshape(gather_values(cut_to(x, index._layout.shape, d), index, dim=d), shape)
+    values = gather_values(cut_to(x, index._layout.shape, d), index, dim=d)
+    return values if shape else view.reshape(values, ())
 
 
 # -- whole slices by the index of one dimension

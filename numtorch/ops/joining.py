@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._tensor import Tensor
+from .._tensor import Tensor, make_view_as
 from ..autograd.engine import Node
-from ..autograd.mode import state
+from ..autograd.mode import state, watchers
 from ..creation import new_tensor, sequence_of_tensors
 from ..dtype import promote_types
 from ..errors import tensors_only
-from ..shape import broadcast, wrap_dim
+from ..shape import Layout, broadcast, wrap_dim
 from . import view
 from .copying import write
-from .declare import attach
+from .declare import attach, empty_like_layout
 from .inplace import refuse_overlap, write_out
 from .node_names import called, named
 
@@ -46,6 +46,10 @@ class CatNode(Node):
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     """Tensors joined along an existing dimension; all other sizes must agree."""
     tensors = sequence_of_tensors(tensors, "cat")
+    key = (dim, *[t._layout for t in tensors]) if type(dim) is int and out is None and not watchers else ()
+    known = _known.get(key)
+    if known is not None:
+        return known.run(tensors)
     if not tensors:
         raise ValueError(
             "numtorch.cat(): expected a non-empty list of Tensors, got an empty one; pass at least one"
@@ -83,13 +87,43 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     total = sum(t._layout.shape[axis] for t in kept)
     result = new_tensor(first.shape[:axis] + (total,) + first.shape[axis + 1 :], d, first.device)
     _write_parts(result, kept, axis)
+    sizes = [-1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors]
     if state.grad and any(t._rg for t in tensors):
-        sizes = [
-            -1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors
-        ]
         attach(CatNode(tensors, axis, sizes), (result,))
+    if key:
+        if len(_known) > _MOST:
+            _known.clear()
+        _known[key] = _Joined(result, axis, sizes)
     refuse_overlap("cat", out, *tensors)
     return result if out is None else write_out(result, out, "cat")
+
+
+class _Joined:
+    """How tensors of certain layouts are joined: the result's layout, and each part's place in it."""
+
+    __slots__ = ("axis", "layout", "parts", "sizes")
+
+    def __init__(self, result: Tensor, axis: int, sizes: list[int]):
+        self.layout, self.axis, self.sizes = result._layout, axis, sizes
+        self.parts: list[tuple[int, Layout, int]] = []
+        start, whole = 0, result.detach()
+        for i, n in enumerate(sizes):
+            if n > 0 and whole._layout.numel:
+                place = view.slice_dim(whole, axis, start, start + n, 1)
+                self.parts.append((i, place._layout, place._offset))
+                start += n
+
+    def run(self, tensors: Sequence[Tensor]) -> Tensor:
+        result = empty_like_layout(self.layout)
+        for i, la, offset in self.parts:
+            write(make_view_as(result, la, offset), tensors[i])
+        if state.grad and any(t._rg for t in tensors):
+            attach(CatNode(tensors, self.axis, self.sizes), (result,))
+        return result
+
+
+_known: dict[tuple, _Joined] = {}
+_MOST = 4096
 
 
 def _write_parts(result: Tensor, parts: Sequence[Tensor], axis: int) -> None:

@@ -52,7 +52,6 @@ def _pointer(weight: Tensor | None) -> Any:
     saves=["x", "target", "weight", "out1", "out2"],
     nograd=(1, 2),
     name="cross_entropy",
-    steady=True,
 )
 def cross_entropy_values(
     x: Tensor, target: Tensor, weight: Tensor | None, ignore: int, smoothing: float, reduction: str
@@ -96,7 +95,6 @@ def _(ctx: Context, g: Tensor, *_: Any) -> Any:
 @kernel_op(
     ["g", "x", "target", "weight", "total", "stats"],
     saves=["g", "x", "target", "weight", "total", "stats"],
-    steady=True,
 )
 def cross_entropy_backward(
     g: Tensor, x: Tensor, target: Tensor, weight: Tensor | None, total: Tensor, stats: Tensor, ignore: int,

@@ -47,7 +47,7 @@ def _two_levels(x: Tensor, batch: tuple[int, ...]) -> Tensor:
     return view.expand(x, batch + x._layout.shape[-2:]).contiguous()
 
 
-@kernel_op(["a", "b", "bias"], saves=["a", "b"], name="matmul", steady=True, half_on_gpu=True)
+@kernel_op(["a", "b", "bias"], saves=["a", "b"], name="matmul", half_on_gpu=True)
 def gemm(a: Tensor, b: Tensor, bias: Tensor | None, relu: bool = False) -> Layout:
     """Batched ``a @ b + bias`` of matrices (..., M, K) and (..., K, N); batches broadcast, the bias is a row of N."""
     la, lb = a._layout, b._layout

@@ -191,9 +191,10 @@ def _layer(
                 f"{op}: Expected {name} to be of same shape as normalized_shape, but got {name} of shape"
                 f" {list(t.shape)} and normalized_shape = {list(shape)}"
             )
-    flat = [None if t is None else view.reshape(t, (t._layout.numel,)) for t in (weight, bias)]
-    y = layer_norm_values(_rows_of(x, shape), *flat, eps=float(eps), center=center)[0]
-    return view.reshape(y, x._layout.shape)
+    flat = [t if t is None or t._layout.ndim == 1 else view.reshape(t, (t._layout.numel,)) for t in (weight, bias)]
+    whole = x._layout.ndim == 2 and len(shape) == 1
+    y = layer_norm_values(x if whole else _rows_of(x, shape), *flat, eps=float(eps), center=center)[0]
+    return y if whole else view.reshape(y, x._layout.shape)
 
 
 def layer_norm(

@@ -66,7 +66,7 @@ def spread(g: Tensor, shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bo
 # -- sum, mean, prod
 
 
-@kernel_op(["x"], name="sum", steady=True)
+@kernel_op(["x"], name="sum")
 def sum_values(x: Tensor, dims: tuple, keepdim: bool, plan: str = "sum_plan") -> Any:
     """The sum over dimensions."""
     la = x._layout

@@ -38,10 +38,10 @@ def _same(x: Tensor, *others: Tensor, dim: int) -> Layout:
     return contiguous(la.shape, la.dtype, la.device)
 
 
-softmax_values = KernelOp("softmax", _same, ("x",), ("out",), (), steady=True)
-log_softmax_values = KernelOp("log_softmax", _same, ("x",), ("out",), (), steady=True)
-softmax_backward = KernelOp("softmax_backward", _same, ("g", "y"), ("g", "y"), (), steady=True)
-log_softmax_backward = KernelOp("log_softmax_backward", _same, ("g", "y"), ("g", "y"), (), steady=True)
+softmax_values = KernelOp("softmax", _same, ("x",), ("out",), ())
+log_softmax_values = KernelOp("log_softmax", _same, ("x",), ("out",), ())
+softmax_backward = KernelOp("softmax_backward", _same, ("g", "y"), ("g", "y"), ())
+log_softmax_backward = KernelOp("log_softmax_backward", _same, ("g", "y"), ("g", "y"), ())
 
 for _op in (softmax_values, log_softmax_values, softmax_backward, log_softmax_backward):
 

@@ -89,11 +89,18 @@ def planned(op: Any, key: tuple, inputs: Sequence[Any], attrs: dict) -> Any:
         known.clear()
 
     def keep(outputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> None:
-        if key not in known:
+        given = [(t._storage, t._offset) for t in inputs if t is not None]
+        # Where two operands are one memory, it can't be told which of them a pointer meant.
+        if key not in known and len(set(given)) == len(given):
             known[key] = note(outputs, inputs, launches, single)
 
     if not hasattr(key[0], "prepare"):
-        return op.planned(inputs, attrs, keep)
+        if key in known or key in op._once:
+            return op.planned(inputs, attrs, keep)
+        if len(op._once) > MOST:
+            op._once.clear()
+        op._once.add(key)  # noted when they come again: many sizes never do
+        return op.planned(inputs, attrs)
     from ..cuda.notes import Notes
 
     notes = Notes(key[0])
@@ -108,21 +115,27 @@ def planned(op: Any, key: tuple, inputs: Sequence[Any], attrs: dict) -> Any:
     return result
 
 
-def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> Any:
+def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launch] | None, single: bool) -> Any:
     """What the launches of a call were; None if they can't be repeated with other tensors of the same layouts."""
     devices = {t._layout.device for t in (*outputs, *inputs) if t is not None}
+    if launches is None:  # computed by another library
+        return None
     if devices != {"cpu"} or (not launches and any(t._layout.numel for t in outputs)):
         return None
     made = Steps([t._layout for t in outputs], single)
     tensors: list[Any] = [*outputs, *inputs]
+    written: set[Any] = set()
     scratches: list[Scratch] = []
     for la in launches:
         places = [_place(p, tensors, scratches) for p in la.pointers]
         if None in places:
             return None
+        written.update(places)
         working = _working(scratches)
         layouts = [t if t is None else t._layout for t in tensors] + working
         made.steps.append(_step(la, places, layouts, len(launches) == 1 and len(outputs) == 1, len(tensors)))
+    if not written.issuperset(i for i, t in enumerate(outputs) if t._layout.numel):
+        return None  # written by something else than launches
     made.scratch = _working(scratches)
     made.keep = list(launches)
     return made

@@ -74,6 +74,11 @@ def _view_as(x: Tensor, la: Layout, offset: int, label: str, back: Callable, arg
     return t
 
 
+def known_view(x: Tensor, la: Layout, distance: int) -> Tensor:
+    """A view of a known layout, `distance` elements behind the start of `x`, where no history is recorded."""
+    return _view_as(x, la, x._offset + distance, "Slice", _same_back, ())
+
+
 def strided_history(view: Tensor, base: Tensor) -> None:
     """Give a view the history "strided view of its base" (after the base's history changed)."""
     node = ViewNode(base, "AsStrided", _embed, (base._layout, view._layout, view._offset - base._offset))
@@ -185,8 +190,14 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         return _view_dtype(input, shape[0])
     if not shape:
         raise TypeError("view() received an invalid combination of arguments - got (), but expected a size or a dtype; view(()) gives a number")
-    target = infer_size(as_shape(shape[0] if len(shape) == 1 else shape, "view"), input._layout.numel)
     la = input._layout
+    wanted = shape[0] if len(shape) == 1 else shape
+    known = _known_shape(la, wanted)
+    if known is not None:
+        return _view_as(input, known, input._offset, "View", _reshape_back, (la.shape,))
+    target = infer_size(as_shape(wanted, "view"), la.numel)
+    if la.contiguous:
+        _note_reshape(la, wanted, target)
     strides = contiguous_strides(target) if la.contiguous else view_strides(la.shape, la.strides, target)
     if strides is None:
         raise RuntimeError(
@@ -228,16 +239,12 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1:
         shape = shape[0]
     la = input._layout
-    if type(shape) is tuple:
-        known = _reshaped.get((la, shape))
-        if known is not None:
-            return _view_as(input, known, input._offset, "View", _reshape_back, (la.shape,))
+    known = _known_shape(la, shape)
+    if known is not None:
+        return _view_as(input, known, input._offset, "View", _reshape_back, (la.shape,))
     target = infer_size(as_shape(shape, "reshape"), la.numel)
     if la.contiguous:
-        if type(shape) is tuple and {type(n) for n in shape} <= {int}:
-            if len(_reshaped) > _MOST_KNOWN:
-                _reshaped.clear()
-            _reshaped[la, shape] = contiguous(target, la.dtype, la.device)
+        _note_reshape(la, shape, target)
         return _view(
             input, target, contiguous_strides(target), input._offset, "View", _reshape_back, la.shape
         )
@@ -245,6 +252,24 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     if strides is None:
         return _relabel(view(input.contiguous(), target), "UnsafeViewBackward0")
     return _view(input, target, strides, input._offset, "View", _reshape_back, la.shape)
+
+
+def _known_shape(la: Layout, shape: Any) -> Layout | None:
+    """The layout of memory without gaps in a shape that was met before."""
+    if type(shape) is not tuple:
+        return None
+    for n in shape:
+        if type(n) is not int:  # 2.0 would be taken for 2
+            return None
+    return _reshaped.get((la, shape))
+
+
+def _note_reshape(la: Layout, shape: Any, target: Sequence[int]) -> None:
+    """Remember in which layout memory without gaps comes when reshaped."""
+    if type(shape) is tuple and {type(n) for n in shape} <= {int}:
+        if len(_reshaped) > _MOST_KNOWN:
+            _reshaped.clear()
+        _reshaped[la, shape] = contiguous(tuple(target), la.dtype, la.device)
 
 
 @tensors_only
