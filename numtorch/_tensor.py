@@ -365,10 +365,13 @@ class Tensor(TensorMethods):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one size."""
+        la = self._layout
+        if dim is None:
+            return la.size
+        if type(dim) is int and 0 <= dim < la.ndim:
+            return la.shape[dim]
         from .shape import wrap_dim
 
-        if dim is None:
-            return self._layout.size
         if not self._layout.ndim:
             raise IndexError(f"size: Dimension specified as {dim} but tensor has no dimensions; use item()")
         return self._layout.shape[wrap_dim(dim, self._layout.ndim, "size")]

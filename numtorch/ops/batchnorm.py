@@ -174,6 +174,15 @@ def batch_norm(
     ):
         if t is not None and t._layout.shape != (shape[1],):
             raise RuntimeError(f"batch_norm: {name} should contain {shape[1]} elements not {t.numel()}")
+    return batch_norm_checked(input, weight, bias, running_mean, running_var, training, momentum, eps)
+
+
+def batch_norm_checked(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
+    training: bool, momentum: float, eps: float,
+) -> Tensor:  # fmt: skip
+    """``batch_norm`` of tensors that fit each other."""
+    shape = input._layout.shape
     x = view.reshape(input, (shape[0], shape[1], math.prod(shape[2:])))
     if training:
         y = batch_norm_training(

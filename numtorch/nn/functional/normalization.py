@@ -129,6 +129,10 @@ def batch_norm(
     In training, running statistics move by ``momentum`` towards the batch's (the variance unbiased), in
     place.
     """
+    given = (input, weight, bias, running_mean, running_var)
+    key = (training is True, *[None if t is None else t._layout for t in given])
+    if key in _passed and eps > 0.0:
+        return ops.batchnorm.batch_norm_checked(*given, training, momentum, eps)
     require_tensor("batch_norm", "input", input)
     if input.dim() < 2 and input.numel() == 0:  # nothing to normalise: allowed, as in PyTorch
         return input.clone()
@@ -153,7 +157,16 @@ def batch_norm(
     )
     if training and eps <= 0.0:
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}; the default is 1e-5")
-    return ops.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    result = ops.batch_norm(*given, training, momentum, eps)
+    if type(training) is bool:
+        if len(_passed) > _MOST:
+            _passed.clear()
+        _passed.add(key)
+    return result
+
+
+_passed: set[tuple] = set()  # layouts that have passed the checks of batch_norm, with or without training
+_MOST = 4096
 
 
 def instance_norm(
