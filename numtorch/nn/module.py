@@ -297,12 +297,11 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters (or fill them with zeros)."""
         for parameter in self.parameters():
-            if parameter.grad is not None:
-                if set_to_none:
-                    parameter.grad = None
-                else:
-                    parameter.grad.detach_()
-                    parameter.grad.zero_()
+            if set_to_none:
+                parameter.grad = None  # whatever it was: a trace of this is right with and without gradients
+            elif parameter.grad is not None:
+                parameter.grad.detach_()
+                parameter.grad.zero_()
 
     # --- Printing -----------------------------------
 

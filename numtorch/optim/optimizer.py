@@ -122,10 +122,10 @@ class Optimizer:
         false."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is None:
-                    continue
                 if set_to_none:
-                    p.grad = None
+                    p.grad = None  # whatever it was: a trace of this is right with and without gradients
+                    continue
+                if p.grad is None:
                     continue
                 if p.grad.grad_fn is not None:
                     p.grad.detach_()

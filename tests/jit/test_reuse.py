@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import numtorch as torch
-from numtorch import jit
+from numtorch import jit, nn
 
 CALLS = 8  # enough for Python, for native calls, and for every object of a ring
 
@@ -443,3 +443,22 @@ def test_traces_are_collected():
     reference = weakref.ref(doubled())
     gc.collect()
     assert reference() is None
+
+
+@pytest.mark.parametrize("by_module", [False, True])
+def test_a_step_that_drops_its_gradients_is_recorded_once(by_module: bool) -> None:
+    """Whether there are gradients yet makes no difference to it."""
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+
+    def step(x):
+        (net if by_module else optimizer).zero_grad()
+        loss = net(x).square().sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = torch.randn(4, 3)
+    traced = jit.trace(step, x)
+    losses = [traced(x).item() for _ in range(4)]
+    assert len(traced.paths()) == 1 and losses == sorted(losses, reverse=True) and net.weight.grad is not None
