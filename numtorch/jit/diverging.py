@@ -12,7 +12,7 @@ from ..autograd.mode import set_recorder, state
 from . import tree
 from .copied import Copies, runner
 from .listing import short
-from .memory import snapshot
+from .memory import values_of
 from .program import Compiled
 from .record import Entry, Live, Recorder, Ref
 
@@ -33,13 +33,6 @@ class Watching(Recorder):
         """A kernel op has run."""
         super().launches(op, launches, outputs, inputs, attrs)
         self.values.append([values_of(t) for t in outputs])
-
-
-def values_of(t: Any) -> np.ndarray:
-    """A copy of a tensor's values."""
-    la, kind = t._layout, t._layout.dtype.numpy
-    strides = tuple(s * kind.itemsize for s in la.strides)
-    return la.dtype.numbers(np.ndarray(la.shape, kind, snapshot(t._storage), t._offset * kind.itemsize, strides))
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ class Effects:
 
         Modules that it takes something from without calling them are looked at like those that it calls.
         """
-        now = walk_from(self.function, self.given)
+        now = walk_from(self.function, self.given, self.walk)
         known = {id(m) for m, _ in bound.modules}
         bound.modules += [(m, looks_of(m)) for m in now.modules if id(m) not in known]
         return list(now.found.values())

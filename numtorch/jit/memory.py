@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,9 +14,28 @@ from ..shape import Layout
 from ..storage import Storage, allocate, copy_start, peek
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Inside the block Python does not look for garbage in cycles: a recording makes many objects that stay, and no such cycles."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
 def snapshot(s: Storage) -> bytes:
     """What a storage holds now."""
     return peek(s.ptr, s.nbytes, s.device)
+
+
+def values_of(t: Any) -> np.ndarray:
+    """A copy of a tensor's values."""
+    la, kind = t._layout, t._layout.dtype.numpy
+    strides = tuple(s * kind.itemsize for s in la.strides)
+    return la.dtype.numbers(np.ndarray(la.shape, kind, snapshot(t._storage), t._offset * kind.itemsize, strides))
 
 
 def aside(s: Storage) -> bytes | Storage:

@@ -7,7 +7,6 @@ ones, so a recording holds no memory; those that someone else still holds (a hid
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,9 +16,9 @@ from ..autograd.mode import state
 from ..ops.launch import Launch
 from ..storage import Storage
 from . import tree
-from .memory import restore
 from .nodes import without_hooks
 from .record import Entry, Guard, Recorder, Recording, Ref, Untraceable, ref
+from .warming import FirstRun, warm_up
 
 
 class Virtual:
@@ -69,29 +68,8 @@ class Path:
         self.structure: Any = None  # of the arguments
         self.requires: tuple[bool, ...] = ()  # which arguments required grad
         self.classes: tuple[type, ...] = ()  # of the arguments
+        self.first: FirstRun | None = None  # the run before the recording, until the check
         self.mode: tuple[bool, bool] = (True, False)  # whether gradients were on, and inference mode
-
-
-def warm_up(function: Callable, args: tuple, kwargs: dict) -> tuple[dict[int, Storage], dict[int, Any]]:
-    """Run once and undo it; what the function made and keeps (optimizer state) gets the values it was made with.
-
-    Returns the storages that it used and did not make, and the objects among its results that somebody else holds, by id.
-    """
-    with Recording() as r:
-        try:
-            results = _Weak(function(*args, **kwargs))
-        finally:
-            made = [(weakref.ref(s), r.first.get(key)) for key, s in r.created.items()]
-            captured = {id(t._storage): t._storage for t in r.captured.values()}
-            r.created.clear()
-            r.entries.clear()
-            r.guards.clear()
-            r.roll_back()
-    for found, content in made:
-        s = found()
-        if s is not None and content is not None:
-            restore(s, content)
-    return captured, results.alive()
 
 
 def _check_notes(outputs: Sequence[Any], inner: Sequence[Any], leaves: Sequence[Any]) -> None:
@@ -102,25 +80,6 @@ def _check_notes(outputs: Sequence[Any], inner: Sequence[Any], leaves: Sequence[
             raise Untraceable("it puts attributes on a tensor that it is given")
         if id(t) not in given and tree.notes(t):
             raise Untraceable("it puts attributes on a tensor that it returns")
-
-
-class _Weak:
-    """The tensors and objects of a result, not kept alive."""
-
-    def __init__(self, result: Any):
-        leaves: list[Any] = []
-        found = [*tree.values(tree.flatten(result, leaves)), *leaves]
-        self.held = [weakref.ref(x) for x in found if type(x).__weakrefoffset__]
-        # Objects without weak references (lists, functions written in C) are told by their number of references.
-        self.others = {id(x): x for x in found if not type(x).__weakrefoffset__ and not tree.is_lasting(x)}
-
-    def alive(self) -> dict[int, Any]:
-        """Those that somebody else still holds."""
-        found = {id(x): x for x in (r() for r in self.held) if x is not None}
-        for key in list(self.others):
-            if sys.getrefcount(self.others[key]) > 2:  # the dict's, the call's argument
-                found[key] = self.others[key]
-        return found
 
 
 def _check_containers(structure: Any, args: tuple, kwargs: dict, given: Sequence[Any]) -> None:
@@ -159,16 +118,20 @@ def stand_ins(leaves: Sequence[Any], captured: Mapping[int, Storage]) -> list[An
 
 
 def record_path(
-    function: Callable, structure: Any, leaves: Sequence[Any], after_first: Callable[[], Any] = lambda: None
+    function: Callable, structure: Any, leaves: Sequence[Any], after_first: Callable[[], Any] = lambda: None, watch: bool = False
 ) -> Path:
-    """Record one run; Untraceable if the function does what no program can hold. ``after_first()``: after the run before."""
+    """Record one run; Untraceable if the function does what no program can hold.
+
+    ``after_first()`` is called after the run before, of which ``watch`` keeps what it did and gave for the check.
+    """
     given = stand_ins(leaves, {})
     args, kwargs = tree.unflatten(structure, given)
-    captured, known = warm_up(function, args, kwargs)
+    captured, known, first = warm_up(function, args, kwargs, watch)
     after_first()
     _check_containers(structure, args, kwargs, given)
     del args, kwargs, given
     path = Path()
+    path.first = first
     path.structure, path.requires = structure, tuple(t._rg for t in leaves)
     path.classes = tuple(type(t) for t in leaves)
     path.mode = (state.grad, state.inference)

@@ -296,9 +296,11 @@ def user_line() -> str:
 class Recording:
     """Context manager: ``with Recording() as recorder``; nested recordings report to the outer one."""
 
-    def __enter__(self) -> Recorder:
+    def __init__(self, recorder: Any = None):
+        self.recorder = Recorder() if recorder is None else recorder
+
+    def __enter__(self) -> Any:
         self.outer = state.recorder
-        self.recorder = Recorder()
         set_recorder(self.recorder)
         return self.recorder
 

@@ -58,9 +58,13 @@ _MOST_ASKED = 8  # of those names that are looked for at each tensor
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-def walk_from(function: Callable, given: Iterable[Any] = ()) -> Walk:
-    """The walk to the places that a function of the user's depends on, called with these objects among its arguments."""
-    walk, names = Walk(set(), set(), set()), None
+def walk_from(function: Callable, given: Iterable[Any] = (), before: Walk | None = None) -> Walk:
+    """The walk to the places that a function of the user's depends on, called with these objects among its arguments.
+
+    ``before``: an earlier walk from there, whose names are looked for from the start.
+    """
+    walk = Walk(set(), set(), set()) if before is None else Walk(set(before.names), set(before.strings), set(before.asked))
+    names: set[str] | None = None
     while walk.names != names:  # a method found by its name mentions further names
         names = walk.names
         walk = Walk(set(names), walk.strings, walk.asked)
@@ -84,6 +88,9 @@ class Walk:
         self.seen: dict[int, Any] = {}
         self.classes: set[tuple[type, int, int]] = set()  # looked at, with so many names and strings
         self.waiting: list[types.FunctionType] = []
+        self.lacking: set[str] = set()  # of the names in `judged` those that none of the first `looked_at` modules has
+        self.judged: set[str] = set()
+        self.looked_at = 0
 
     def functions(self) -> None:
         """Look into the functions found, and into those found there."""
@@ -121,12 +128,6 @@ class Walk:
 
     def value(self, value: Any, depth: int = 0) -> None:
         """Walk on from a value."""
-        from ..amp import GradScaler
-        from ..nn.module import Module
-        from ..optim.lr_scheduler import LRScheduler
-        from ..optim.optimizer import Optimizer
-        from .seeing import Visible
-
         if isinstance(value, Tensor):
             self._tensor(value, depth)
         if type(value) is str and value.isidentifier():
@@ -134,6 +135,7 @@ class Walk:
         if type(value) in PLAIN or isinstance(value, Tensor) or depth > _MOST_DEPTH or id(value) in self.seen:
             return
         self.seen[id(value)] = value
+        (GradScaler, Module, LRScheduler, Optimizer, Visible), _ = _classes()
         if isinstance(value, Optimizer):
             self._optimizer(value, depth)
         elif isinstance(value, (LRScheduler, GradScaler)):
@@ -171,14 +173,12 @@ class Walk:
 
     def _module(self, m: Any, depth: int) -> None:
         """A module: its code, and attributes that are no numbers, tensors or modules (looks_of has those)."""
-        from ..nn import ModuleDict, ModuleList, ParameterDict, ParameterList
-        from ..nn.module import Module
-
+        (_, Module, *_), (module_containers, parameter_containers) = _classes()
         self.modules.append(m)
         self._class(type(m), depth)
-        if isinstance(m, (ModuleList, ModuleDict)):  # nobody calls those, so looks_of does not look at them
+        if isinstance(m, module_containers):  # nobody calls those, so looks_of does not look at them
             self._container(m._modules, depth)
-        if isinstance(m, (ParameterList, ParameterDict)):
+        if isinstance(m, parameter_containers):
             self._container(m._parameters, depth)
         own = m.__dict__
         for name in self.names & own.keys():
@@ -226,7 +226,12 @@ class Walk:
 
     def unknown(self) -> set[str]:
         """Names of attributes that code asks for, without those that a module has."""
-        return {name for name in self.asked if not any(hasattr(m, name) for m in self.modules)}
+        old, new = self.modules[: self.looked_at], self.modules[self.looked_at :]
+        self.lacking |= {name for name in self.asked - self.judged if not any(hasattr(m, name) for m in old)}
+        for m in new if self.lacking else ():
+            self.lacking = {name for name in self.lacking if not hasattr(m, name)}
+        self.judged, self.looked_at = set(self.asked), len(self.modules)
+        return self.lacking
 
     def _container(self, value: Any, depth: int) -> None:
         if isinstance(value, np.ndarray):
@@ -292,6 +297,19 @@ class Walk:
     def _attributes(self, held: dict, depth: int, owner: Any = None) -> None:
         for name in self.names & held.keys():
             self.place(Key(held, name, held[name], owner), depth)
+
+
+@functools.cache
+def _classes() -> tuple[tuple[type, ...], tuple[tuple[type, ...], ...]]:
+    """Classes that a walk treats each in its way (imported late: they import this package), and the containers among modules."""
+    from ..amp import GradScaler
+    from ..nn import ModuleDict, ModuleList, ParameterDict, ParameterList
+    from ..nn.module import Module
+    from ..optim.lr_scheduler import LRScheduler
+    from ..optim.optimizer import Optimizer
+    from .seeing import Visible
+
+    return (GradScaler, Module, LRScheduler, Optimizer, Visible), ((ModuleList, ModuleDict), (ParameterList, ParameterDict))
 
 
 def _slots(kind: type) -> tuple:

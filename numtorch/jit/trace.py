@@ -17,6 +17,7 @@ from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
 from .effects import Effects
 from .histories import fields
+from .memory import uncollected
 from .passes import Report, check_names
 from .path import record_path
 from .record import NotNow, Untraceable
@@ -204,10 +205,10 @@ class Traced(Visible):
     def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
         start = time.perf_counter()
         effects = Effects(self.function, structure)
-        with nobody_looking():
+        with nobody_looking(), uncollected():
             try:
                 kind.noted = effects.noted(leaves)
-                path = record_path(self.function, structure, leaves, effects.first)
+                path = record_path(self.function, structure, leaves, effects.first, self.check_trace)
                 effects.again()
                 bound = Bound(path, self._passes, self._frozen)
                 if self.check_trace:
