@@ -12,6 +12,7 @@ import numtorch as torch
 from numtorch import jit, nn
 from numtorch.jit import bound as bound_module
 from numtorch.jit.check import TracerWarning, TracingCheckError
+from numtorch.jit.gradients import Backward
 
 
 def test_a_python_number_that_changes_is_named():
@@ -115,11 +116,11 @@ def test_the_check_leaves_no_trace_and_can_be_switched_off():
 
 
 def test_the_backward_is_checked_too(monkeypatch):
-    real = bound_module.Bound.run_backward
+    real = Backward.run
 
-    def wrong(self, grads, held):
-        return [None if g is None else g * 1.01 for g in real(self, grads, held)]
+    def wrong(self, grads, kept, node):
+        return [None if g is None else g * 1.01 for g in real(self, grads, kept, node)]
 
-    monkeypatch.setattr(bound_module.Bound, "run_backward", wrong)
+    monkeypatch.setattr(Backward, "run", wrong)
     with pytest.raises(TracingCheckError, match="the gradient of (weight|bias|input 0) of the replay differs"):
         jit.trace(nn.Linear(3, 2), torch.ones(4, 3, requires_grad=True))
