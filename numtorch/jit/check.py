@@ -15,6 +15,7 @@ from .bound import Bound, GuardFailed
 from .diverging import between_runs, difference_of, first_difference
 from .memory import restore, snapshot, values_of
 from .names import captured_names
+from .nodes import without_hooks
 from .record import Recording
 from .warming import FirstRun
 
@@ -101,7 +102,8 @@ class Naming:
             la = t._layout
             pattern = np.cos(np.arange(la.numel, dtype=np.float64)).reshape(la.shape)
             given.append(from_array(pattern, la.dtype))
-        grads = engine.backward(chosen, given, False, False, self.targets, accumulate=False)
+        with without_hooks(self.targets):
+            grads = engine.backward(chosen, given, False, False, self.targets, accumulate=False)
         leaves = enumerate(self.path.leaves)
         names = [f"input {x[1]}" if type(x) is tuple else self.labels.get(id(x._storage), f"leaf {k}") for k, x in leaves]
         return {f"the gradient of {n}": None if g is None else values_of(g) for n, g in zip(names, grads)}

@@ -87,25 +87,19 @@ class Backward:
 
     def run(self, grads: list[Any], kept: tuple, node: Any) -> list[Any]:
         """Replay: the gradients of the path's leaves from those of its outputs; RuntimeError as ``check`` has it."""
-        with self.lock:
-            if self.native is not None:
-                found = self.native(grads, kept)
-                if found is not None:
-                    return found
-            self.check(kept, node)
-            found = self._by_python(grads, kept)
-            self.runs += 1
-            if self.runs == _FIRST_RUNS:
-                from .returning import native
-
-                self.native = native(self)
-            return found
-
-    def _by_python(self, grads: Sequence[Any], kept: tuple) -> list[Any]:
         from .nodes import in_layout
 
+        with self.lock:
+            found = None if self.native is None else self.native(grads, kept)
+            if found is not None:
+                return found
+            self.check(kept, node)
+            held = [in_layout(g, r.layout) for r, g in zip(self.path.given, grads)]
+            found = None if self.native is None else self.native(held, kept)
+            return self._by_python(held, kept) if found is None else found
+
+    def _by_python(self, held: Sequence[Any], kept: tuple) -> list[Any]:
         path, slots = self.path, self.slots
-        held = [in_layout(g, r.layout) for r, g in zip(path.given, grads)]
         pointers: list[int] = [0] * len(slots.storages)
         storages: list[Any] = [None] * len(pointers)
         for r, g in zip(path.given, held):
@@ -119,6 +113,11 @@ class Backward:
             s = storages[slot] = self._memory(nbytes)
             pointers[slot] = s.ptr
         self.program.run(pointers, None)
+        self.runs += 1
+        if self.runs == _FIRST_RUNS:
+            from .returning import native
+
+            self.native = native(self)
         return [None if g is None else self._result(g, held, storages) for g in path.leaf_grads]
 
     def _result(self, g: Any, held: Sequence[Any], storages: Sequence[Any]) -> Tensor:
