@@ -38,7 +38,7 @@ def is_available() -> bool:
 
 
 def fused_permitted() -> bool:
-    """Whether attention on a GPU may be one kernel: unless both flash and memory-efficient attention were forbidden."""
+    """Whether attention may be one kernel: unless both flash and memory-efficient attention were forbidden."""
     return _attention["flash"] or _attention["mem_efficient"]
 
 

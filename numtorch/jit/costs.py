@@ -98,7 +98,16 @@ def _recurrent(e: Entry) -> int:
     return 2 * steps * n * (math.prod(weight) + math.prod(given or (0,)))
 
 
+def _attention(e: Entry) -> int:
+    """Two products, or five, and an exponential for each query and key; those of a causal mask half as often."""
+    backward = e.op.name != "attention"
+    q, k, v = _shapes(e)[backward : backward + 3]
+    each = (5 * (q[-1] + v[-1]) if backward else 2 * (q[-1] + v[-1])) + 5
+    pairs = math.prod(q[:-1]) * k[-2]
+    return pairs * each // (2 if e.attrs["causal"] else 1)
+
+
 _RULES: dict[str, Callable[[Entry], int]] = {
     "matmul": _matmul, "convolution": _convolution, "convolution_input": _convolution_input,
-    "convolution_weight": _convolution_weight, "recurrent": _recurrent,
+    "convolution_weight": _convolution_weight, "recurrent": _recurrent, "attention": _attention, "attention_backward": _attention,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Attention on a GPU as one kernel, which never holds the matrix of weights; its gradients by two more."""
+"""Attention as one kernel, which never holds the matrix of weights; its gradients by one more on a CPU, two on a GPU."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state
-from ..dtype import REDUCED, bool_, float32
-from ..shape import Layout, contiguous, expand_strides
+from ..dtype import REDUCED, bool_, float32, float64
+from ..shape import Layout, contiguous, expand_strides, layout
 from . import elementwise as E
 from . import reduce as R
 from . import view
 from .declare import Context, kernel_op
-from .launch import Launch
+from .launch import Launch, Scratch
 from .masked import masked_fill
-from .matmul import matmul
+from .matmul import bind, matmul
+from .reduce import planner
 from .softmax import softmax
 
 MOST = 128  # dimensions of a query, a key or a value
 
 
 def fits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> bool:
-    """Whether the kernels take these operands: on a GPU, of one batch, and no gradient is asked for the mask."""
+    """Whether the kernels take these operands: of one batch, and no gradient is asked for the mask."""
     q, k, v = query._layout, key._layout, value._layout
-    if q.device == "cpu" or not q.device == k.device == v.device or q.dtype not in (*REDUCED, float32):
+    known = (float32, float64) if q.device == "cpu" else (*REDUCED, float32)
+    if not q.device == k.device == v.device or q.dtype not in known:
         return False
     if q.shape[:-2] != k.shape[:-2] or q.shape[:-2] != v.shape[:-2] or k.shape[-2] != v.shape[-2] or q.shape[-1] != k.shape[-1]:
         return False
@@ -36,8 +38,8 @@ def fits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> bool
     wanted = (*q.shape[:-2], q.shape[-2], k.shape[-2])
     shape = mask._layout.shape
     padded = (1,) * (len(wanted) - len(shape)) + tuple(shape)
-    known = len(padded) == len(wanted) and all(a in (1, b) for a, b in zip(padded, wanted))
-    return known and mask._layout.device == q.device and not (mask._rg and state.grad)
+    fit = len(padded) == len(wanted) and all(a in (1, b) for a, b in zip(padded, wanted))
+    return fit and mask._layout.device == q.device and not (mask._rg and state.grad)
 
 
 def _matrices(x: Tensor) -> tuple[Tensor, list[int]]:
@@ -91,18 +93,32 @@ def _launch(name: str, size: int, pointers: Sequence[Any], words: Sequence[Any],
     )
 
 
-@kernel_op(["q", "k", "v", "mask"], saves=["q", "k", "v", "mask", "out0", "out1"], nograd=[1], name="attention")
+@kernel_op(["q", "k", "v", "mask"], saves=["q", "k", "v", "mask", "out0", "out1"], nograd=[1], name="attention", steady=True)
 def attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float
 ) -> tuple[Layout, Layout]:
     """softmax(q k' scale + mask) v, and the logarithm of each row's sum of exponentials."""
     la = q._layout
-    out = contiguous((*la.shape[:-1], v._layout.shape[-1]), la.dtype, la.device)
-    return out, contiguous(la.shape[:-1], float32, la.device)
+    shape = (*la.shape[:-1], v._layout.shape[-1])
+    if la.device == "cpu":
+        return _by_heads(shape, la), contiguous(la.shape[:-1], la.dtype)
+    return contiguous(shape, la.dtype, la.device), contiguous(la.shape[:-1], float32, la.device)
+
+
+def _by_heads(shape: tuple[int, ...], like: Layout) -> Layout:
+    """The layout of a result (batch, heads, L, size): in memory the heads of a place are neighbours, as PyTorch has them."""
+    if len(shape) != 4:
+        return contiguous(shape, like.dtype)
+    _, H, L, size = shape
+    return layout(shape, (L * H * size, size, H * size, 1), like.dtype)
 
 
 @attention.plan
 def _(outputs: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> list[Launch]:
+    if q._layout.device == "cpu":
+        named = {"out": outputs[0], "q": q, "k": k, "v": v}
+        found, tensors = _rows_plan("forward_plan", named, mask, causal, scale)
+        return [bind(found, lse=outputs[1], **tensors)]
     operands, masks, words, size = _words(q, k, v, mask, causal, scale)
     return [_launch("attention", size, [*outputs, *operands, *masks], words, q._layout.numel * k._layout.shape[-2])]
 
@@ -112,6 +128,8 @@ def _(ctx: Context, g: Tensor, g_lse: Any) -> Any:
     causal, scale = ctx.attrs["causal"], ctx.attrs["scale"]
     if state.grad:
         return (*_by_ops(ctx, g, causal, scale), None)
+    if g._layout.device == "cpu":
+        return (*attention_backward(g, ctx.q, ctx.k, ctx.v, ctx.mask, ctx.out0, ctx.out1, causal=causal, scale=scale), None)
     delta = R.sum(E.mul(g, ctx.out0), -1)
     found = attention_gradients(g, ctx.q, ctx.k, ctx.v, ctx.mask, ctx.out1, delta, causal=causal, scale=scale)
     return (*found, None)
@@ -138,6 +156,40 @@ def _(
         _launch("attention_backward_q", size, [dq, *rest], words, cost),
         _launch("attention_backward_kv", size, [dk, dv, *rest], words, cost),
     ]
+
+
+def _rows_plan(name: str, named: dict[str, Tensor], mask: Tensor | None, causal: bool, scale: float) -> tuple[Any, dict]:
+    """What a planner of the CPU's kernels says, and its tensors by name: packed ones, whose steps it was told."""
+    q, k, v = named["q"]._layout, named["k"]._layout, named["v"]._layout
+    tensors, steps = dict[str, Any](), list[int]()
+    for which, t in named.items():
+        tensors[which], its = _matrices(t.detach())
+        steps += its
+    (tensors["allowed"], tensors["added"]), m_steps, flags = _mask(mask, (*q.shape[:-1], k.shape[-2]))
+    inner = _inner(q.shape[:-2])
+    batch = (math.prod(q.shape[:-2]) // inner, inner)
+    sizes = (q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1])
+    plan = planner(name, "attention_plan", "cpu")
+    return plan(q.dtype.name, batch, sizes, (*steps, *m_steps), causal, flags, scale), tensors
+
+
+@kernel_op(["g", "q", "k", "v", "mask", "out", "lse"], steady=True)
+def attention_backward(
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, out: Tensor, lse: Tensor, causal: bool, scale: float
+) -> tuple[Layout, ...]:
+    """The gradients of ``attention`` on a CPU for q, k and v."""
+    return tuple([_by_heads(t._layout.shape, t._layout) for t in (q, k, v)])
+
+
+@attention_backward.plan
+def _(
+    outputs: Any, g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, out: Tensor, lse: Tensor, causal: bool,
+    scale: float,
+) -> list[Launch]:  # fmt: skip
+    named = {"dq": outputs[0], "dk": outputs[1], "dv": outputs[2], "g": g, "q": q, "k": k, "v": v, "out": out}
+    (launches, nbytes), tensors = _rows_plan("backward_plan", named, mask, causal, scale)
+    parts = Scratch(nbytes)
+    return [bind(one, lse=lse.detach(), parts=parts, **tensors) for one in launches]
 
 
 def _by_ops(ctx: Context, g: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor, Tensor]:

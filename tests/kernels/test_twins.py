@@ -16,6 +16,7 @@ TILED = "register tiles are dealt to a GPU in another way: the twins are the pla
 
 # CPU modules and kernels without a CUDA kernel of their name.
 ONLY_CPU: dict[str, str] = {
+    "attention.attention_sum": "a block of a GPU has some keys of one matrix and walks over all queries",
     "pool.max_pool_2x2_values": "the pass that asks for it rewrites programs of the CPU",
     "conv.conv_taps": TILED,
     "conv.pack_weight": TILED,
@@ -36,7 +37,7 @@ ONLY_CUDA: dict[str, str] = {
     "matmul.gemm_sum": TILED,
     "tensor": "tensor cores, which a CPU has not",
     "conv_tensor": "tensor cores, which a CPU has not",
-    "attention": "on a CPU the weights of a few rows stay in cache between the products and the softmax",
+    "attention": "a variant for each size on a GPU, one kernel for all sizes on a CPU",
 }
 PLANNERS = {
     "matmul": ("matmul_plan",),

@@ -40,3 +40,85 @@ def test_dropout_is_a_probability(p, kind):
     q = numtorch.ones(1, 1, 2, 2)
     with pytest.raises(kind, match="dropout probability has to be between 0 and 1"):
         numtorch.nn.functional.scaled_dot_product_attention(q, q, q, dropout_p=p)
+
+
+def composed(q, k, v, mask, causal):
+    """Attention by single operations."""
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    if causal:
+        scores = scores.masked_fill(numtorch.ones(q.shape[-2], k.shape[-2]).triu(1).bool(), -numtorch.inf)
+    if mask is not None and mask.dtype is numtorch.bool:
+        scores = scores.masked_fill(~mask, -numtorch.inf)
+    elif mask is not None:
+        scores = scores + mask
+    return scores.softmax(-1) @ v
+
+
+def operands(shape, dtype=numtorch.float32, seed=0):
+    numtorch.manual_seed(seed)
+    return [numtorch.randn(*shape, dtype=dtype).requires_grad_() for _ in range(3)]
+
+
+@pytest.mark.parametrize("kind", ["none", "causal", "bool", "shared", "float"])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (2, 1, 3)], ids=str)
+def test_one_kernel_computes_what_single_operations_do(batch, kind):
+    shape, T = (*batch, 70, 20), (70, 70)
+    q, k, v = operands(shape)
+    masks = {"bool": numtorch.rand(*batch, *T) > 0.3, "shared": numtorch.rand(*T) > 0.3, "float": numtorch.randn(*batch, *T)}
+    mask, g = masks.get(kind), numtorch.randn(*shape)
+    found = numtorch.nn.functional.scaled_dot_product_attention(q, k, v, mask, is_causal=kind == "causal")
+    wanted = composed(q, k, v, mask, kind == "causal")
+    numtorch.testing.assert_close(found, wanted)
+    for a, b in zip(numtorch.autograd.grad(found, (q, k, v), g), numtorch.autograd.grad(wanted, (q, k, v), g)):
+        numtorch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_heads_lie_beside_each_other_as_in_pytorch():
+    q, k, v = operands((2, 3, 5, 4))
+    out = numtorch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert out.stride() == (60, 4, 12, 1) and out.transpose(1, 2).is_contiguous()
+
+
+def test_gradients_of_gradients():
+    q, k, v = operands((2, 5, 4), numtorch.float64)
+    attend = numtorch.nn.functional.scaled_dot_product_attention
+    assert numtorch.autograd.gradcheck(lambda *a: attend(*a, is_causal=True), (q, k, v))
+    assert numtorch.autograd.gradgradcheck(lambda *a: attend(*a, is_causal=True), (q, k, v))
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 70, 16), (1, 1, 300, 8)], ids=str)
+def test_traced_and_on_any_number_of_threads_the_bits_are_the_same(shape):
+    q, k, v = operands(shape)
+
+    def step(q, k, v):
+        out = numtorch.nn.functional.scaled_dot_product_attention(q * 2, k, v, is_causal=True)
+        return out, *numtorch.autograd.grad(out.square().sum(), (q, k, v))
+
+    wanted, before = step(q, k, v), numtorch.get_num_threads()
+    try:
+        for threads in (1, 2, 8):
+            numtorch.set_num_threads(threads)
+            traced = numtorch.jit.trace(step, (q, k, v))
+            for found in (step(q, k, v), traced(q, k, v)):
+                assert all(a.detach().numpy().tobytes() == b.detach().numpy().tobytes() for a, b in zip(found, wanted))
+            assert "attention_backward" in str(traced.graph)
+    finally:
+        numtorch.set_num_threads(before)
+
+
+def test_two_layers_are_one_run_of_parts_of_the_batch():
+    w, before = numtorch.randn(64, 192) / 8, numtorch.get_num_threads()
+
+    def layer(x):
+        q, k, v = (x @ w).view(4, 64, 3, 4, 16).permute(2, 0, 3, 1, 4)
+        a = numtorch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return a.transpose(1, 2).reshape(4, 64, 64)
+
+    x = numtorch.randn(4, 64, 64)
+    try:
+        numtorch.set_num_threads(2)
+        traced = numtorch.jit.trace(lambda x: layer(layer(x)), x)
+        assert numtorch.equal(traced(x), layer(layer(x)))
+        assert [op.part[1] for op in traced.paths()[0].program.ops if op.entry.name == "attention"] == [0, 0, 1, 1]
+    finally:
+        numtorch.set_num_threads(before)

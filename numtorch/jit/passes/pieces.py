@@ -10,6 +10,7 @@ from ...ops.matmul import bind
 from ...ops.pointwise import Plan
 from ...shape import expand_strides, layout
 from ..record import Entry, Ref
+from .heads import attention
 from .prepack import convolution
 from .work import can_replan, copy_of, replanned, writes
 
@@ -105,7 +106,7 @@ def _layer_norm(e: Entry) -> list[int] | None:
 
 RULES: dict[str, Callable[[Entry], list[int] | None]] = {
     "matmul": _matmul, "convolution": _first, "max_pool_values": _first, "layer_norm": _layer_norm, "softmax": _softmax,
-    "log_softmax": _softmax, "sum": _sum,
+    "log_softmax": _softmax, "sum": _sum, "attention": attention, "attention_backward": attention,
 }  # fmt: skip
 
 

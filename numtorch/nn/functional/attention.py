@@ -19,6 +19,8 @@ from .dropout import dropout
 from .linear import linear
 from .padding import pad
 
+FLASH = "ScaledDotProductFlashAttentionForCpuBackward0"  # PyTorch's node where it computes attention as one op
+
 
 @tensors_only
 def scaled_dot_product_attention(
@@ -52,8 +54,9 @@ def scaled_dot_product_attention(
         value = _repeat_heads(query, value, "value")
     scale = 1.0 / math.sqrt(query.size(-1)) if scale is None and query.size(-1) else scale or 0.0
     two_masks = is_causal and attn_mask is not None
-    if query.is_cuda and dropout_p <= 0.0 and not two_masks and fused_permitted() and fits(query, key, value, attn_mask):
-        return attention(query, key, value, attn_mask, causal=is_causal, scale=float(scale))[0]
+    if dropout_p <= 0.0 and not two_masks and fused_permitted() and fits(query, key, value, attn_mask):
+        result = attention(query, key, value, attn_mask, causal=is_causal, scale=float(scale))[0]
+        return result if query.is_cuda else named(result, FLASH if fused else "UnsafeViewBackward0")
     scores = numtorch.matmul(query * scale, key.transpose(-2, -1))
     blocked = ~attn_mask if attn_mask is not None and attn_mask.dtype is numtorch.bool else None
     if attn_mask is not None and blocked is None:
@@ -69,7 +72,7 @@ def scaled_dot_product_attention(
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     result = numtorch.matmul(weights, value)
-    return named(result, "ScaledDotProductFlashAttentionForCpuBackward0") if fused else result
+    return named(result, FLASH) if fused else result
 
 
 def _is_fused(query: Any, key: Any, value: Any, mask: Any, dropout_p: float) -> bool:
