@@ -137,7 +137,7 @@ def note(outputs: Sequence[Any], inputs: Sequence[Any], launches: Sequence[Launc
     if not written.issuperset(i for i, t in enumerate(outputs) if t._layout.numel):
         return None  # written by something else than launches
     made.scratch = _working(scratches)
-    made.keep = list(launches)
+    made.keep = [(la.kernel, [p for p in la.pointers if constant.is_table(p)]) for la in launches]  # but no operands
     return made
 
 

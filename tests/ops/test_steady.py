@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -147,3 +149,14 @@ def test_gradients_of_masks_and_indices():
         assert y.grad_fn.name() == "IndexBackward0" and y.tolist() == [float(k) for k in range(6) if k > i]
         (y.sum() + x[torch.tensor([1, -1])].sum()).backward()
         assert x.grad.tolist() == [[float(k > i) + 2 * (k > 2) for k in row] for row in ((0, 1, 2), (3, 4, 5))]
+
+
+def test_what_is_noted_keeps_no_operands_alive():
+    memory = []
+    for _ in range(4):
+        x, w = torch.randn(40, 50), torch.randn(50, 60)
+        image, filters = torch.randn(1, 3, 9, 9), torch.randn(4, 3, 3, 3)
+        made = [x @ w, x.cumsum(0), torch.nn.functional.conv2d(image, filters, stride=2), torch.cat([x, x]), x[x > 0]]
+        memory += [weakref.ref(t._storage) for t in (x, w, image, filters, *made)]
+        del x, w, image, filters, made
+    assert not any(reference() for reference in memory)
