@@ -25,6 +25,7 @@ optimizer.step()
 def script_seconds(module: str, body: str = SCRIPT, cache: str | None = None) -> float:
     """Wall time of one new process; `cache` is a kernel cache folder other than the user's."""
     environment = dict(os.environ, **({"NUMTORCH_CACHE_DIR": cache} if cache else {}))
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as for users: modules are compiled to bytecode once
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", body.format(module=module)], check=True, env=environment)
     return time.perf_counter() - start
@@ -33,6 +34,8 @@ def script_seconds(module: str, body: str = SCRIPT, cache: str | None = None) ->
 def measure(rounds: int, with_torch: bool) -> dict[str, float]:
     """Median seconds by label; cold is measured once, in an empty kernel cache that is then the warm one."""
     with tempfile.TemporaryDirectory() as cache:
+        for module in ("numtorch", *(["torch"] if with_torch else [])):
+            script_seconds(module, "import {module}", cache)  # writes the bytecode
         result = {"first script, no kernel cached": script_seconds("numtorch", cache=cache)}
         times: dict[str, list[float]] = {}
         for _ in range(rounds):
