@@ -24,9 +24,6 @@ def _sequence(x: Any) -> list[Any]:
 
 def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -> list[Any]:
     """The gradients to start from: ones for scalars, else those given, checked against shape and dtype."""
-    from ..creation import fill_into
-    from ..ops.declare import empty_like_layout
-
     found = []
     for i, (t, g) in enumerate(zip(tensors, grads)):
         if not t.requires_grad:
@@ -40,7 +37,7 @@ def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -
                     f"backward: grad can be implicitly created only for scalar outputs, got shape {list(t.shape)}; reduce it, or"
                     " give gradient="
                 )
-            g = fill_into(empty_like_layout(t._layout), 1)
+            g = (_one or _one_maker())(t._layout)
         elif not hasattr(g, "_layout"):
             raise TypeError(
                 f"backward: gradients can be either Tensors or None, but got {type(g).__name__}; make a tensor with"
@@ -60,6 +57,18 @@ def _initial(tensors: Sequence[Any], grads: Sequence[Any], create_graph: bool) -
             g = g.to(t._layout.device)
         found.append(g)
     return found
+
+
+_one: Any = None  # makes the gradient that a scalar's way back starts from
+
+
+def _one_maker() -> Any:
+    global _one
+    from ..creation import fill_into
+    from ..ops.declare import empty_like_layout
+
+    _one = lambda la: fill_into(empty_like_layout(la), 1)  # noqa: E731 - bound once: imports in hot functions are slow
+    return _one
 
 
 def backward(

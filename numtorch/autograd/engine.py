@@ -171,9 +171,7 @@ def backward(
 
 
 def _key(edge: Any, tensor: Any) -> Any:
-    if type(edge) is tuple:
-        return (id(edge[0]), edge[1])
-    return id(tensor)
+    return (id(edge[0]), edge[1]) if type(edge) is tuple else id(tensor)
 
 
 class _Pass:
@@ -272,6 +270,7 @@ class _Pass:
     def _pass_on(self, node: Node, results: list[Any]) -> tuple[Any, Any]:
         """Hand a node's results on; returns a node that has got its first gradient here, and its gradients."""
         following = grads = None
+        is_plain = not watchers and not self.create and self.targets is None
         for i, (edge, meta) in enumerate(zip(node.edges, node.metas)):
             g = results[i]
             if edge is None or g is None:
@@ -283,7 +282,10 @@ class _Pass:
             if type(edge) is not tuple:
                 # 2: this variable and the call's argument.
                 alone = edge._grad is None and sys.getrefcount(g) == 2 and _fills_its_memory(g)
-                self._leaf(edge, g, alone)
+                if alone and is_plain and not (edge._hooks or edge._post_hooks or g._rg) and g._base is None:
+                    edge._grad = g  # what the functions below come to, most often
+                else:
+                    self._leaf(edge, g, alone)
                 continue
             after, number = edge
             if after is following:
@@ -323,8 +325,7 @@ class _Pass:
     def _give(self, leaf: Tensor, grad: Tensor, alone: bool) -> None:
         if self.targets is None:
             _accumulate(leaf, grad, self.create, alone)
-            return
-        if (i := self.targets.get(id(leaf))) is not None:
+        elif (i := self.targets.get(id(leaf))) is not None:
             held = self.results[i]
             self.results[i] = grad if held is None else held + grad
 
