@@ -222,7 +222,8 @@ def rms_norm(
 
     require_tensor("rms_norm", "input", input)
     if eps is None:
-        eps = finfo(input.dtype).eps if input.dtype.is_floating_point else 0.0
+        own = float32 if input.dtype in REDUCED else input.dtype  # in which the sums are
+        eps = finfo(own).eps if own.is_floating_point else 0.0
     return _layer("rms_norm", input, normalized_shape, weight, None, eps, False)
 
 
