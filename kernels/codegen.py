@@ -48,10 +48,11 @@ _POINTERS = {
 }
 # Names that the text uses itself; a scalar of such a name gets an underscore.
 _RESERVED = frozenset(
-    "n i row rows cols lo hi split offset chunk nchunks index first step T S inf nan select start independent kernel device pointer real i64 f64 "
+    "n i row rows cols one_row apart lo hi split offset chunk nchunks index first step T S inf nan select start independent kernel device pointer real i64 f64 "
     "range min max abs bool int64 int32 int16 int8 uint8 float32 float64".split()
 )
 _IMPORTS = {
+    "apart": ("apart",),
     "math": ("inf", "nan"),
     "numpy": ("float32", "float64", "int16", "int32", "int64", "int8", "uint8"),
     "jit": (

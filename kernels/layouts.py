@@ -36,19 +36,26 @@ def special(shape: tuple[int, ...], strides: Strides, outputs: int) -> tuple[str
 
 
 def rows_kernel(written: Any, kinds: str) -> list[str]:
-    """The lines of a "rows" kernel; `kinds`: v or c for each input."""
-    outputs = range(len(written.program.outputs))
+    """The lines of a "rows" kernel, and of the function for one row; `kinds`: v or c for each input."""
+    program, names = written.program, list(written.scalars.values())
+    outputs = range(len(program.outputs))
     steps = [f"p{k}" for k in outputs] + [f"q{k}" for k in range(len(kinds))]
     vectors = [k for k in written.used if kinds[k] == "v"]
     single = [k for k in written.used if kinds[k] == "c"]
+    given = [f"a{k}" for k in outputs] + [f"b{k}" for k in vectors] + [f"x{k}" for k in single] + names + ["cols"]
+    passed = [f"offset(out{k}, row * p{k})" for k in outputs] + [f"offset(in{k}, row * q{k})" for k in vectors]
     return [
+        "@device(inline=False, fastmath=())",
+        f"def one_row({', '.join(given)}):",
+        "    apart()",
+        "    for i in range(cols):",
+        *("        " + line for line in written.element("b{k}[i]", "a{k}[i]", tuple(single))),
+        "    independent()",
+        "",
+        "",
         written.signature([f"{name}: i64" for name in ("rows", "cols", *steps)]),
         "    lo, hi = split(rows, chunk, nchunks)",
         "    for row in range(lo, hi):",
-        *(f"        a{k} = offset(out{k}, row * p{k})" for k in outputs),
-        *(f"        b{k} = offset(in{k}, row * q{k})" for k in vectors),
         *("        " + line for line in written.loads(single, "in{k}[row * q{k}]")),
-        "        for i in range(cols):",
-        *("            " + line for line in written.element("b{k}[i]", "a{k}[i]", tuple(single))),
-        "        independent()",
+        f"        one_row({', '.join([*passed, *given[len(passed) :]])})",
     ]

@@ -38,6 +38,7 @@ from ..simd import (
     vstoren,
     vzero,
 )  # fmt: skip
+from ..tails import tail_of_band
 
 READ, BIAS = 1, 2  # flags: the output is added to; a number per output channel is added
 
@@ -201,14 +202,14 @@ def taps_kernel(rows: int, vectors: int) -> Any:
         IH: i64, IW: i64, OD: i64, OH: i64, OW: i64, zphases: i64, zscale: i64, zstep: i64, ystep: i64, yshift: i64,
         xstep: i64, xshift: i64, fy: i64, fx: i64, sy: i64, sx: i64, YB: i64, ybands: i64, XB: i64, xblocks: i64,
         height: i64, pitch: i64, inner: i64,
-        flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
+        flags: i64, low: real, chunk_words: i64, tail: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """Output (N, G M, OD, OH, OW), input (N, G Q, ID, IH, IW); a unit is a band of one depth of IB images,
         and MB of the output channels.
 
         `table` is described at conv_tables.correlation_table. The weight has strides wm between rows, wt between tiles of
         rows and wg between groups. `inner`: the rows of tiles (1) or the groups of pixels (0) run in the inner loop, over a
-        smaller or larger weight.
+        smaller or larger weight. `tail`: what is done with the output of a unit (tails.py).
         """
         acc, planes = stack(acc_room, T), offset(scratch, chunk * chunk_words)
         lo, hi = split(units, chunk, nchunks)
@@ -231,5 +232,8 @@ def taps_kernel(rows: int, vectors: int) -> Any:
                     offset(weight, g * wg + q // rows * wt), wm, wt, offset(bias, g * M + q), planes, table,
                     offset(table, zphases * 2 + case * 5), inner, flags, low, acc,
                 )  # fmt: skip
+            y, x0 = yb * YB * sy, xb * XB * sx
+            high, wide = min(YB * sy, OH - y), min(XB * sx, OW - x0)
+            tail_of_band(tail, n, IB, g * M + q, min(MB, M - q), OW, oz * OH * OW, y, high, x0, wide)
 
     return conv_taps

@@ -33,6 +33,7 @@ from ..simd import (
     vstore,
     vstoren,
 )  # fmt: skip
+from ..tails import tail_of_band
 from .conv import copy_planes
 
 
@@ -129,11 +130,11 @@ def panels_kernel(rows: int, vectors: int) -> Any:
         N: i64, IB: i64, M: i64, MB: i64, mblocks: i64, Q: i64, CB: i64, wm: i64, wt: i64, wk: i64, IH: i64, IW: i64,
         OH: i64, OW: i64, ystep: i64, yshift: i64, xstep: i64, xshift: i64, fy: i64, fx: i64, sy: i64, sx: i64, YB: i64,
         ybands: i64, height: i64, pitch: i64, room: i64, sums_pitch: i64, block: i64, flags: i64, low: real, chunk_words: i64,
-        chunk: i64, nchunks: i64,
+        tail: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """Output (N, M, OH, OW), input (N, Q, IH, IW); a unit is YB rows (of each of sy x sx phases) of IB images, MB output
         channels, CB channels are a block, for `table` see conv_panels_plan.panels_table. The weight has strides wm between
-        rows, wt between tiles of rows, wk between taps; `block` tiles of it stay in L2.
+        rows, wt between tiles of rows, wk between taps; `block` tiles of it stay in L2. `tail`: see tails.py.
         """
         sums = offset(scratch, chunk * chunk_words)
         panels = offset(sums, MB * sums_pitch)
@@ -163,10 +164,10 @@ def panels_kernel(rows: int, vectors: int) -> Any:
                     )  # fmt: skip
             for phase in range(sy * sx):
                 head = offset(table, last + phase * 8)
-                first = ((n * M + m0) * OH + yb * YB * sy + phase // sx) * OW + phase % sx
                 write_rows(
-                    offset(out, first), OH * OW, sums, sums_pitch, count, offset(bias, m0), low, flags,
-                    offset(table, head[4]), images * head[5], sx,
+                    offset(out, ((n * M + m0) * OH + yb * YB * sy + phase // sx) * OW + phase % sx), OH * OW, sums, sums_pitch, count,
+                    offset(bias, m0), low, flags, offset(table, head[4]), images * head[5], sx,
                 )  # fmt: skip
+            tail_of_band(tail, n, images, m0, count, OW, 0, yb * YB * sy, min(YB * sy, OH - yb * YB * sy), 0, OW)
 
     return conv_panels

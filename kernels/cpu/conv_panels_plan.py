@@ -147,7 +147,7 @@ def panels_launches(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> t
     words = (
         N, ib, lay.M, mb, mblocks, lay.Q, cb, *weight, *lay.source[1:], *lay.result[1:], steps[0], lay.before[1], steps[1],
         lay.before[2], *lay.planes[1:], *lay.phases[1:], yb, bands, height, pitch, room, sums_pitch,
-        max(1, WEIGHTS // (cb * most_taps * rows * itemsize)), flags, 0.0 if relu else LOWEST, chunk_words,
+        max(1, WEIGHTS // (cb * most_taps * rows * itemsize)), flags, 0.0 if relu else LOWEST, chunk_words, 0,
     )  # fmt: skip
     names = ("out", "work" if packed else "weight", "x", "bias", "table", "scratch")
     kernel, scratch = panels_kernel(rows, vectors), chunk_words * itemsize

@@ -117,7 +117,7 @@ def _correlation(conv: Conv, T: str, grad: bool, flags: int, relu: bool) -> Plan
     words = (
         units, ib, G, lay.M, mb, mblocks, lay.Q, *weight, *lay.source, *lay.result, lay.phases[0], zscale, zstep,
         steps[0], lay.before[1], steps[1], lay.before[2], *lay.planes[1:], *lay.phases[1:], yb, ybands, xb, xblocks, height,
-        pitch, int(K_all <= 400), flags, 0.0 if relu else LOWEST, chunk_words,
+        pitch, int(K_all <= 400), flags, 0.0 if relu else LOWEST, chunk_words, 0,
     )  # fmt: skip
     names = ("out", "work" if pack else "weight", "x", "bias", "table", "scratch")
     kernel = taps_kernel(rows, vectors)

@@ -22,6 +22,7 @@ from typing import Any
 from ..jit import VL, T, T_ptr, device, i64, kernel, real
 from ..memory import offset, select, split, stack
 from ..simd import spread, tile_dot, tile_dotn, tile_sums, tile_zero
+from ..tails import PIECE, WIDE, run_tail
 from ..target import target
 from . import tiles
 from .plan import LOWEST, Launch, slots
@@ -36,7 +37,7 @@ def block_product(rows: int, vectors: int) -> Any:
     @device
     def multiply(
         c, a, b, bias, panels, acc, M, K, ldc, ars, aks, bks, bns, brs, bcs, alpha, beta, low, flags, plain, mb, run, MB, j0, j1,
-        KC, copy_a, pack_b, kept,
+        KC, copy_a, pack_b, kept, tail, t,
     ):  # fmt: skip
         width = vectors * VL
         together = select(bns == 1, min(kept, 8), 1)  # panels packed in one pass over the rows of B
@@ -51,6 +52,7 @@ def block_product(rows: int, vectors: int) -> Any:
                 if copy_a != 0:
                     pack(copied, KC + 16, 0, at, ars, aks, i1 - i0, kc)
                     at, ar, ak = copied, KC + 16, 1
+                ready = j0  # columns before it have had their tail
                 for p in range((j1 - j0 + width - 1) // width):
                     j = j0 + p * width
                     n, panel, bk = min(width, j1 - j), offset(b, k0 * bks + j * bns), bks
@@ -63,6 +65,10 @@ def block_product(rows: int, vectors: int) -> Any:
                         offset(c, i0 * ldc + j), ldc, i1 - i0, n, at, ar, ak, panel, bk, kc, offset(bias, i0 * brs + j * bcs),
                         brs, bcs, alpha, factor, lower, does, plain, select(k0 > 0, READ, plain - 1), acc,
                     )  # fmt: skip
+                    done = j + n - ready
+                    if tail != 0 and k0 + KC >= K and (j + n == j1 or (done >= WIDE and (i1 - i0) * done >= PIECE)):
+                        run_tail(tail, t, i0, i1 - i0, ready, done)
+                        ready = j + n
 
     return multiply
 
@@ -77,12 +83,12 @@ def gemm(rows: int, vectors: int) -> Any:
         c: T_ptr, a: T_ptr, b: T_ptr, bias: T_ptr, scratch: T_ptr, M: i64, N: i64, K: i64, ldc: i64,
         ars: i64, aks: i64, bks: i64, bns: i64, batch: i64, inner: i64, cbs: i64, abs0: i64, abs1: i64, bbs0: i64,
         bbs1: i64, brs: i64, bcs: i64, alpha: real, beta: real, low: real, flags: i64, plain: i64, MB: i64, NB: i64,
-        KC: i64, copy_a: i64, pack_b: i64, kept: i64, most: i64, chunk_words: i64, chunk: i64, nchunks: i64,
+        KC: i64, copy_a: i64, pack_b: i64, kept: i64, most: i64, chunk_words: i64, tail: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """`batch` matrices; number t takes A at (t // inner) * abs0 + (t % inner) * abs1, B alike, C at t * cbs.
 
         A unit is a block of MB x NB of one C; up to `most` of them side by side share the packed A. `kept` B panels stay in
-        scratch for the other blocks of rows.
+        scratch for the other blocks of rows. `tail`: what is done on each piece of C when it is finished (tails.py).
         """
         acc, panels = stack(room, T), offset(scratch, chunk * chunk_words)
         mblocks, nblocks = (M + MB - 1) // MB, (N + NB - 1) // NB
@@ -97,7 +103,7 @@ def gemm(rows: int, vectors: int) -> Any:
             bp = offset(b, t // inner * bbs0 + t % inner * bbs1)
             multiply(
                 offset(c, t * cbs), ap, bp, bias, panels, acc, M, K, ldc, ars, aks, bks, bns, brs, bcs, alpha, beta, low, flags,
-                plain, mb, run, MB, nb * NB, min(N, (nb + wide) * NB), KC, copy_a, pack_b, kept,
+                plain, mb, run, MB, nb * NB, min(N, (nb + wide) * NB), KC, copy_a, pack_b, kept, tail, t,
             )  # fmt: skip
 
     return gemm_outer
@@ -112,12 +118,13 @@ def gemm_dot(rows: int, cols: int) -> Any:
     def gemm_by_dot(
         c: T_ptr, a: T_ptr, b: T_ptr, bias: T_ptr, M: i64, N: i64, K: i64, ldc: i64, ars: i64, bns: i64,
         batch: i64, inner: i64, cbs: i64, abs0: i64, abs1: i64, bbs0: i64, bbs1: i64, brs: i64, bcs: i64,
-        alpha: real, beta: real, low: real, flags: i64, chunk: i64, nchunks: i64,
+        alpha: real, beta: real, low: real, flags: i64, tail: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """A[i, k] at i * ars + k and B[k, j] at j * bns + k."""
         acc = stack(room, T)
         blocks = (N + cols - 1) // cols
         lo, hi = split(batch * blocks, chunk, nchunks)
+        ready = lo % blocks * cols
         for unit in range(lo, hi):
             t, j = unit // blocks, unit % blocks * cols
             ap = offset(a, t // inner * abs0 + t % inner * abs1)
@@ -136,6 +143,9 @@ def gemm_dot(rows: int, cols: int) -> Any:
                 tile_sums(acc, tile)
                 bt = offset(bias, i * brs + j * bcs)
                 finish(offset(cp, i * ldc), ldc, m, n, 1, acc, alpha, beta, bt, brs, bcs, low, flags)
+            if tail != 0 and (unit + 1 == hi or j + n == N or M * (j + n - ready) >= PIECE):
+                run_tail(tail, t, 0, M, ready, j + n - ready)
+                ready = select(j + n == N, 0, j + n)
 
     return gemm_by_dot
 
@@ -164,6 +174,7 @@ def matmul_plain(
 
 
 UNIT = 100_000  # floating point operations of a unit at least
+TAIL_BLOCK = 1 << 16  # elements of a block with a tail
 
 
 def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize: int) -> tuple[int, int, int]:
@@ -180,6 +191,23 @@ def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize:
     if batch * M * N * K >= UNIT:  # at least two units
         most = min(range(most, 0, -1), key=lambda n: _larger_half(panels, n, mblocks, batch))
     return mb, most * width, kc
+
+
+def tail_blocks(T: str, count: int, words: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The words (by name) of a `gemm_outer` launch that gets a tail, for `count` threads, and its units; the bits are the same.
+
+    Blocks are of whole rows and stay in L2 until their tail is done, which then works on wide pieces; but where that would
+    have several threads read most of B, it is dealt out by columns.
+    """
+    M, N, MB, batch = words["M"], words["N"], words["MB"], words["batch"]
+    rows = tiles.shape("outer", T)[0]
+    blocks = max(-(-M // MB), -(-M * N // TAIL_BLOCK))
+    blocks += -blocks % count
+    keeps = words["pack_b"] != 1 or words["kept"] * panel_width(T) >= N  # the panels of all columns, for other blocks of rows
+    if (count > 1 and M < max(N, 2 * rows * count)) or (blocks > 1 and not keeps):
+        return words, batch * -(-M // MB) * -(-N // words["NB"])
+    MB = min(MB, -(-M // (blocks * rows)) * rows)
+    return {**words, "MB": MB, "NB": N}, batch * -(-M // MB)
 
 
 def _larger_half(panels: int, per: int, mblocks: int, batch: int) -> float:
@@ -229,7 +257,7 @@ def matmul_plan(
     few = M < (48 if K > 256 else 16)  # rows that are not worth packing B for; a short dot product is mostly its sum over lanes
     if few and a[1] == 1 and b[0] == 1 and b[1] != 1 and K >= 2 * lanes:
         rows, cols = tiles.shape("dotrow" if M == 1 else "dot", T)
-        words = (M, N, K, ldc, a[0], b[1], *matrices, *numbers)
+        words = (M, N, K, ldc, a[0], b[1], *matrices, *numbers, 0)
         return Launch(gemm_dot(rows, cols), T, names[:4], words, max(1, count * -(-N // cols)), 0, cost)
     return _outer_plan(M, N, K, a, b, T, names, ldc, matrices, numbers, cost)
 
@@ -279,5 +307,5 @@ def _outer_plan(
         chunk_words = 0
     begin = {0: 0, READ: 1, BIAS: 3 if (brs, bcs) == (1, 0) else 2}.get(flags)
     plain = 0 if alpha != 1 or begin is None or (begin == 1 and beta != 1) else begin + 1
-    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, plain, mb, nb, kc, int(copy_a), pack_b, kept, most, chunk_words)
+    words = (M, N, K, ldc, *a, *b, *matrices, *numbers, plain, mb, nb, kc, int(copy_a), pack_b, kept, most, chunk_words, 0)
     return Launch(gemm(rows, vectors), T, names, words, slots(units), chunk_words * itemsize, cost)

@@ -34,6 +34,7 @@ from ..simd import (
     vstoren,
     vsub,
 )  # fmt: skip
+from ..tails import tail_of_band
 from ..target import target
 from .conv_tables import Conv
 from .plan import LOWEST, Launch, slots
@@ -210,10 +211,10 @@ def winograd_kernel(vectors: int) -> Any:
     def winograd_conv(
         out: T_ptr, u: T_ptr, x: T_ptr, bias: T_ptr, scratch: T_ptr, N: i64, M: i64, Q: i64, IH: i64, IW: i64, OH: i64,
         OW: i64, above: i64, left: i64, tx: i64, ty: i64, YB: i64, bands: i64, IB: i64, MB: i64, mblocks: i64, pitch: i64,
-        half: i64, flags: i64, low: real, chunk_words: i64, chunk: i64, nchunks: i64,
+        half: i64, flags: i64, low: real, chunk_words: i64, tail: i64, chunk: i64, nchunks: i64,
     ):  # fmt: skip
         """out (N, M, OH, OW), x (N, Q, IH, IW); units: MB output channels of YB of the `ty` rows of tiles of IB images;
-        `pitch` of a row of v, `half` of a row of padded input."""
+        `pitch` of a row of v, `half` of a row of padded input; `tail`: see tails.py."""
         width, v = vectors * VL, offset(scratch, chunk * chunk_words)
         products = offset(v, 16 * Q * pitch)
         planes = offset(products, 16 * OB * pitch)
@@ -244,6 +245,7 @@ def winograd_kernel(vectors: int) -> Any:
                         offset(out, ((n0 * M + m0 + m) * OH + 2 * y0) * OW), M * OH * OW, images, height, OH - 2 * y0, OW, tx,
                         offset(products, m * pitch), OB * pitch, bias[m0 + m] if flags != 0 else T(0), low,
                     )  # fmt: skip
+                tail_of_band(tail, n0, images, m0, count, OW, 0, 2 * y0, min(2 * height, OH - 2 * y0), 0, OW)
 
     return winograd_conv
 
@@ -298,7 +300,7 @@ def winograd_launches(conv: Conv, T: str, grad: bool, flags: int, relu: bool) ->
     first = Launch(winograd_weight, T, ("work", "weight"), (M, Q, *strides, int(grad)), rows, 0, 16 * ROWS * rows * Q)
     numbers = (
         N, M, Q, *source[1:], *result[1:], above, left, tx, ty, band, bands, images, MB, mblocks, pitch, half, flags,
-        0.0 if relu else LOWEST, words,
+        0.0 if relu else LOWEST, words, 0,
     )  # fmt: skip
     second = Launch(
         winograd_kernel(vectors), T, ("out", "work", "x", "bias", "scratch"), numbers, slots(units * mblocks),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..storage import Storage
+from .program import Own
 from .record import Live
 
 
@@ -57,13 +58,13 @@ class Copies:
         """A copy of the values at a place that the program has written."""
         la = r.layout
         shift = self.shifts.get(id(r.storage), 0) // la.itemsize
-        return self.storages[id(r.storage)].array(la.shape, la.strides, la.dtype.numpy, r.offset + shift).copy()
+        return la.dtype.numbers(self.storages[id(r.storage)].array(la.shape, la.strides, la.dtype.numpy, r.offset + shift).copy())
 
     def fill(self, given: Sequence[Any]) -> None:
         """Ones for the gradients that a backward starts from."""
         for r in given:
             s = self.storages[id(r.storage)] = self._copy(r.storage)
-            s.array((s.nbytes // r.layout.itemsize,), (1,), r.layout.dtype.numpy, 0)[...] = 1
+            s.array((s.nbytes // r.layout.itemsize,), (1,), r.layout.dtype.numpy, 0)[...] = r.layout.dtype.stored(1)
 
     def address(self, w: Any) -> int:
         """Where the memory behind a pointer word was copied to."""
@@ -80,6 +81,8 @@ class Copies:
         for k, w in enumerate(op.words):
             if hasattr(w, "storage"):
                 block[k] = self.address(w)
+            elif type(w) is Own:
+                block[k] = block.ctypes.data + 8 * w.index
             elif isinstance(w, float):
                 number = w.function() if type(w) is Live else w
                 block[k : k + 1] = np.array([float(number)]).view(np.int64)

@@ -37,6 +37,8 @@ def flops(e: Entry) -> int:
     """Floating point operations of an entry (a multiply-add is two)."""
     if e.plan is not None:
         return _elementwise(e)
+    if e.tail is not None:
+        return flops(e.tail.host) + flops(e.tail.chain)
     rule = _RULES.get(getattr(e.op, "name", ""))
     if rule is not None:
         return rule(e)

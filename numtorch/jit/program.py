@@ -30,6 +30,15 @@ class Word:
         self.storage, self.offset = storage, offset
 
 
+class Own:
+    """The address of word number ``index`` of the argument block that it stands in."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int):
+        self.index = index
+
+
 class Op:
     """One kernel call of a program: kernel address, chunks, words, and the storages it reads and writes.
 
@@ -62,7 +71,18 @@ def _lowered(e: Entry) -> list[Op]:
     if e.plan is not None:
         return [_lower_elementwise(e)] if e.plan.address else []
     scratch: dict[Scratch, Any] = {}
-    return [_lower_launch(e, la, scratch) for la in e.launches or ()]
+    ops = [_lower_launch(e, la, scratch) for la in e.launches or ()]
+    if e.tail is not None:
+        _add_tail(ops[-1], e.tail)
+    return ops
+
+
+def _add_tail(op: Op, tail: Any) -> None:
+    """Append the words of a tail to those of its product, whose last word says where they are."""
+    op.words[-1] = Own(len(op.words))
+    op.words += tail.words([word_of(r) for r in tail.tensors])
+    op.reads |= {id(r.storage) for r in tail.tensors}
+    op.writes |= {id(r.storage) for r in tail.chain.outputs}
 
 
 def word_of(r: Ref) -> Word:
@@ -285,6 +305,8 @@ class Compiled:
                 word = 0
                 if type(w) is Live:
                     self.live_cells.append((live[id(w)], at))
+                elif type(w) is Own:
+                    word = table[-1][1] + 8 * w.index
                 elif type(w) is not Word:
                     word = _bits(w)
                 elif id(w.storage) in slots:

@@ -58,7 +58,8 @@ class Entry:
     """One recorded op: its launches or its elementwise plan, what it wrote and read, and the user's source line.
 
     ``args`` and ``attrs`` are what the op was called with, tensors as ``Ref``: enough to plan it again elsewhere. ``parts``:
-    the recorded entries that a pass made one entry of; ``run``: the run that it is done in part by part, and its place there.
+    the recorded entries that a pass made one entry of; ``run``: the run that it is done in part by part, and its place there;
+    ``tail``: the elementwise entry that the kernel does on each piece of its result (passes/tails.py).
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Entry:
         "plan",
         "reads",
         "run",
+        "tail",
         "writes",
     )
 
@@ -88,6 +90,7 @@ class Entry:
         self.attrs: dict = {}
         self.parts: Sequence[Entry] = ()
         self.run: Any = None
+        self.tail: Any = None
         self.reads: Any = None  # what passes found out, with the operands for which it is right
         self.writes: Any = None
         self.backward = False

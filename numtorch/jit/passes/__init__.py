@@ -15,6 +15,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     fold        what depends on nothing that changes is computed once
     outer       products of a column and a row are elementwise
     fuse        elementwise chains become one kernel
+    tails       products and convolutions do the chains behind them, piece by piece in the cache
     inplace     results take the memory of operands that nobody reads any more
     spread      expensive elementwise kernels are split among the threads
     updates     an optimizer's update comes right behind the product that gives its gradient
@@ -47,13 +48,14 @@ from .pooling import pooling
 from .prepack import prepack
 from .slices import slices
 from .spread import spread
+from .tails import tails
 from .updates import updates
 from .work import Work, storages
 
 PASSES = {
     "early": early, "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
     "pooling": pooling, "epilogues": epilogues,
-    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "fuse": fuse, "inplace": inplace, "spread": spread,
+    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "fuse": fuse, "tails": tails, "inplace": inplace, "spread": spread,
     "updates": updates, "batches": batches,
 }  # fmt: skip
 _disabled: set[str] = set()

@@ -15,7 +15,7 @@ from math import gcd
 from ...ops.launch import threads
 from ..costs import flops
 from ..record import Entry, Ref
-from .pieces import Cut, confined, cut_of, part_of, step
+from .pieces import Cut, confined, cut_of, is_packed_convolution, operands, part_of, step, tensors
 from .work import Work, copy_of, is_virtual, touches, writes
 
 LEAST_ENTRIES = 2  # of a run
@@ -41,10 +41,8 @@ class Run:
 def _steps(e: Entry, one: Entry, parts: int) -> dict[tuple[int, int], int]:
     """By (storage, byte offset) of a tensor that is cut: bytes from part to part."""
     found = {}
-    pairs = [*zip(e.outputs, one.outputs)]
-    pairs += zip(e.inputs, one.inputs) if e.plan is not None else zip(e.args, one.args)
-    for whole, part in pairs:
-        if isinstance(whole, Ref) and whole.layout is not part.layout:
+    for whole, part in zip(tensors(e), tensors(one)):
+        if whole.layout is not part.layout:
             found[id(whole.storage), whole.offset * whole.layout.itemsize] = step(whole, parts)
     return found
 
@@ -66,10 +64,9 @@ class _Open:
         common = gcd(self.common, n)
         if common < least:
             return False
-        operands = e.inputs if e.plan is not None else e.args
-        tensors = [r for r in operands if isinstance(r, Ref)]
-        whole = {id(r.storage) for k, r in enumerate(tensors) if k not in chosen or not confined(r)}
-        whole |= {id(r.storage) for r in e.inputs if isinstance(r, Ref)} - {id(r.storage) for r in tensors}
+        used = operands(e)
+        whole = {id(r.storage) for k, r in enumerate(used) if k not in chosen or not confined(r)}
+        whole |= {id(r.storage) for r in e.inputs if isinstance(r, Ref)} - {id(r.storage) for r in used}
         made = writes(e)
         if not all(confined(r) for r in e.outputs) or whole & (self.written | made) or self.loose & made:
             return False
@@ -135,7 +132,7 @@ def _parts(run: _Open) -> tuple[int, int]:
     possible = [n for n in range(count, run.common + 1, count) if run.common % n == 0]
     if not possible:
         return 0, 0
-    if not any(e.name.startswith("convolution") and e.name.endswith("(packed)") for e in run.entries):
+    if not any(is_packed_convolution(e) for e in run.entries):
         return possible[0], count
     most = max(_bytes(e, cut) for e, cut in zip(run.entries, run.cuts))
     parts = next((n for n in possible if most <= n * PART_BYTES), possible[-1])
@@ -144,8 +141,8 @@ def _parts(run: _Open) -> tuple[int, int]:
 
 def _bytes(e: Entry, cut: Cut) -> int:
     """Bytes of what is cut of an entry's operands and results."""
-    tensors = [r for r in (e.inputs if e.plan is not None else e.args) if isinstance(r, Ref)]
-    return sum(r.layout.numel * r.layout.itemsize for r in (*e.outputs, *(tensors[k] for k in cut[1])))
+    used = operands(e)
+    return sum(r.layout.numel * r.layout.itemsize for r in (*e.outputs, *(used[k] for k in cut[1])))
 
 
 def _pays(entries: list[Entry], cuts: list[Cut], work: Work) -> bool:
@@ -155,8 +152,7 @@ def _pays(entries: list[Entry], cuts: list[Cut], work: Work) -> bool:
     mine: dict[int, int] = {}
     shared: dict[int, int] = {}
     for e, (_, chosen) in zip(entries, cuts):
-        tensors = [r for r in (e.inputs if e.plan is not None else e.args) if isinstance(r, Ref)]
-        for k, r in enumerate(tensors):
+        for k, r in enumerate(operands(e)):
             (mine if k in chosen else shared)[id(r.storage)] = r.layout.numel * r.layout.itemsize
         mine |= {id(r.storage): r.layout.numel * r.layout.itemsize for r in e.outputs}
     trained = sum(n for key, n in shared.items() if key in work.needed)

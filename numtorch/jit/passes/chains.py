@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...ops.launch import PARALLEL_COST, threads
-from ...ops.pointwise import Plan
 from ...shape import contiguous
 from ..record import Entry, Ref
-from .work import Work, reads, recorded, storages, writes
+from .work import LatePlan, Work, reads, recorded, storages, writes
 
 MOST_STEPS = 24  # of one fused kernel: beyond that registers spill and compiling takes long
 MOST_WORDS = 40  # pointers and numbers of one fused kernel
@@ -231,12 +230,10 @@ def _fused(g: _Group, later: set[int]) -> Entry:
 def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
     from ...shape import expand_strides
 
-    plan = Plan()
-    plan.program = program
+    plan = LatePlan(program, outputs[0].layout.device)
     plan.tensors = tuple(range(len(names.inputs)))
     plan.scalars = tuple(range(len(names.inputs), len(names.inputs) + len(names.scalars)))
     plan.outputs = tuple(r.layout for r in outputs)
-    plan.alone = None
     shape = g.shape if all(e.outputs[0].layout.shape == g.shape for e in g.entries) else (outputs[0].layout.numel,)
     if shape is not g.shape:
         outputs = [_in_a_row(r) for r in outputs]
@@ -244,10 +241,6 @@ def _entry(g: _Group, program: Any, names: _Names, outputs: list[Ref]) -> Entry:
     strides = [r.layout.strides for r in outputs]
     strides += [expand_strides(r.layout.shape, r.layout.strides, shape) for r in names.inputs]
     plan.sizes = (shape, tuple(strides))
-    plan.layout_kind, plan.words, plan.address = "cuda", (), 0  # a GPU lays its launch out itself
-    if outputs[0].layout.device == "cpu":
-        plan.layout_kind, plan.words = program.words(shape, tuple(strides))
-        plan.address = program.kernel(plan.layout_kind).address()
     n = outputs[0].layout.numel
     plan.chunks = 1 if n * len(program.steps) < PARALLEL_COST else min(threads(), (n + 16383) // 16384)
     first = g.entries[0]

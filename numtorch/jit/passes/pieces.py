@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import gcd
 from typing import Any
 
 from ...ops.launch import Launch, twin
 from ...ops.matmul import bind
-from ...ops.pointwise import Plan
 from ...shape import expand_strides, layout
 from ..record import Entry, Ref
 from .heads import attention
 from .prepack import convolution
-from .work import can_replan, copy_of, replanned, writes
+from .tails import joined, tail_of
+from .work import can_replan, copy_of, replaced_plan, replanned, writes
 
 Cut = tuple[int, list[int]]  # elements of the first dimension, numbers of the operands that are cut too
 
@@ -39,6 +40,8 @@ def confined(r: Ref) -> bool:
 
 def cut_of(e: Entry) -> Cut | None:
     """How an entry can be cut; None if its parts are not independent."""
+    if e.tail is not None:
+        return _with_tail(e)
     if not e.outputs or any(not r.layout.shape or r.layout.device != "cpu" for r in e.outputs):
         return None
     n = e.outputs[0].layout.shape[0]
@@ -47,23 +50,51 @@ def cut_of(e: Entry) -> Cut | None:
     found = _elementwise(e, n) if e.plan is not None else _kernel(e, n)
     if found is None:
         return None
-    tensors = _operands(e)
-    mine, shared = ({id(r.storage) for k, r in enumerate(tensors) if (k in found) == wanted} for wanted in (True, False))
-    return None if mine & shared or writes(e) & shared else (n, found)
+    return None if _overlap(e, found) else (n, found)
 
 
-def _operands(e: Entry) -> list[Ref]:
-    """The tensors among an entry's operands, as they are numbered here."""
+def _overlap(e: Entry, chosen: list[int]) -> bool:
+    tensors = operands(e)
+    mine, shared = ({id(r.storage) for k, r in enumerate(tensors) if (k in chosen) == wanted} for wanted in (True, False))
+    return bool(mine & shared or writes(e) & shared)
+
+
+def _with_tail(e: Entry) -> Cut | None:
+    """How a product and its tail can be cut alike; their first dimensions may differ (rows, or examples of so many rows)."""
+    host, chain = cut_of(e.tail.host), cut_of(e.tail.chain)
+    if host is None or chain is None:
+        return None
+    tensors = operands(e.tail.host)
+    kept = [k for k, r in enumerate(operands(e.tail.chain)) if not _is_product(e, r)]
+    chosen = [*host[1], *[len(tensors) + i for i, k in enumerate(kept) if k in chain[1]]]
+    return None if _overlap(e, chosen) else (gcd(host[0], chain[0]), chosen)
+
+
+def _is_product(e: Entry, r: Ref) -> bool:
+    return r.storage is e.tail.host.outputs[0].storage
+
+
+def operands(e: Entry) -> list[Ref]:
+    """The tensors among an entry's operands, as they are numbered here; of a tail without the product's result."""
+    if e.tail is not None:
+        return [*operands(e.tail.host), *[r for r in operands(e.tail.chain) if not _is_product(e, r)]]
     return [r for r in (e.inputs if e.plan is not None else e.args) if isinstance(r, Ref)]
+
+
+def tensors(e: Entry) -> list[Ref]:
+    """All tensors of an entry in an order that is the same for its parts."""
+    if e.tail is not None:
+        return [*tensors(e.tail.host), *tensors(e.tail.chain)]
+    return [*e.outputs, *operands(e)]
 
 
 def _elementwise(e: Entry, n: int) -> list[int] | None:
     program = e.plan.program
-    if not e.plan.address or program.uses_index:
-        return None
     shape = e.outputs[0].layout.shape
+    if program.uses_index or not e.outputs[0].layout.numel:
+        return None
     found = []
-    for k, r in enumerate(_operands(e)):
+    for k, r in enumerate(operands(e)):
         same = len(r.layout.shape) == len(shape) and r.layout.shape[0] == n
         if same:
             found.append(k)
@@ -76,7 +107,7 @@ def _kernel(e: Entry, n: int) -> list[int] | None:
     if rule is None or len(e.launches or ()) != 1 or (name == e.name and not can_replan(e)):
         return None
     found = rule(e)
-    tensors = _operands(e)
+    tensors = operands(e)
     return None if found is None or any(tensors[k].layout.shape[0] != n for k in found) else found
 
 
@@ -112,12 +143,16 @@ RULES: dict[str, Callable[[Entry], list[int] | None]] = {
 
 def part_of(e: Entry, cut: Cut, parts: int) -> Entry | None:
     """The entry that computes the first of ``parts`` parts; None if another kernel would, whose bits may differ."""
-    chosen = {id(r) for k, r in enumerate(_operands(e)) if k in cut[1]}
+    if e.tail is not None:
+        halves = [part_of(x, cut_of(x), parts) for x in (e.tail.host, e.tail.chain)]  # type: ignore[arg-type]
+        found = tail_of(*halves) if None not in halves else None  # type: ignore[arg-type]
+        return None if found is None else joined(found, 1)
+    chosen = {id(r) for k, r in enumerate(operands(e)) if k in cut[1]}
     outputs = [narrowed(r, parts) for r in e.outputs]
     if e.plan is not None:
         return _part_of_elementwise(e, outputs, chosen, parts)
     args = [narrowed(r, parts) if id(r) in chosen else r for r in e.args]
-    if e.name.startswith("convolution") and e.name.endswith("(packed)"):  # tiles may differ, the order of sums does not
+    if is_packed_convolution(e):  # tiles may differ, the order of sums does not
         found = convolution(e, outputs[0], args[0], e.inputs[1])
         return None if found is None else found[1]
     if e.name.endswith("(packed)"):
@@ -127,6 +162,12 @@ def part_of(e: Entry, cut: Cut, parts: int) -> Entry | None:
         made.name = e.name
     (one,), (whole,) = made.launches or (None,), e.launches or (None,)
     return made if one is not None and _same_kernel(one, whole) else None
+
+
+def is_packed_convolution(e: Entry) -> bool:
+    """Whether an entry is a convolution whose weights were packed before."""
+    name = e.name if e.tail is None else e.tail.host.name
+    return name.startswith("convolution") and name.endswith("(packed)")
 
 
 def _same_kernel(a: Launch, b: Launch) -> bool:
@@ -145,19 +186,12 @@ def _packed(e: Entry, outputs: Sequence[Ref], args: Sequence[Any]) -> Entry:
 
 
 def _part_of_elementwise(e: Entry, outputs: list[Ref], chosen: set[int], parts: int) -> Entry:
-    old, plan = e.plan, Plan()
-    for name in Plan.__slots__:
-        if hasattr(old, name):
-            setattr(plan, name, getattr(old, name))
     made = copy_of(e)
     made.outputs = outputs
     made.inputs = [narrowed(r, parts) if id(r) in chosen else r for r in e.inputs]
     shape = outputs[0].layout.shape
     strides = [r.layout.strides for r in outputs]
-    tensors = [made.inputs[i].layout for i in plan.tensors]
+    tensors = [made.inputs[i].layout for i in e.plan.tensors]
     strides += [expand_strides(la.shape, la.strides, shape) for la in tensors]
-    plan.outputs, plan.sizes, plan.alone, plan.chunks = tuple(r.layout for r in outputs), (shape, tuple(strides)), None, 1
-    plan.layout_kind, plan.words = plan.program.words(shape, tuple(strides))
-    plan.address = plan.program.kernel(plan.layout_kind).address()
-    made.plan = plan
+    made.plan = replaced_plan(e.plan, outputs=tuple(r.layout for r in outputs), sizes=(shape, tuple(strides)), chunks=1)
     return made

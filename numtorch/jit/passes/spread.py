@@ -6,9 +6,8 @@ import ast
 from typing import Any
 
 from ...ops.launch import REPLAYED_COST, threads
-from ...ops.pointwise import Plan
 from ..record import Entry
-from .work import Work, copy_of
+from .work import Work, copy_of, replaced_plan
 
 CALL_COST = 8  # simple operations that an exponential or the like is worth
 LEAST_ELEMENTS = 512  # of a part: contiguous kernels are split between blocks of this size
@@ -20,13 +19,12 @@ def spread(entries: list[Entry], work: Work) -> list[Entry]:
     for e in entries if threads() > 1 else ():
         n = e.outputs[0].layout.numel if e.plan is not None and e.plan.address and e.plan.chunks == 1 else 0
         if n >= 2 * LEAST_ELEMENTS:
-            cost = n * _cost(e.plan.program)
+            cost = n * cost_of(e.plan.program)
             chunks = min(threads(), n // LEAST_ELEMENTS, 1 + cost // REPLAYED_COST)
             if cost >= REPLAYED_COST and chunks > 1:
                 work.note(f"{e.name} at {e.line}: {chunks} parts")
                 e = copy_of(e)
-                e.plan = _copy(e.plan)
-                e.plan.chunks = chunks
+                e.plan = replaced_plan(e.plan, chunks=chunks)
         result.append(e)
     return result or entries
 
@@ -34,7 +32,7 @@ def spread(entries: list[Entry], work: Work) -> list[Entry]:
 _costs: dict[Any, int] = {}
 
 
-def _cost(program: Any) -> int:
+def cost_of(program: Any) -> int:
     """About how many simple operations an element of a program takes."""
     found = _costs.get(program.key)
     if found is None:
@@ -49,10 +47,3 @@ def _count(program: Any) -> int:
     simple = sum(isinstance(n, (ast.BinOp, ast.Compare)) for n in nodes)
     return 1 + simple // 4 + CALL_COST * sum(name not in ("select", "abs", "T", "S") for name in called)
 
-
-def _copy(plan: Plan) -> Plan:
-    made = Plan()
-    for name in Plan.__slots__:
-        if hasattr(plan, name):
-            setattr(made, name, getattr(plan, name))
-    return made

@@ -21,7 +21,7 @@ def updates(entries: list[Entry], work: Work) -> list[Entry]:
     before: dict[int, list[int]] = {}  # and what is to come before it
     moved: set[int] = set()
     for k, e in enumerate(entries):
-        j = _product_of(entries, places, k)
+        j = product_of(entries, places, k)
         if j is None or k == j + 1 or j in behind or work.segment(e) != work.segment(entries[j]):
             continue
         chain = _with_needs(entries, places, j, k)
@@ -39,7 +39,7 @@ def updates(entries: list[Entry], work: Work) -> list[Entry]:
     return result
 
 
-def _product_of(entries: list[Entry], places: dict[int, list[int]], k: int) -> int | None:
+def product_of(entries: list[Entry], places: dict[int, list[int]], k: int) -> int | None:
     """The place of the matrix product whose result entry ``k`` reads to change captured memory; None without."""
     e = entries[k]
     if e.plan is None or not e.plan.address or not writes(e) <= reads(e):
@@ -75,4 +75,4 @@ def _with_needs(entries: list[Entry], places: dict[int, list[int]], j: int, k: i
     return sorted(chain)
 
 
-__all__ = ["updates"]
+__all__ = ["product_of", "updates"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..._tensor import Tensor
-from ...ops.launch import Launch
+from ...ops.launch import Launch, Plan
 from ...shape import contiguous
 from ..record import Entry, Guard, Live, Ref, ref
 
@@ -37,6 +37,46 @@ class Work:
     def note(self, text: str) -> None:
         """A line for the report: what was rewritten, and where."""
         self.notes.append(text)
+
+
+class LatePlan(Plan):
+    """The plan of a fused program, whose kernel is loaded (or compiled) when it is asked for: a tail needs another one."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, program: Any, device: str):
+        self.program, self.alone, self.found = program, None, None
+        if device != "cpu":
+            self.found = "cuda", (), 0  # a GPU lays its launch out itself
+
+    def _find(self) -> tuple[str, tuple, int]:
+        if self.found is None:
+            kind, words = self.program.words(*self.sizes)
+            self.found = kind, words, self.program.kernel(kind).address()
+        return self.found
+
+    @property
+    def layout_kind(self) -> str:
+        """The layout of its kernel."""
+        return self._find()[0]
+
+    @property
+    def words(self) -> tuple:
+        """The words between its pointers and numbers."""
+        return self._find()[1]
+
+    @property
+    def address(self) -> int:
+        """The address of its kernel; 0 on a GPU."""
+        return self._find()[2]
+
+
+def replaced_plan(old: Plan, **changes: Any) -> LatePlan:
+    """A plan like another one for other sizes, outputs or chunks."""
+    made = LatePlan(old.program, old.outputs[0].device)
+    for name in ("tensors", "scalars", "outputs", "sizes", "chunks"):
+        setattr(made, name, changes.get(name, getattr(old, name)))
+    return made
 
 
 def storages(refs: Iterable[Any]) -> set[int]:
@@ -102,7 +142,7 @@ def has_live(e: Entry) -> bool:
 def copy_of(e: Entry) -> Entry:
     """An entry of the same content: a pass changes copies, never the recording."""
     made = Entry(e.name, e.outputs, e.inputs, e.line)
-    for name in ("args", "attrs", "backward", "launches", "op", "order", "plan"):
+    for name in ("args", "attrs", "backward", "launches", "op", "order", "plan", "tail"):
         setattr(made, name, getattr(e, name))
     made.parts = recorded(e)
     return made
@@ -121,6 +161,14 @@ def mapped(e: Entry, change: Callable[[Ref], Ref]) -> Entry:
             return change(x)
         return type(x)(map(moved, x)) if type(x) in (tuple, list) else x
 
+    if e.tail is not None:
+        from .tails import joined, tail_of
+
+        found = tail_of(mapped(e.tail.host, change), mapped(e.tail.chain, change))
+        assert found is not None  # it was one, and memory changes its place only
+        made = joined(found)
+        made.order = e.order
+        return made
     made = copy_of(e)
     made.outputs = [change(r) for r in e.outputs]
     made.inputs = [moved(x) for x in e.inputs]
