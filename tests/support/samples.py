@@ -27,7 +27,9 @@ class Names(dict):
         """A tensor of the dtype that requires grad if it can."""
         flat = [SQUARE[i // 3 % 3][i % 3] for i in range(math.prod(shape))]
         values = flat if self.dtype.is_floating_point else [round(9 * f) % 3 for f in flat]
-        t = torch.from_numpy(np.array(values, self.dtype.numpy).reshape(shape))  # no op that would be noted
+        stored = self.dtype.stored(values).reshape(shape)
+        bits = self.dtype is torch.bfloat16  # NumPy has none
+        t = torch.from_numpy(stored.view(np.int16)).view(self.dtype) if bits else torch.from_numpy(stored)  # no op that would be noted
         if self.dtype.is_floating_point:
             t.requires_grad_()
             self.leaves.append(t)
@@ -115,7 +117,7 @@ CALLS = {
 SKIP = frozenset("""are_deterministic_algorithms_enabled broadcast_shapes can_cast compile elementwise fork_rng from_dlpack from_numpy frombuffer
     get_default_device get_default_dtype get_deterministic_debug_mode get_float32_matmul_precision get_num_interop_threads
     get_num_threads get_rng_state initial_seed is_anomaly_check_nan_enabled is_anomaly_enabled is_deterministic_algorithms_warn_only_enabled
-    is_floating_point is_grad_enabled is_inference is_inference_mode_enabled is_tensor is_warn_always_enabled load manual_seed numel promote_types
+    is_floating_point is_grad_enabled is_inference is_inference_mode_enabled is_tensor is_warn_always_enabled set_autocast_dtype get_autocast_dtype get_autocast_gpu_dtype load manual_seed numel promote_types
     reduction result_type save seed set_default_device set_default_dtype set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision
     set_flush_denormal set_num_interop_threads set_num_threads set_printoptions set_rng_state set_warn_always typename
     use_deterministic_algorithms vmap or_nan regular resize_as_ index_put_ equal allclose require_matrices write_out""".split())
