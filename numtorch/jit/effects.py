@@ -6,7 +6,9 @@ replayed, and what it has set belongs to the places that each call looks at.
 
 from __future__ import annotations
 
+import operator
 import random
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,8 +33,9 @@ class Effects:
         self.function, self.given = function, tree.values(structure)
         self.walk = walk_from(function, self.given)
         self.places = list(self.walk.found.values())
-        self.modules = [(m, _state_of(m)) for m in self.walk.modules]
-        self.streams = [*self.walk.streams, Stream.of(random), Stream.of(np.random)]
+        self.modules = [(m, _state_of(m), _marks(m)) for m in self.walk.modules]
+        self.streams = [*self.walk.streams, Stream.of(random)]
+        self._look_at_numpy()
         self.dicts = [(d, dict(d)) for d in self.walk.dicts]
         self.mode, self.dtype, self.device = state.grad, get_default_dtype(), default[0]
         self.once: dict[Any, tuple[str, Any]] = {}  # what the first run changed
@@ -52,6 +55,8 @@ class Effects:
     def first(self) -> None:
         """The function has run once."""
         self.once = self._now()
+        if not self.is_random_loaded:
+            self._look_at_numpy()
 
     def again(self) -> None:
         """The function has run once more: notes what is not as it was after the first run."""
@@ -76,15 +81,22 @@ class Effects:
         if self.reason:
             raise Untraceable(self.reason)
 
+    def _look_at_numpy(self) -> None:
+        """NumPy's random numbers, which NumPy itself imports only when they are asked for."""
+        self.is_random_loaded = "numpy.random" in sys.modules
+        if self.is_random_loaded:
+            self.streams.append(Stream.of(np.random))
+
     def _now(self) -> dict[Any, tuple[str, Any]]:
         """What is not as it was before the recording: what it is called, and what it is now."""
         found: dict[Any, tuple[str, Any]] = {}
         for k, p in enumerate(self.places):
             if not p.holds():
                 found[k] = _name(p), p.now()
-        held = [(type(m).__name__ + ".", _state_of(m), before) for m, before in self.modules]
-        held += [("", d, before) for d, before in self.dicts]
-        for k, (name, now, before) in enumerate(held):
+        changed = [(m, before) for m, before, marks in self.modules if not _is_marked(m, marks)]
+        held = [(id(m), type(m).__name__ + ".", _state_of(m), before) for m, before in changed]
+        held += [(id(d), "", d, before) for d, before in self.dicts]
+        for k, name, now, before in held:
             for key in now.keys() | before.keys():
                 value = now.get(key, MISSING)
                 if not tree.same_value(value, before.get(key, MISSING)):
@@ -96,7 +108,7 @@ class Effects:
         for p in self.places:
             if not p.holds():
                 p.restore()
-        for m, before in self.modules:
+        for m, before, _ in self.modules:
             _set_state(m, before)
         for d, held in self.dicts:
             for key in d.keys() | held.keys():
@@ -128,6 +140,20 @@ def _state_of(m: Any) -> dict[tuple[str, str], Any]:
     for name in _DICTS:
         found |= {(name, k): v for k, v in own.get(name, {}).items()}
     return found
+
+
+def _marks(m: Any) -> tuple[list[Any], list[Any]]:
+    """The same as two flat lists, keys (and how many there are of each kind) and values: compared much faster than dicts."""
+    own = m.__dict__
+    parts = [own, *[own.get(name, {}) for name in _DICTS]]
+    keys = [k for held in parts for k in held]
+    return [*keys, *map(len, parts)], [v for held in parts for v in held.values()]
+
+
+def _is_marked(m: Any, marks: tuple[list[Any], list[Any]]) -> bool:
+    """Whether a module holds the same objects under the same names."""
+    names, values = _marks(m)
+    return names == marks[0] and all(map(operator.is_, values, marks[1]))
 
 
 def _set_state(m: Any, before: dict[tuple[str, str], Any]) -> None:

@@ -13,6 +13,7 @@ from numtorch import jit, nn
 from numtorch.jit import bound as bound_module
 from numtorch.jit.check import TracerWarning, TracingCheckError
 from numtorch.jit.gradients import Backward
+from numtorch.jit.record import Recording
 
 
 def test_a_python_number_that_changes_is_named():
@@ -113,6 +114,37 @@ def test_the_check_leaves_no_trace_and_can_be_switched_off():
     with pytest.warns(UserWarning, match="runs eagerly: it takes from count"):
         jit.trace(lambda x: x * next(count), torch.ones(3), check_trace=False)
     assert next(count) == 2  # warm-up and recording
+
+
+@pytest.mark.parametrize(("momentum", "count"), [(0.0, 2), (0.9, 3)])
+def test_the_run_before_the_recording_is_compared(monkeypatch, momentum, count):
+    """Unless it did something else than the recorded one: here it made the buffers of the momentum."""
+    p = torch.ones(2, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1, momentum=momentum)
+    runs = []
+    enter = Recording.__enter__
+    monkeypatch.setattr(Recording, "__enter__", lambda self: (runs.append(1), enter(self))[1])
+
+    def step(x):
+        optimizer.zero_grad()
+        (p * x).sum().backward()
+        optimizer.step()
+
+    traced = jit.trace(step, torch.ones(2))
+    assert len(runs) == count and p.tolist() == [1, 1]
+    traced(torch.ones(2))
+    assert p.tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_a_replay_that_differs_from_the_run_before_is_found(monkeypatch):
+    real = bound_module.Bound.run
+
+    def wrong(self, leaves, again):
+        return [t + 1 for t in real(self, leaves, again)]
+
+    monkeypatch.setattr(bound_module.Bound, "run", wrong)
+    with pytest.raises(TracingCheckError, match="output 0 of the replay differs"):
+        jit.trace(lambda x: x * 2, torch.ones(3))
 
 
 def test_the_backward_is_checked_too(monkeypatch):

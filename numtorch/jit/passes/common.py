@@ -50,7 +50,7 @@ def _key(e: Entry, version: dict[int, int]) -> Any:
     own = {id(r.storage): i for i, r in enumerate(e.outputs)}
 
     def seen(x: Any) -> Any:
-        if isinstance(x, Ref):
+        if type(x) is Ref:
             place = own.get(id(x.storage))
             who: Any = ("out", place) if place is not None else (id(x.storage), version.get(id(x.storage), 0))
             return who, x.offset, id(x.layout)
@@ -60,10 +60,15 @@ def _key(e: Entry, version: dict[int, int]) -> Any:
     if e.plan is not None:
         return e.name, e.plan.address or e.plan.program.key, tuple(e.plan.words), layouts, tuple(map(seen, e.inputs))
     calls = tuple(
-        (repr(la.kernel), tuple(sorted(la.env.items())), tuple(map(seen, la.pointers)), tuple(map(repr, la.words)))
+        (_hashable(la.kernel), tuple(la.env.items()), tuple(map(seen, la.pointers)), tuple(map(_hashable, la.words)))
         for la in e.launches or ()
     )
     return e.name, calls, layouts, tuple(map(seen, e.inputs))
+
+
+def _hashable(x: Any) -> Any:
+    """A whole number, or the name of a kernel, as it is; anything else as text (0.0 is not -0.0)."""
+    return x if type(x) in (int, tuple) else repr(x)
 
 
 def _stays(entries: list[Entry], first: int, second: int) -> bool:
