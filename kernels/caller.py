@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
-from .arguments import has_keywords, read_arguments
+from .arguments import gather, has_keywords, read_arguments
 from .around import names_hold
 from .builtin import Builtin, Gate, c_api, method_def, new_builtin
 from .driver import DRIVER, PARALLEL, pool_is_ready
@@ -37,6 +37,7 @@ from .memory import address_of, call, ldi, stack
 from .tables import (
     CALL,
     CALL_ONE,
+    CONTAINERS,
     COUNTED,
     COUNTER,
     DECREF,
@@ -46,6 +47,7 @@ from .tables import (
     FROM_INT64,
     IN_NATIVE,
     IN_PYTHON,
+    INCREF,
     KEYWORDS,
     LIST_ITEMS,
     LIVE_WORDS,
@@ -61,6 +63,7 @@ from .tables import (
     RINGS,
     ROOT,
     STOCK,
+    THINGS,
     choose_entries,
     grads_fit,
     is_captured,
@@ -104,13 +107,16 @@ def lives_hold(gate, table):
 
 
 @device
-def fits(gate, table, argv, nargs, names, addresses, storages):
+def fits(gate, table, argv, nargs, names, things, addresses, storages):
     """Whether the table is for this call: _OTHER or _SLOW if not, else 0."""
     if nargs + ldi(table, KEYWORDS) != ldi(table, NARGS) or is_mode(gate, table) == 0:
         return _OTHER
-    if has_keywords(table, names) == 0:
+    if has_keywords(table, names) == 0 or (things != argv and gather(gate, table, argv, things) == 0):
         return _OTHER
-    if read_arguments(gate, table, argv, addresses, storages) == 0 or are_leaves_or_results(gate, table, argv) == 0:
+    if (
+        read_arguments(gate, table, things, addresses, storages) == 0
+        or are_leaves_or_results(gate, table, things) == 0
+    ):
         return _OTHER
     if ldi(ldi(ldi(table, COUNTED), 3), 0) != ldi(table, COUNTER) or is_captured(gate, table) == 0:
         return _SLOW
@@ -122,27 +128,12 @@ def fits(gate, table, argv, nargs, names, addresses, storages):
 
 
 @device
-def attempt(gate, root, table, argv, nargs, names):
-    """One table's try at a call: the result, 0 with an exception set, or _OTHER, _AGAIN or _SLOW without any effect."""
-    addresses = address_of(stack(MOST_ARGS, np.int64))
-    storages = address_of(stack(MOST_ARGS, np.int64))
-    answer = fits(gate, table, argv, nargs, names, addresses, storages)
-    if answer != 0:
-        return answer
-    if lives_hold(gate, table) == 0:
-        return repair(gate, table, -1)
-    empty = choose_entries(gate, table)
-    if empty >= 0:
-        return repair(gate, table, empty)
-    if ldi(table, PARALLEL_MODE) == PARALLEL and not pool_is_ready(ldi(gate, POOL)):
-        return _SLOW
-    stock = fill_stock(gate, table)
-    if stock != READY:
-        return _AGAIN if stock == RAN_PYTHON else 0
+def replay(gate, root, table, things, addresses, storages):
+    """The replay of a call that fits: the result, 0 with an exception set, or _OTHER without any effect."""
     before = as_before(gate, table)
     if before == 0:
         return 0
-    for i in range(ldi(table, NARGS)):
+    for i in range(ldi(table, THINGS)):
         if ldi(storages, i) != 0:
             patch_slot(table, i, ldi(addresses, i))
     for i in range(ldi(table, RINGS)):
@@ -157,9 +148,41 @@ def attempt(gate, root, table, argv, nargs, names):
     if raise_versions(gate, table, storages) == 0:
         return dropped(gate, before)
     set_grads(gate, table)
-    if make_history(gate, table, argv, addresses, storages, before) == 0:
+    if make_history(gate, table, things, addresses, storages, before) == 0:
         return 0
-    return result(gate, table, argv)
+    return result(gate, table, things)
+
+
+@device
+def attempt(gate, root, table, argv, nargs, names):
+    """One table's try at a call: the result, 0 with an exception set, or _OTHER, _AGAIN or _SLOW without any effect."""
+    addresses = address_of(stack(MOST_ARGS, np.int64))
+    storages = address_of(stack(MOST_ARGS, np.int64))
+    room = address_of(stack(MOST_ARGS, np.int64))
+    is_flat = ldi(table, CONTAINERS) == 0
+    things = argv if is_flat else room
+    answer = fits(gate, table, argv, nargs, names, things, addresses, storages)
+    if answer != 0:
+        return answer
+    if lives_hold(gate, table) == 0:
+        return repair(gate, table, -1)
+    empty = choose_entries(gate, table)
+    if empty >= 0:
+        return repair(gate, table, empty)
+    if ldi(table, PARALLEL_MODE) == PARALLEL and not pool_is_ready(ldi(gate, POOL)):
+        return _SLOW
+    stock = fill_stock(gate, table)
+    if stock != READY:
+        return _AGAIN if stock == RAN_PYTHON else 0
+    if is_flat:
+        return replay(gate, root, table, things, addresses, storages)
+    count = ldi(table, THINGS)
+    for i in range(count):  # nobody may take them out of their containers meanwhile
+        call(ldi(gate, INCREF), ldi(things, i))
+    answer = replay(gate, root, table, things, addresses, storages)
+    for i in range(count):
+        call(ldi(gate, DECREF), ldi(things, i))
+    return answer
 
 
 def native_call(self, argv, nargs, names):
@@ -188,7 +211,8 @@ _METHOD = method_def("__call__", "A call of a trace.")
 _FUNCTIONS = ("PyObject_Vectorcall", "PyLong_AsLongLong", "PyLong_FromLongLong", "Py_IncRef", "Py_DecRef", "PyTuple_New",
               "PyTuple_SetItem", "PyThreadState_GetDict", "PyDict_GetItemWithError", "PyObject_CallOneArg",
               "PyEval_SaveThread", "PyEval_RestoreThread", "PyDict_Next", "PyObject_CallNoArgs", "PyList_New",
-              "PyBytes_FromStringAndSize", "PyObject_GetAttr", "PyObject_SetAttr", "PyGC_Disable", "PyGC_Enable")  # fmt: skip
+              "PyBytes_FromStringAndSize", "PyObject_GetAttr", "PyObject_SetAttr", "PyGC_Disable", "PyGC_Enable",
+              "PyObject_GenericGetDict")  # fmt: skip
 _TP_NEW = 65  # the number of a class's `tp_new` in CPython's stable ABI
 _KEPT: list[Any] = []  # objects that gates know by their address
 IS_AVAILABLE = DRIVER == "native" and sys.byteorder == "little"

@@ -18,10 +18,10 @@ from .timing import choose_way, note_time, now
 
 # Words of a gate (the payload of the bytes object that is the builtin's `self`).
 (ROOT, POOL, CALL, AS_INT64, FROM_INT64, INCREF, DECREF, NEW_TUPLE, SET_ITEM, THREAD_DICT, DICT_ITEM, CALL_ONE, SAVE,
- RESTORE, DICT_NEXT, CALL_NONE, NEW_LIST, NEW_BYTES, GET_ATTR, SET_ATTR, GC_OFF, GC_ON, OBJECT_NEW) = range(23)  # fmt: skip
-(NONE, STORAGE, OFFSET, LAYOUT, RG, NODE, GRAD, BASE, WEAK, POINTER, VERSION, TRUE) = range(23, 35)
+ RESTORE, DICT_NEXT, CALL_NONE, NEW_LIST, NEW_BYTES, GET_ATTR, SET_ATTR, GC_OFF, GC_ON, GET_DICT, OBJECT_NEW) = range(24)  # fmt: skip
+(NONE, STORAGE, OFFSET, LAYOUT, RG, NODE, GRAD, BASE, WEAK, POINTER, VERSION, TRUE) = range(24, 36)
 (FALSE, ZERO, NO_ARGS, STORAGE_TYPE, TENSOR_TYPE, NODE_TYPE, NEXT_NUMBER, NUMBER_NAME, CPU, NBYTES, BLOCK, DEVICE, EDGES,
- METAS, OUT_METAS, SEQ, BOUND, SAVED, AGAIN, BEFORE, FREED) = range(35, 56)  # fmt: skip
+ METAS, OUT_METAS, SEQ, BOUND, SAVED, AGAIN, BEFORE, FREED) = range(36, 57)  # fmt: skip
 
 # Words of a root: the first table, and who is running one of its programs.
 FIRST, IN_PYTHON, IN_NATIVE = range(3)
@@ -33,7 +33,9 @@ RESULT, NEW_VERSION = 38, 39
 TUNER = 40  # 8 words
 KEYWORDS, FRESH_MEMORY = 48, 50  # sections: the names; memory that is new at each call (fresh.py)
 STOCK, HISTORY = 52, 53  # the list of that memory; the words of what gives results a history, or 0
-TABLE_WORDS = 56
+CONTAINERS = 54  # a section: lists, tuples, dicts and objects among the arguments (arguments.py)
+THINGS, BUILD = 56, 57  # how many arguments there are with what is in containers; what makes the result of a tuple, or 0
+TABLE_WORDS = 64
 
 # Words of the records of each section.
 ARG_WORDS, CAPTURED_WORDS, GRAD_WORDS, LIVE_WORDS, SLOT_WORDS, CELL_WORDS = 6, 4, 5, 3, 3, 2
@@ -45,7 +47,7 @@ COPY_WORDS, CHECK_WORDS, OUTPUT_WORDS, NAME_WORDS = 3, 7, 2, 4
 CELL_VALUE, DICT_USED, SIZE, LIST_ITEMS, TUPLE_ITEMS = 2, 2, 2, 3, 3
 
 # Kinds of records.
-IS_CONSTANT, IS_TENSOR = 0, 1
+IS_CONSTANT, IS_TENSOR, IS_CONTAINER = range(3)
 ANY_GRAD, NO_GRAD, SOME_GRAD, THIS_GRAD = range(4)  # what .grad must be before a call
 LEFT, CLEARED, FRESH = range(3)  # what becomes of it
 FROM_ARGUMENT, FIXED, FROM_RING, FROM_HISTORY = range(4)  # where an output comes from
@@ -55,7 +57,7 @@ IN_CELL, IN_DICT, IN_KEYS, IN_LIST, IN_ARRAY, IN_WORD = range(6)  # places aroun
 
 MADE = 0  # word of a history (fresh.py): where the call's results are until they are given back
 
-MOST_ARGS = 16
+MOST_ARGS = 64  # with what is in containers
 
 
 # ---- native side -------------------------------------------------------------------------------------------
@@ -343,6 +345,10 @@ def result(gate, table, argv):
         if found != 0:
             for i in range(count):
                 call(ldi(gate, SET_ITEM), found, i, ldi(outputs, i))
-        return found
+        if found == 0 or ldi(table, BUILD) == 0:
+            return found
+        built = call(ldi(gate, CALL_ONE), ldi(table, BUILD), found)
+        call(ldi(gate, DECREF), found)
+        return built
     call(ldi(gate, INCREF), ldi(gate, NONE))
     return ldi(gate, NONE)

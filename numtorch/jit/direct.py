@@ -1,7 +1,7 @@
 """Tables for native calls: what ``kernels/caller.py`` needs to know of a bound path to replay it without any Python.
 
-Tables are made for calls with positional tensors and constants whose results are fresh tensors, arguments or objects that
-existed before, in a tuple or alone. Other calls, and those for which a table does not fit, are answered by ``Bound.run``.
+Tables are made for calls with tensors and constants, also in containers, whose results are fresh tensors, arguments or
+objects that existed before. Other calls, and those for which a table does not fit, are answered by ``Bound.run``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..storage import INFERENCE, Storage
 from . import tree
-from .histories import History, NoHistory
+from .arguments import NotDirect, Things
+from .building import builder
+from .histories import History
 from .nodes import FreedNode
 from .places import NotNative
 from .record import RangeCheck
@@ -25,30 +27,17 @@ _MODES = ("grad", "inference", "watched")
 _WATCHED = ("recorder", "interpreter", "anomaly")  # what else must be as it was for tables of watched paths
 
 
-class NotDirect(Exception):
-    """A path that native calls do not cover."""
-
-
-def constants_and_leaves(structure: Any) -> list[Any]:
-    """The arguments of a call's structure, those by keyword last: places of tensors, and constants as ``("value", v)``."""
-    (_, args), (_, _, kwargs, _) = structure[1]
-    found = [*args, *[s for _, s in kwargs]]
-    if any(type(s) is not tree.Leaf and s[0] != "value" for s in found):
-        raise NotDirect("containers as arguments")
-    return found
-
-
-def result_kind(result: Any, count: int) -> int:
-    """How the outputs become the result."""
+def result_kind(result: Any, count: int) -> tuple[int, Any]:
+    """How the outputs become the result, and what puts it together from a tuple of them."""
     from ..kernels import tables as C
 
     if type(result) is tree.Leaf:
-        return C.AS_ONE
+        return C.AS_ONE, None
     if result == ("value", None):
-        return C.AS_NONE
+        return C.AS_NONE, None
     if result[0] is tuple and [getattr(s, "index", -1) for s in result[1]] == list(range(count)):
-        return C.AS_TUPLE
-    raise NotDirect("a nested result")
+        return C.AS_TUPLE, None
+    return C.AS_TUPLE, builder(result)
 
 
 class Ring:
@@ -80,13 +69,16 @@ class Direct:
         path = bound.path
         if any(bound.aliases) or bound.undo_in_slots():
             raise NotDirect("aliases, or arguments that are restored")
-        self.args = constants_and_leaves(structure)
+        self.args = Things(structure)
+        self.leaves = self.args.leaves()
         if max(len(self.args), len(path.outputs)) > C.MOST_ARGS:
             raise NotDirect("many arguments or results")
         self.table = aligned_words(C.TABLE_WORDS)
         self.keep: list[Any] = []
         self.rings: list[Ring] = []
-        self.table[C.RESULT] = result_kind(path.result, len(path.outputs))
+        self.table[C.RESULT], build = result_kind(path.result, len(path.outputs))
+        self.table[C.BUILD] = 0 if build is None else id(build)
+        self.keep.append(build)
         self.place: dict[int, int] = {}  # slot of the program -> slot of the table
         self._write_arguments(C)
         self._write_history(C, function)
@@ -108,9 +100,9 @@ class Direct:
     def _write_arguments(self, C: Any) -> None:
         bound, path = self.bound, self.bound.path
         rows = []
-        for i, s in enumerate(self.args):
-            if type(s) is not tree.Leaf:
-                rows.append([C.IS_CONSTANT, id(s[1]), 0, 0, 0, 0])
+        for i, s in enumerate(self.args.found):
+            if not self.args.is_leaf(i):
+                rows.append([C.IS_CONSTANT, id(s[1]), 0, 0, 0, 0] if self.args.is_constant(i) else [C.IS_CONTAINER, 0, 0, 0, 0, 0])
                 continue
             slot, recorded = bound.input_slots[s.index]
             if slot in self.place:
@@ -120,17 +112,15 @@ class Direct:
             kind, flag = path.classes[s.index], bool(path.requires[s.index])
             rows.append([C.IS_TENSOR, id(kind), id(la), id(flag), la.itemsize, recorded])
         self.arguments = np.array(rows, np.int64).reshape(-1)
-        self.table[C.NARGS], self.table[C.ARGS] = len(rows), self.arguments.ctypes.data
+        self.table[C.NARGS], self.table[C.THINGS] = self.args.top, len(rows)
+        self.table[C.ARGS] = self.arguments.ctypes.data
 
     def _write_history(self, C: Any, function: Any) -> None:
         """What results with gradients are made of."""
         self.history: History | None = None
         if not self.bound.path.differentiable:
             return
-        try:
-            self.history = History(self.bound, function, [i for i, s in enumerate(self.args) if type(s) is tree.Leaf])
-        except NoHistory as reason:
-            raise NotDirect(str(reason)) from None
+        self.history = History(self.bound, function, self.leaves)
         self.table[C.HISTORY], self.table[C.STOCK] = self.history.words.ctypes.data, id(self.history.stock)
 
     def _ring(self, r: Any, slot: int, node: Any, holder: Any) -> int:
@@ -143,13 +133,12 @@ class Direct:
 
     def _write_results(self, C: Any) -> None:
         bound, path = self.bound, self.bound.path
-        numbers = [i for i, s in enumerate(self.args) if type(s) is tree.Leaf]
         outputs = []
         for k, (o, slot) in enumerate(zip(path.outputs, bound.out_slots)):
             if k in path.differentiable:
                 outputs.append([C.FROM_HISTORY, path.differentiable.index(k)])
             elif type(o.same) is tuple:
-                outputs.append([C.FROM_ARGUMENT, numbers[o.same[1]]])
+                outputs.append([C.FROM_ARGUMENT, self.leaves[o.same[1]]])
             elif o.same is not None:
                 outputs.append([C.FIXED, id(o.same)])
             else:
@@ -282,10 +271,13 @@ class Direct:
         """After a replay by Python: constants, addresses, numbers, counter, thread and modes are those of now."""
         from ..kernels import tables as C
 
-        self.args = constants_and_leaves(structure)
-        for i, s in enumerate(self.args):
-            if type(s) is not tree.Leaf:
+        self.args = Things(structure)
+        for i, s in enumerate(self.args.found):
+            if self.args.is_constant(i):
                 self.arguments[C.ARG_WORDS * i + 1] = id(s[1])
+        self.keys: list[Any] = []
+        self.container_words = np.array(self.args.rows(self.keys), np.int64).reshape(-1)
+        self.table[C.CONTAINERS], self.table[C.CONTAINERS + 1] = len(self.args.containers), self.container_words.ctypes.data
         self.keywords = [k for k, _ in structure[1][1][2]]
         self.keyword_words = np.array([id(k) for k in self.keywords], np.int64)
         self.table[C.KEYWORDS], self.table[C.KEYWORDS + 1] = len(self.keywords), self.keyword_words.ctypes.data

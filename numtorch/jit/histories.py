@@ -12,6 +12,7 @@ from ..autograd.engine import Node, next_seq
 from ..dtype import float32
 from ..shape import contiguous
 from ..storage import Storage
+from .arguments import NotDirect
 from .nodes import TracedNode
 
 
@@ -23,10 +24,6 @@ def fields() -> list[int]:
     t = Tensor._make(Storage(1), 0, contiguous((), float32))
     example = TracedNode(None, (), 0, (), None)
     return caller.field_words(t, t._storage) + caller.making_words(t._storage, example, (Storage, Tensor, TracedNode), next_seq)
-
-
-class NoHistory(Exception):
-    """Results whose histories native calls can't make."""
 
 
 class History:
@@ -54,13 +51,13 @@ class History:
     def _check_results(self) -> None:
         bound, path = self.bound, self.path
         if bound.looks is not None or any(key in bound.slots.index for key in path.written):
-            raise NoHistory("gradients through the trace while anomalies are looked for, or through arguments that it changes")
+            raise NotDirect("gradients through the trace while anomalies are looked for, or through arguments that it changes")
         for k in path.differentiable:
             o = path.outputs[k]
             if o.same is not None or o.grad >= 0 or o.is_constant or bound.out_slots[k] < bound.count_inputs:
-                raise NoHistory("results with gradients that are no memory of their own")
+                raise NotDirect("results with gradients that are no memory of their own")
         if len({bound.out_slots[k] for k in path.differentiable}) < len(path.differentiable):
-            raise NoHistory("results with gradients that share memory")
+            raise NotDirect("results with gradients that share memory")
 
     def _section(self, at: int, rows: list[Any]) -> None:
         words = np.array(rows, np.int64) if rows else np.zeros(1, np.int64)
@@ -72,13 +69,13 @@ class History:
         path = self.path
         captured = [None if type(x) is tuple else x for x in path.leaves]
         if any(t is not None and (t._base is not None or t._node is not None) for t in captured):
-            raise NoHistory("gradients of captured views")
+            raise NotDirect("gradients of captured views")
         template = Node(captured)
         self.metas = [path.inputs[x[1]].layout if type(x) is tuple else m for x, m in zip(path.leaves, template.metas)]
         self.edges = template.edges
         self._section(C.INPUT_EDGES, [[k, self.numbers[x[1]]] for k, x in enumerate(path.leaves) if type(x) is tuple])
         if any(path.classes[x[1]].__getattribute__ is not object.__getattribute__ for x in path.leaves if type(x) is tuple):
-            raise NoHistory("gradients of arguments whose class looks up attributes in its own way")
+            raise NotDirect("gradients of arguments whose class looks up attributes in its own way")
         self.words[C.EDGE_COUNT] = len(self.edges)
 
     def _write_kept(self, C: Any) -> None:
@@ -89,7 +86,7 @@ class History:
         watched += [[C.FIXED_MEMORY, id(s)] for s, _ in back.read_captured]
         for k in back.read_outputs:
             if bound.out_slots[k] not in self.fresh:
-                raise NoHistory("a backward that reads results without gradients")
+                raise NotDirect("a backward that reads results without gradients")
             watched.append([C.FRESH_RESULT, self.fresh.index(bound.out_slots[k])])
         self._section(C.WATCHED, watched)
         self._section(C.CHANGED, [[id(s), s.ptr, s.nbytes] for s in path.written.values()])

@@ -81,7 +81,7 @@ def is_native(traced, *args):
     return back.runs == count
 
 
-def same_gradients(net, traced, x):
+def check_gradients(net, traced, x):
     """Compare a forward and its gradients with eager's."""
     net.zero_grad()
     out = traced(x)
@@ -121,7 +121,7 @@ def test_threads_go_back_through_one_trace(switching):
 def test_there_and_back_are_native():
     net, traced = model()
     assert is_native(traced, torch.randn(2, 6))
-    same_gradients(net, traced, torch.randn(2, 6))
+    check_gradients(net, traced, torch.randn(2, 6))
     x, w, y = leaf(3, 4), leaf(4, 2), leaf(3, 4)
     traced = warm(f, x, w)
     assert is_native(traced, y, w) and is_native(traced, y.exp(), w)
@@ -174,7 +174,7 @@ def test_parameters_that_change_before_the_way_back_are_noticed():
         net[2].weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace"):
         out.sum().backward()
-    same_gradients(net, traced, torch.randn(2, 6))
+    check_gradients(net, traced, torch.randn(2, 6))
 
 
 def test_calls_before_the_way_back_keep_their_own_memory():
@@ -262,7 +262,7 @@ def test_requires_grad_that_changes_between_calls():
         assert net[0].weight.grad is None and net[2].weight.grad is not None
     net[0].weight.requires_grad = True
     for _ in range(CALLS):
-        same_gradients(net, traced, x)
+        check_gradients(net, traced, x)
     w, data = leaf(4, 2), torch.randn(3, 4)
     both = warm(f, leaf(3, 4), w)
     for _ in range(CALLS):
@@ -421,10 +421,10 @@ def test_shapes_dtypes_and_large_memory():
     net, traced = model()
     for rows in (1, 7, 0, 3000):
         for _ in range(CALLS):
-            same_gradients(net, traced, torch.randn(rows, 6))
+            check_gradients(net, traced, torch.randn(rows, 6))
     net.double()
     for _ in range(CALLS):
-        same_gradients(net, traced, torch.randn(4, 6, dtype=torch.float64))
+        check_gradients(net, traced, torch.randn(4, 6, dtype=torch.float64))
 
 
 def test_given_gradients_of_other_layouts():
