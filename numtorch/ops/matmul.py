@@ -20,6 +20,7 @@ from .inplace import write_out
 from .launch import Launch, Scratch
 from .node_names import called, named, product_name
 from .reduce import planner
+from .rounding import rounds_once
 
 
 def _levels(
@@ -331,6 +332,7 @@ def _combined(input: Tensor, product: Tensor, beta: Any, alpha: Any, out: Any, o
     return result if out is None else write_out(result, out, op)
 
 
+@rounds_once
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
 ) -> Tensor:
@@ -344,6 +346,7 @@ def addmm(
 
 
 @keeps
+@rounds_once
 @called("AddmvBackward0")
 def addmv(
     input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
@@ -357,6 +360,7 @@ def addmv(
     return _combined(input, product, beta, alpha, out, "addmv")
 
 
+@rounds_once
 @called("AddrBackward0")
 def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
@@ -365,6 +369,7 @@ def addr(
     return _combined(input, outer(vec1, vec2), beta, alpha, out, "addr")
 
 
+@rounds_once
 @called("BaddbmmBackward0")
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None
@@ -373,6 +378,7 @@ def baddbmm(
     return _combined(input, bmm(batch1, batch2), beta, alpha, out, "baddbmm")
 
 
+@rounds_once
 @called("AddbmmBackward0")
 def addbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1, out: Any = None

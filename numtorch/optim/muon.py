@@ -13,20 +13,11 @@ from .optimizer import Optimizer
 from .rule import check_nonnegative, option
 
 
-def bfloat16_rounded(x: Tensor) -> Tensor:
-    """Float32 numbers rounded to the eight bits of bfloat16's mantissa, ties to even, still as float32."""
-    x = x.contiguous()
-    bits = x.view(numtorch.int32)
-    odd = (bits >> 16) & 1
-    rounded = ((bits + (odd + 0x7FFF)) & -0x10000).view(numtorch.float32)
-    return numtorch.where(x == x, rounded, x)  # the bits of a NaN would overflow
-
-
 def orthogonalize(g: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
     """A matrix with the singular vectors of g and singular values near 1, by Newton-Schulz iterations.
 
-    Every intermediate is rounded to bfloat16, as in PyTorch: the iteration amplifies rounding, so that a more
-    exact one takes visibly different steps. Raises ValueError unless g is a matrix, there are three
+    In bfloat16, as in PyTorch: the iteration amplifies rounding, so that a more exact one takes visibly different
+    steps. Raises ValueError unless g is a matrix, there are three
     coefficients, and fewer than 100 steps.
     """
     if steps >= 100:
@@ -39,13 +30,12 @@ def orthogonalize(g: Tensor, coefficients: tuple[float, float, float], steps: in
         raise ValueError(f"Coefficients must be a tuple of exactly 3 values; got {coefficients}")
     a, b, c = coefficients
     tall = g.size(0) > g.size(1)
-    rounded = bfloat16_rounded
-    x = rounded((g.T if tall else g).to(numtorch.float32))  # the smaller side first: cheaper products
-    x = rounded(x / rounded((x * x).sum().sqrt()).clamp(min=eps))  # spectral norm at most 1
+    x = (g.T if tall else g).bfloat16()  # the smaller side first: cheaper products
+    x = x / x.norm().clamp(min=eps)  # spectral norm at most 1
     for _ in range(steps):
-        gram = rounded(x @ x.T)
-        update = rounded(numtorch.addmm(gram, gram, gram, beta=b, alpha=c))
-        x = rounded(numtorch.addmm(x, update, x, beta=a))
+        gram = x @ x.T
+        update = numtorch.addmm(gram, gram, gram, beta=b, alpha=c)
+        x = numtorch.addmm(x, update, x, beta=a)
     return x.T if tall else x
 
 
@@ -61,8 +51,7 @@ class Muon(Optimizer):
     """Momentum orthogonalized by Newton-Schulz: Jordan and others, "Muon: An optimizer for hidden layers",
     2024.
 
-    The iteration runs in the parameter's dtype (PyTorch runs it in bfloat16, so its steps differ by a few
-    percent).
+    The iteration runs in bfloat16, as in PyTorch.
 
     Args:
         params: matrices only (ValueError otherwise); optimize biases and embeddings with another optimizer.
