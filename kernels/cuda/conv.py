@@ -116,8 +116,8 @@ def gather_back(values, piece, operand, k, last):
 
 
 @device
-def start_periodic(p, first, lines, line_step, k0, by, shift, jump):
-    """Lines `line_step` apart; element k0 + k of one lies at k0 + k, plus `jump` for each whole period in it."""
+def start_periodic(p, first, lines, line_step, k0, period, by, shift, jump):
+    """Lines `line_step` apart; element k0 + k of one lies at k0 + k, plus `jump` for each whole `period` in it."""
     line, deep, place, aside = lanes_along()
     q = offset(p, int64(plus(first, line)) * line_step)
     return q, int64(0), minus(minus(lines, first), line), plus(k0, deep), int64(aside) * line_step, (uint32(by), int32(shift), jump), k0, place, aside
@@ -180,6 +180,16 @@ PATCHES = Loader(start_patches, gather_patches, put_strided)
 
 
 @device
+def weight_sides(x, dy, table, i0, j0, matrix, N, G, M, Q, pixels, inputs, span, size, move, out):
+    """(rows of dy, patches of x, how many pixels) of a tile of the weight's gradient: part `matrix` // G, a group each."""
+    part = over(matrix, G)
+    g, first = minus(matrix, times(part, G)), times(part, span)
+    left = start_a(offset(dy, g * M * pixels), i0, M, pixels, first, pixels, out[1], out[2], (G * M - 1) * pixels)
+    right = start_b(offset(x, g * Q * inputs), table, j0, first, G * Q * inputs, size, move, out)
+    return left, right, int32(min(N * pixels - first, span))
+
+
+@device
 def note(notes, i0, j0, matrix):
     """Keep the block's place in shared memory until the sums are there: registers are for them."""
     if thread() == 0:
@@ -225,7 +235,7 @@ def input_grad_kernel(
     z0, y0, x0 = over(z, SD), over(y, SH), over(u, SW)
     kind = plus(times(plus(times(minus(z, times(z0, SD)), SH), minus(y, times(y0, SH))), SW), minus(u, times(x0, SW)))
     z0 = z0 if column < N * pixels else int32(FAR)
-    left = start_a(offset(weight, g * K * Q), i0, Q, taps, int32(0), by_taps, taps_shift, (Q - 1) * taps)
+    left = start_a(offset(weight, g * K * Q), i0, Q, taps, int32(0), taps, by_taps, taps_shift, (Q - 1) * taps)
     image = offset(x, (int64(n) * G + g) * M * OD * OH * OW)
     right = start_b(image, table, kind, z0, y0, x0, OD, OH, OW)
     sums = multiply(left, right, int32(K), room_a, room_b)
@@ -239,20 +249,17 @@ def weight_grad_kernel(
 ):  # fmt: skip
     """work[parts, G M, Q, taps]: the sums over the pixels p * span .. (p + 1) * span of all images, for each part p."""
     room_a, room_b, notes = shared(ROOM_A, T), shared(ROOM_B, T), shared(4, int32)
-    columns, inputs = Q * taps, ID * IH * IW
+    columns = Q * taps
     i0, j0, matrix = tile_of_block(M, columns, HEIGHT, WIDTH)
     note(notes, i0, j0, matrix)
-    part = over(matrix, G)
-    g, first = minus(matrix, times(part, G)), times(part, span)
-    jump = (G * M - 1) * pixels
-    left = start_a(offset(dy, g * M * pixels), i0, M, pixels, first, by_pixels, pixels_shift, jump)
     move = (int32(SD), int32(SH), int32(SW), int32(PD), int32(PH), int32(PW))
     out = (
         int32(pixels), uint32(by_pixels), int32(pixels_shift), int32(area), uint32(by_area), int32(area_shift), int32(line),
         uint32(by_line), int32(line_shift),
     )  # fmt: skip
-    right = start_b(offset(x, g * Q * inputs), table, j0, first, G * Q * inputs, (int32(ID), int32(IH), int32(IW)), move, out)
-    sums = multiply(left, right, int32(min(N * pixels - first, span)), room_a, room_b)
+    size = (int32(ID), int32(IH), int32(IW))
+    left, right, last = weight_sides(x, dy, table, i0, j0, matrix, N, G, M, Q, pixels, ID * IH * IW, span, size, move, out)
+    sums = multiply(left, right, last, room_a, room_b)
     held, made = stack(COLS, T), offset(work, int64(notes[2]) * M * columns)
     for i in range(8):
         sums = take(held, sums, COLS)
@@ -292,12 +299,12 @@ def weight_grid(G: int, M: int, Q: int, taps: int, parts: int, height: int, widt
     return ceil_div(M, height) * ceil_div(Q * taps, width) * G * parts
 
 
-def _both(function: Any, name: str, grid: Any, left: Loader, right: Loader, blocks: int) -> list[Any]:
-    """`blocks` of a multiprocessor: as many as the registers for the gathers leave."""
+def _both(function: Any, name: str, grid: Any, left: Loader, right: Loader, blocks: int, helper: Any = store_pixels) -> list[Any]:
+    """`blocks` of a multiprocessor: as many as the registers for the gathers leave; `helper` is made for these tiles, too."""
     made = []
     for shape in (WIDE, FLAT):
         names = shaped(shape, f"{name}_{shape.name}", left, right)
-        names["store_pixels"] = device(bound(store_pixels.py, f"{name}_{shape.name}_store_pixels", **names))
+        names[helper.name] = device(bound(helper.py, f"{name}_{shape.name}_{helper.name}", **names))
         decorate = kernel(grid=grid, threads=shape.threads, min_blocks=blocks)
         made.append(decorate(bound(function, f"{name}_{shape.name}", **names)))
     return made
@@ -305,4 +312,4 @@ def _both(function: Any, name: str, grid: Any, left: Loader, right: Loader, bloc
 
 forward_wide, forward_flat = _both(forward_kernel, "forward", forward_grid, STRIDED, MOVED, 3)
 input_grad_wide, input_grad_flat = _both(input_grad_kernel, "input_grad", input_grid, PERIODIC, BACK, 3)
-weight_grad_wide, weight_grad_flat = _both(weight_grad_kernel, "weight_grad", weight_grid, PERIODIC, PATCHES, 2)
+weight_grad_wide, weight_grad_flat = _both(weight_grad_kernel, "weight_grad", weight_grid, PERIODIC, PATCHES, 2, weight_sides)

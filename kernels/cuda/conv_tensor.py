@@ -18,7 +18,7 @@ from numpy import float32, int32, int64, uint32
 
 from ..jit import T, T_ptr, device, i32_ptr, i64, real
 from ..memory import offset, stack
-from .conv import FAR, forward_grid, pixel_of, place_of_pixel, weight_grid
+from .conv import FAR, forward_grid, pixel_of, place_of_pixel, weight_grid, weight_sides
 from .gpu import copy16, copy_word, is_aligned, load4, shared, take, thread
 from .launch import bound, kernel
 from .matmul import finished
@@ -196,19 +196,16 @@ def weight_kernel(
 ):  # fmt: skip
     """work[parts, G M, Q, taps]: the sums over the pixels p * span .. (p + 1) * span of all images, for each part p."""
     room_a, room_b = shared(ROOM_A, uint32), shared(ROOM_B, uint32)
-    columns, inputs = Q * taps, ID * IH * IW
+    columns = Q * taps
     i0, j0, matrix = tile_of_block(M, columns, HEIGHT, WIDTH)
-    part = over(matrix, G)
-    g, first = minus(matrix, times(part, G)), times(part, span)
-    jump = (G * M - 1) * pixels
-    left = start_a(offset(dy, g * M * pixels), i0, M, pixels, first, pixels, by_pixels, pixels_shift, jump)
     move = (int32(SD), int32(SH), int32(SW), int32(PD), int32(PH), int32(PW))
     out = (
         int32(pixels), uint32(by_pixels), int32(pixels_shift), int32(area), uint32(by_area), int32(area_shift), int32(line),
         uint32(by_line), int32(line_shift),
     )  # fmt: skip
-    right = start_b(offset(x, g * Q * inputs), table, j0, first, G * Q * inputs, (int32(ID), int32(IH), int32(IW)), move, out)
-    sums = accumulate(left, right, int32(min(N * pixels - first, span)), room_a, room_b)
+    size = (int32(ID), int32(IH), int32(IW))
+    left, right, last = weight_sides(x, dy, table, i0, j0, matrix, N, G, M, Q, pixels, ID * IH * IW, span, size, move, out)
+    sums = accumulate(left, right, last, room_a, room_b)
     held, made = stack(16, float32), offset(work, int64(matrix) * M * columns)
     m0, c0 = plus(plus(i0, warp_row()), lane() >> int32(2)), plus(plus(j0, warp_col()), times(lane() & int32(3), 2))
     for piece in range(SUMS // 16):
@@ -238,4 +235,4 @@ def _variants(
 
 
 conv_of = _variants(conv_kernel, "conv_tensor", forward_grid, PERIODIC, MOVED, 3, (store_pixels,))
-weight_of = _variants(weight_kernel, "weight_tensor", weight_grid, PERIODIC, PATCHES, 2)
+weight_of = _variants(weight_kernel, "weight_tensor", weight_grid, PERIODIC, PATCHES, 2, (weight_sides,))

@@ -19,7 +19,7 @@ from ..memory import offset, stack
 from .gpu import is_aligned, shared, store4, take, thread
 from .index import element
 from .launch import CudaKernel, bound, ceil_div, kernel
-from .place import operand_of, over, plus, tile_of_block
+from .place import plus, tile_of_block
 from .tile import (
     ACROSS,
     ALONG,
@@ -39,8 +39,7 @@ from .tile import (
     multiply,
     row_of,
     shaped,
-    start_a,
-    start_b,
+    sides,
 )
 
 THREADS = 256  # of a block of the kernels that take an element each
@@ -99,12 +98,9 @@ def gemm_kernel(
     i0, j0, matrix = tile_of_block(M, N, HEIGHT, WIDTH)
     if thread() == 0:  # noted for later: until then registers are for the sums
         notes[0], notes[1], notes[2] = i0, j0, matrix
-    part = over(matrix, batch)
-    t, first = int64(matrix) - int64(part) * batch, int64(part) * span
-    pa = offset(operand_of(a, t, inner, abs0, abs1), first * aks)
-    pb = offset(operand_of(b, t, inner, bbs0, bbs1), first * bks)
-    left, right = start_a(pa, i0, M, ars, aks), start_b(pb, j0, N, bns, bks)
-    sums = multiply(left, right, int32(min(K - first, span)), room_a, room_b)
+    a_steps, b_steps = (ars, aks, abs0, abs1), (bks, bns, bbs0, bbs1)
+    left, right, last = sides(a, b, i0, j0, matrix, M, N, K, a_steps, b_steps, batch, inner, span)
+    sums = multiply(left, right, last, room_a, room_b)
     store(offset(c, int64(notes[2]) * cbs), bias, sums, notes[0], notes[1], M, N, ldc, brs, bcs, alpha, beta, low, flags)
 
 

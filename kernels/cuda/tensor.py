@@ -14,11 +14,11 @@ from ..cpu.conv_plan import Plan
 from ..cpu.plan import Launch
 from ..jit import T, T_ptr, device, f32_ptr, i64
 from ..loops import quotient
-from ..memory import offset, stack
+from ..memory import stack
 from .gpu import as_float, as_stored, shared, take
 from .index import element
 from .launch import bound, ceil_div, kernel
-from .place import operand_of, over, plus, tile_of_block, times
+from .place import plus, tile_of_block, times
 from .team import lane
 from .tensor_tile import (
     ACROSS,
@@ -30,11 +30,10 @@ from .tensor_tile import (
     Loader,
     accumulate,
     shaped,
-    start_a,
-    start_b,
     warp_col,
     warp_row,
 )
+from .tile import sides
 
 SIDE, SINGLE = 128, 256  # lines of a tile; threads of a block of `tensor_sum`
 BIAS, RELU = 1, 2  # flags
@@ -78,12 +77,9 @@ def tensor_kernel(
     """
     room_a, room_b = shared(ROOM_A, uint32), shared(ROOM_B, uint32)
     i0, j0, matrix = tile_of_block(M, N, SIDE, SIDE)
-    part = over(matrix, batch)
-    t, first = int64(matrix) - int64(part) * batch, int64(part) * span
-    pa = offset(operand_of(a, t, inner, abs0, abs1), first * aks)
-    pb = offset(operand_of(b, t, inner, bbs0, bbs1), first * bks)
-    left, right = start_a(pa, i0, M, ars, aks), start_b(pb, j0, N, bns, bks)
-    sums = accumulate(left, right, int32(min(K - first, span)), room_a, room_b)
+    a_steps, b_steps = (ars, aks, abs0, abs1), (bks, bns, bbs0, bbs1)
+    left, right, last = sides(a, b, i0, j0, matrix, M, N, K, a_steps, b_steps, batch, inner, span)
+    sums = accumulate(left, right, last, room_a, room_b)
     m0, n0 = plus(plus(i0, warp_row()), lane() >> int32(2)), plus(plus(j0, warp_col()), times(lane() & int32(3), 2))
     store(c, work, bias, sums, m0, n0, M, N, int64(matrix) * M * N, flags, parts)
 

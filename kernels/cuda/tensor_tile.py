@@ -41,6 +41,7 @@ from .gpu import (
 from .launch import bound
 from .place import minus, over, plus, times
 from .team import lane, warp
+from .tile import sides
 
 THREADS, WORDS, STAGES, PENDING = 128, 16, 3, 1
 HEIGHT, WIDTH, SUMS, ROOM_A, ROOM_B = 128, 128, 128, 6144, 6144  # a variant binds these
@@ -158,25 +159,31 @@ def turned_place(stage, line, k):
 
 
 @device
-def left_across(room, stage, row, half, i):
-    l = lane()
+def read_across(room, stage, first, half, i, line, k):
+    """Words of lines `first` + 16 i .. + 16 and half a piece.
+
+    tf32: this lane's, of the first 8 lines and of the others, at one k and 4 further. 16 bits: `line` and `k` say where the
+    line of a matrix begins that this lane points to, counted from the first ones.
+    """
     if per_word(T) == 1:
-        at = plus(times(plus(stage * WORDS, plus(8 * half, l & int32(3))), EXTENT), plus(row, 32 * (i >> 1)))
+        deep = plus(stage * WORDS, plus(8 * half, lane() & int32(3)))
+        at = plus(times(deep, EXTENT), plus(first, 32 * (i >> 1)))
         one, two = plus(at, spread(2 * (i & 1))), plus(at, spread(2 * (i & 1) + 1))
         return room[one], room[two], room[plus(one, 4 * EXTENT)], room[plus(two, 4 * EXTENT)]
-    line, k = plus(row, int32(l & int32(8))), plus(plus(16 * half, times(l >> int32(4), 8)), l & int32(7))
-    return matrices_turned(room, int32(turned_place(stage, line, k) ^ int32(8 * i)))
+    return matrices_turned(room, int32(turned_place(stage, plus(first, line), plus(16 * half, k)) ^ int32(8 * i)))
+
+
+@device
+def left_across(room, stage, row, half, i):
+    low, eight, high = lane() & int32(7), int32(lane() & int32(8)), times(lane() >> int32(4), 8)
+    return read_across(room, stage, row, half, i, eight, plus(high, low))
 
 
 @device
 def right_across(room, stage, col, half, i):
-    l = lane()
-    if per_word(T) == 1:
-        at = plus(times(plus(stage * WORDS, plus(8 * half, l & int32(3))), EXTENT), plus(col, 32 * (i >> 1)))
-        one, two = plus(at, spread(2 * (i & 1))), plus(at, spread(2 * (i & 1) + 1))
-        return room[one], room[plus(one, 4 * EXTENT)], room[two], room[plus(two, 4 * EXTENT)]
-    line, k = plus(col, times(l >> int32(4), 8)), plus(plus(16 * half, int32(l & int32(8))), l & int32(7))
-    return matrices_turned(room, int32(turned_place(stage, line, k) ^ int32(8 * i)))
+    low, eight, high = lane() & int32(7), int32(lane() & int32(8)), times(lane() >> int32(4), 8)
+    words = read_across(room, stage, col, half, i, high, plus(eight, low))
+    return (words[0], words[2], words[1], words[3]) if per_word(T) == 1 else words
 
 
 class Loader(NamedTuple):
@@ -268,12 +275,13 @@ def shaped(height: int, name: str, one: Loader, other: Loader) -> dict[str, Any]
     for role, loader, extent in (("_a", one, height), ("_b", other, 128)):
         names: dict[str, Any] = {"EXTENT": extent}
         names |= {f.name: specialised(f, role, **names) for f in (words_one_by_one, turned_place)}
+        names["read_across"] = specialised(read_across, role, **names)
         known["start" + role] = specialised(loader.start, role, **names)
         known["fetch" + role] = specialised(loader.fetch, role, **names)
         readers = (left_across, right_across) if loader.across else (left_along, right_along)
         side = "left" if role == "_a" else "right"
         known[side] = specialised(readers[side == "right"], role, **names)
     known["rows"] = specialised(rows_of_64 if height == 128 else rows_of_32)
-    for function in (columns, warp_row, accumulate):
+    for function in (sides, columns, warp_row, accumulate):
         known[function.name] = specialised(function)
     return known

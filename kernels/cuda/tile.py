@@ -28,7 +28,7 @@ from ..jit import T, device
 from ..memory import offset, stack
 from .gpu import barrier, fma_outer, is_aligned, load4, store4, thread, zeros
 from .launch import bound
-from .place import minus, plus, times
+from .place import minus, operand_of, over, plus, times
 from .team import lane, warp
 
 THREADS, DEPTH = 256, 8
@@ -159,6 +159,20 @@ ACROSS = Loader(start_across, gather_across, put_across)
 start_a, gather_a, put_a = STRIDED  # a Shape with loaders binds others
 start_b, gather_b, put_b = STRIDED
 EACH_A, EACH_B = 4, 4
+
+
+@device
+def sides(a, b, i0, j0, matrix, M, N, K, a_steps, b_steps, batch, inner, span):
+    """(rows of A, columns of B, how many k) of a tile of matrix number `matrix`: part `matrix` // batch of a product.
+
+    Steps of an operand: of its rows, of its columns, of the outer and of the inner level of the batch.
+    """
+    part = over(matrix, batch)
+    t, first = int64(matrix) - int64(part) * batch, int64(part) * span
+    pa = offset(operand_of(a, t, inner, a_steps[2], a_steps[3]), first * a_steps[1])
+    pb = offset(operand_of(b, t, inner, b_steps[2], b_steps[3]), first * b_steps[0])
+    left, right = start_a(pa, i0, M, a_steps[0], a_steps[1]), start_b(pb, j0, N, b_steps[1], b_steps[0])
+    return left, right, int32(min(K - first, span))
 
 
 # ---- the product
@@ -295,6 +309,6 @@ def shaped(shape: Shape, name: str, left: Loader, right: Loader) -> dict[str, An
         operand["lanes_along"] = specialised(lanes_along, role, **operand)
         for part, function in zip(loader._fields, loader):
             known[part + role] = specialised(function, role, **operand)
-    for function in (first_row, first_col, step, product, multiply, row_of, col_of):
+    for function in (sides, first_row, first_col, step, product, multiply, row_of, col_of):
         known[function.name] = specialised(function)
     return known
