@@ -13,6 +13,7 @@ from .._tensor import Tensor, replaced
 from ..autograd.mode import state
 from ..storage import INFERENCE, Storage, allocate
 from .gradients import Backward
+from .looks import flags_of, global_hooks, looks_of, state_of
 from .memory import aside, duplicate, number_at, peek, restore
 from .nodes import FreedNode, TracedNode
 from .passes import Report, optimize
@@ -22,7 +23,6 @@ from .places import Place
 from .program import Compiled, Op, lower
 from .record import Entry, Guard, RangeCheck, Ref
 from .slots import Slots, virtuals
-from .surroundings import flags_of, global_hooks, looks_of, state_of
 
 
 class GuardFailed(Exception):

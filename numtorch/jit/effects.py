@@ -19,9 +19,10 @@ from ..autograd.mode import state
 from ..device import default
 from ..dtype import get_default_dtype, set_default_dtype
 from . import tree
+from .looks import looks_of
 from .places import MISSING, Place, Stream, alike
 from .record import Untraceable
-from .surroundings import looks_of, walk_from
+from .surroundings import walk_from
 
 _DICTS = ("_parameters", "_buffers", "_modules")
 
@@ -43,6 +44,10 @@ class Effects:
 
     def noted(self, leaves: Sequence[Any]) -> tuple[set[str], list[dict[str, Any]]]:
         """Attributes of arguments that the function may look at, and what they are now."""
+        if self.walk.hidden:
+            raise Untraceable(self.walk.hidden[0])
+        if self.walk.iterators:
+            raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
         names = {name for t in leaves for name in self.walk.names & tree.notes(t).keys()}
         if leaves:
             names |= {name for name in self.walk.unknown() if not hasattr(Tensor, name)}
@@ -51,6 +56,14 @@ class Effects:
             if not (type(value) in tree.PLAIN or isinstance(value, Tensor)):
                 raise Untraceable(f"it is given a tensor with an attribute that is a {type(value).__name__}")
         return names, found
+
+    def compared(self, leaves: Sequence[Any]) -> dict[int, Any] | None:
+        """Tensors that arguments may be compared with by ``is``; None for a function that compares nothing."""
+        if not self.walk.compares or not leaves:
+            return None
+        if is_one_of(leaves, self.walk.tensors):
+            raise Untraceable("it compares objects with `is`, and an argument is a tensor that it uses besides, or comes twice")
+        return self.walk.tensors
 
     def first(self) -> None:
         """The function has run once."""
@@ -69,8 +82,6 @@ class Effects:
     def judge(self) -> None:
         """The function has run several times: Untraceable if it is not the same afterwards each time."""
         self.again()
-        if self.walk.iterators:
-            raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
         if state.grad != self.mode:
             raise Untraceable("it leaves the recording of gradients switched on or off")
         if get_default_dtype() is not self.dtype or default[0] != self.device:
@@ -132,6 +143,12 @@ class Effects:
         known = {id(m) for m, _ in bound.modules}
         bound.modules += [(m, looks_of(m)) for m in now.modules if id(m) not in known]
         return list(now.found.values())
+
+
+def is_one_of(leaves: Sequence[Any], others: dict[int, Any]) -> bool:
+    """Whether an argument comes twice, or is one of some other tensors."""
+    ids = {id(t) for t in leaves}
+    return len(ids) < len(leaves) or not ids.isdisjoint(others)
 
 
 def _state_of(m: Any) -> dict[tuple[str, str], Any]:

@@ -10,6 +10,7 @@ from ..autograd.engine import Node
 from ..autograd.mode import state
 from ..errors import second_backward_error
 from .memory import as_before
+from .places import as_now
 
 
 class TracedNode(Node):
@@ -72,7 +73,7 @@ class TracedNode(Node):
 @contextlib.contextmanager
 def _holding_before(changed: Sequence[Any]) -> Iterator[None]:
     """Places in Python's memory hold again what they held in the forward."""
-    now = [p._replace(value=p.now()) for p in changed]
+    now = list(map(as_now, changed))
     try:
         for p in changed:
             p.restore()

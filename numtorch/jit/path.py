@@ -17,6 +17,7 @@ from ..ops.launch import Launch
 from ..storage import Storage
 from . import tree
 from .nodes import without_hooks
+from .outside import watched
 from .record import Entry, Guard, Recorder, Recording, Ref, Untraceable, ref
 from .warming import FirstRun, warm_up
 
@@ -82,6 +83,26 @@ def _check_notes(outputs: Sequence[Any], inner: Sequence[Any], leaves: Sequence[
             raise Untraceable("it puts attributes on a tensor that it returns")
 
 
+def _kept(result: Any, known: Mapping[int, Any], args: tuple, kwargs: dict) -> dict[int, Any]:
+    """Lists, dicts and objects in a result that were there before: each call gives the same ones.
+
+    Untraceable if one is an argument's, or if tensors are in one that was there before.
+    """
+    found: dict[int, Any] = {}
+    given: dict[int, Any] = {}
+    tree.containers(result, found)
+    tree.containers((args, kwargs), given)
+    if not given.keys().isdisjoint(found):
+        raise Untraceable("it returns a list, dict or object that it is given")
+    kept = {key: x for key, x in found.items() if known.get(key) is x}
+    leaves: list[Any] = []
+    for x in kept.values():
+        tree.flatten(x, leaves)
+    if leaves:
+        raise Untraceable("it returns a list, dict or object with tensors that it keeps")
+    return kept
+
+
 def _check_containers(structure: Any, args: tuple, kwargs: dict, given: Sequence[Any]) -> None:
     """Untraceable if the function has changed a dict, list or object that it was given."""
     leaves: list[Any] = []
@@ -126,7 +147,8 @@ def record_path(
     """
     given = stand_ins(leaves, {})
     args, kwargs = tree.unflatten(structure, given)
-    captured, known, first = warm_up(function, args, kwargs, watch)
+    with watched(given):
+        captured, known, first = warm_up(function, args, kwargs, watch)
     after_first()
     _check_containers(structure, args, kwargs, given)
     del args, kwargs, given
@@ -144,12 +166,13 @@ def record_path(
         try:
             result = function(*args, **kwargs)
             outputs: list[Any] = []
-            path.result = tree.flatten(result, outputs)
+            path.result = tree.flatten(result, outputs, _kept(result, known, args, kwargs))
             _check_values(path.result, known)
             _check_notes([t for t in outputs if known.get(id(t)) is not t], inner, leaves)
             known = {id(t): t for t in outputs if known.get(id(t)) is t}
             forward = len(r.entries)
-            _record_backward(path, r, outputs, inner, start)
+            with watched():
+                _record_backward(path, r, outputs, inner, start)
             _note_effects(path, r, outputs, inner, captured, known)
         finally:
             r.roll_back()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import collections
 import ctypes
 import functools
+import itertools
+import operator
 import pickle
 from typing import Any, NamedTuple
 
@@ -88,7 +90,10 @@ class Count(NamedTuple):
     held: dict
 
     def now(self) -> Any:
-        return tuple(self.place)
+        return (*self.place, *self.place.values())
+
+    def again(self) -> Count:
+        return Count(self.place, tuple(self.place), dict(self.place))
 
     def holds(self) -> bool:
         return len(self.place) == len(self.value) and all(map(same, self.place, self.value))
@@ -106,17 +111,39 @@ class Count(NamedTuple):
         return [C.IN_KEYS, id(self.place), known.ctypes.data, len(keys)]
 
 
-class Members(NamedTuple):
-    """The members of a set."""
+class Table(NamedTuple):
+    """The entries of a large dict, told by identity."""
 
-    place: set
-    value: frozenset
-
-    def holds(self) -> bool:
-        return self.place == self.value
+    place: dict
+    value: tuple
 
     def now(self) -> Any:
-        return frozenset(self.place)
+        return (*self.place, *self.place.values())
+
+    def holds(self) -> bool:
+        now = self.place
+        return 2 * len(now) == len(self.value) and all(map(operator.is_, itertools.chain(now, now.values()), self.value))
+
+    def restore(self) -> None:
+        half = len(self.value) // 2
+        self.place.clear()
+        self.place.update(zip(self.value[:half], self.value[half:]))
+
+    def words(self, keep: list[Any]) -> list[int]:
+        raise NotNative("a large dict")
+
+
+class Members(NamedTuple):
+    """The members of a set, in the order in which they are gone through."""
+
+    place: set
+    value: tuple
+
+    def holds(self) -> bool:
+        return len(self.place) == len(self.value) and all(map(same, self.place, self.value))
+
+    def now(self) -> Any:
+        return tuple(self.place)
 
     def restore(self) -> None:
         self.place.clear()
@@ -175,6 +202,50 @@ class Content(NamedTuple):
             raise NotNative("an array with gaps")
         keep.append(known := np.frombuffer(self.value, np.uint8))
         return [C.IN_ARRAY, self.place.ctypes.data, known.ctypes.data, len(self.value)]
+
+
+class Buffer(NamedTuple):
+    """The bytes of a bytearray, an array of Python's, a number of ctypes."""
+
+    place: Any
+    value: bytes
+
+    def now(self) -> Any:
+        return bytes(memoryview(self.place))
+
+    def holds(self) -> bool:
+        return self.now() == self.value
+
+    def restore(self) -> None:
+        with memoryview(self.place) as view:
+            if view.nbytes == len(self.value):
+                view.cast("B")[:] = self.value
+                return
+        del self.place[:]
+        self.place.extend(self.value) if type(self.place) is bytearray else self.place.frombytes(self.value)
+
+    def words(self, keep: list[Any]) -> list[int]:
+        raise NotNative("a buffer")
+
+
+class OfThread(NamedTuple):
+    """An attribute that each thread has its own of."""
+
+    place: Any
+    key: str
+    value: Any
+
+    def now(self) -> Any:
+        return self.place.__dict__.get(self.key, MISSING)
+
+    def holds(self) -> bool:
+        return same(self.now(), self.value)
+
+    def restore(self) -> None:
+        Key(self.place.__dict__, self.key, self.value).restore()
+
+    def words(self, keep: list[Any]) -> list[int]:
+        return Key(self.place.__dict__, self.key, self.value).words(keep)  # other threads have tables of their own
 
 
 class Slot(NamedTuple):
@@ -277,7 +348,12 @@ class Answer(NamedTuple):
         raise NotNative(f"a {type(self.place).__name__}")
 
 
-Place = Cell | Key | Count | Members | Items | Content | Slot | Part | Kind | Answer
+Place = Cell | Key | Count | Table | Members | Items | Content | Buffer | OfThread | Slot | Part | Kind | Answer
+
+
+def as_now(p: Place) -> Place:
+    """The place with what it holds now."""
+    return p.again() if isinstance(p, Count) else p._replace(value=p.now())  # type: ignore[call-arg]
 
 
 def alike(now: Any, before: Any) -> bool:

@@ -7,15 +7,17 @@ something else, they make another path. Attributes that no code mentions do not 
 
 from __future__ import annotations
 
+import array
 import collections
 import contextvars
+import ctypes
 import functools
 import gc
 import inspect
+import logging
 import os
 import random
 import sys
-import sysconfig
 import threading
 import types
 import weakref
@@ -27,10 +29,12 @@ import numpy as np
 from .._source import is_internal
 from .._tensor import Tensor
 from . import tree
-from .mentioned import asked, names, strings
+from .libraries import classes, file_of, is_library
+from .mentioned import asked, asks_for_computed_names, compares_objects, imported, names, strings
 from .places import (
     MISSING,
     Answer,
+    Buffer,
     Cell,
     Content,
     Count,
@@ -38,24 +42,28 @@ from .places import (
     Key,
     Kind,
     Members,
+    OfThread,
     Part,
     Place,
     Slot,
     Stream,
+    Table,
 )
 from .tree import PLAIN
 
 # Objects that call others, and where those are.
 _WRAPPERS = (types.MethodType, functools.partial, functools.partialmethod, staticmethod, classmethod, property)
+_BUFFERS = (bytearray, memoryview, array.array, ctypes._SimpleCData, ctypes.Array, ctypes.Structure)
 _PARTS = ("function", "__func__", "__self__", "func", "args", "keywords", "fget", "fset")
-_MOST = 256  # functions looked into
-_MOST_ITEMS = 4096  # of a container; larger ones are data, not settings
-_MOST_BYTES = 1 << 16  # of an array
-_MOST_DEPTH = 8  # containers and objects within each other
+_MOST = 1024  # functions looked into
+_MOST_ITEMS = 4096  # of a container that are looked at one by one
+_MOST_LARGE = 1 << 16  # of a container at all; functions that may look into larger ones run eagerly
+_MOST_BYTES = 1 << 20  # of an array
+_MOST_DEPTH = 24  # containers and objects within each other
+_OPEN = {"vars", "__dict__"}  # code with these can look at any attribute
 _RUN_BY_OTHERS = ("forward", "backward", "setup_context")  # of a module, or of an autograd Function
 _RARE = ("__init__", "__new__", "__del__", "__repr__", "__str__", "__reduce__", "__getstate__", "__setstate__")  # not run by a use
 _MOST_ASKED = 8  # of those names that are looked for at each tensor
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 def walk_from(function: Callable, given: Iterable[Any] = (), before: Walk | None = None) -> Walk:
@@ -63,11 +71,13 @@ def walk_from(function: Callable, given: Iterable[Any] = (), before: Walk | None
 
     ``before``: an earlier walk from there, whose names are looked for from the start.
     """
-    walk = Walk(set(), set(), set()) if before is None else Walk(set(before.names), set(before.strings), set(before.asked))
-    names: set[str] | None = None
-    while walk.names != names:  # a method found by its name mentions further names
-        names = walk.names
-        walk = Walk(set(names), walk.strings, walk.asked)
+    walk = Walk(set(), set(), set())
+    if before is not None:
+        walk = Walk(set(before.names), set(before.strings), set(before.asked), before.is_open)
+    known = None
+    while (walk.names, walk.is_open) != known:  # a method found by its name mentions further names
+        known = walk.names, walk.is_open
+        walk = Walk(set(walk.names), walk.strings, walk.asked, walk.is_open)
         for value in (function, *given):
             walk.value(value)
         walk.functions()
@@ -77,13 +87,17 @@ def walk_from(function: Callable, given: Iterable[Any] = (), before: Walk | None
 class Walk:
     """One walk from a function to everything that code with these names can reach."""
 
-    def __init__(self, names: set[str], strings: set[str], asked: set[str]):
+    def __init__(self, names: set[str], strings: set[str], asked: set[str], is_open: bool = False):
         self.names, self.strings = names, strings  # `strings` may be names for getattr and hasattr
         self.asked = asked  # names of attributes that code asks for and that need not be there
         self.found: dict[tuple, Place] = {}
         self.modules: list[Any] = []
         self.streams: list[Stream] = []  # random numbers that are not numtorch's
         self.iterators: list[Any] = []
+        self.hidden: list[str] = []  # what the function may look at and calls can't
+        self.tensors: dict[int, Tensor] = {}
+        self.compares = False  # objects with `is`
+        self.is_open = is_open  # any attribute of an object may be looked at
         self.dicts: list[dict] = []  # of objects of numtorch's that change when they are used
         self.seen: dict[int, Any] = {}
         self.classes: set[tuple[type, int, int]] = set()  # looked at, with so many names and strings
@@ -97,12 +111,17 @@ class Walk:
         count = 0
         if "getattr" in self.names:
             self.names |= self.strings
-        while self.waiting and count < _MOST:
+        while self.waiting:
             f, count = self.waiting.pop(), count + 1
+            if count > _MOST:
+                self.hidden.append(f"it may call more than {_MOST} functions")
+                return
             found, mentioned = set(strings(f.__code__)), set(names(f.__code__))
             self.strings |= found
             self.names |= mentioned | found
             self.asked |= asked(f.__code__)
+            self.compares = self.compares or compares_objects(f.__code__)
+            self.is_open = self.is_open or bool(_OPEN & mentioned) or asks_for_computed_names(f.__code__)
             for cell in f.__closure__ or ():
                 try:
                     self.place(Cell(cell, cell.cell_contents))
@@ -113,15 +132,38 @@ class Walk:
                     self._container(os.environ._data, 0)  # type: ignore[attr-defined]
                 if name in f.__globals__:
                     self.place(Key(f.__globals__, name, f.__globals__[name]))
+                    self._library(f.__globals__[name], mentioned)
+            for name in imported(f.__code__):
+                if name in sys.modules:
+                    self.value(sys.modules[name])
+                    self._library(sys.modules[name], mentioned)
             for name in ("__code__", "__defaults__", "__kwdefaults__"):
                 self.place(Part(f, name, getattr(f, name)))
+
+    def _library(self, value: Any, mentioned: set[str], depth: int = 0) -> None:
+        """Functions and numbers of a library's module that a function mentions: somebody may put others in their place."""
+        if not isinstance(value, types.ModuleType) or not is_library(getattr(value, "__file__", None)):
+            return
+        held = vars(value)
+        if value is sys and "modules" in mentioned:
+            for name in self.strings & sys.modules.keys():
+                self.value(sys.modules[name])
+        for name in mentioned & held.keys():
+            found = held[name]
+            if isinstance(found, types.ModuleType):
+                if depth < 3:
+                    self._library(found, mentioned, depth + 1)
+            elif not isinstance(found, type):
+                self.found.setdefault((Key, id(held), name), Key(held, name, found))
+                if isinstance(found, list):
+                    self._container(found, depth)
 
     def place(self, place: Any, depth: int = 0) -> None:
         """Note a place that may hold something else later, and walk on from what it holds."""
         value = place.value
-        if isinstance(value, types.ModuleType) and _is_library(getattr(value, "__file__", None)):
+        if isinstance(value, types.ModuleType) and is_library(getattr(value, "__file__", None)):
             return
-        if isinstance(value, type) and _is_library(_file_of(value)):
+        if isinstance(value, type) and is_library(file_of(value)):
             return
         self.found.setdefault((type(place), id(place.place), getattr(place, "key", None)), place)
         self.value(value, depth + 1)
@@ -132,10 +174,15 @@ class Walk:
             self._tensor(value, depth)
         if type(value) is str and value.isidentifier():
             self.strings.add(value)  # for getattr
-        if type(value) in PLAIN or isinstance(value, Tensor) or depth > _MOST_DEPTH or id(value) in self.seen:
+        elif type(value) is str and "." in value:
+            self.strings.update(value.split("."))  # for operator.attrgetter
+        if type(value) in PLAIN or isinstance(value, Tensor) or id(value) in self.seen:
+            return
+        if depth > _MOST_DEPTH:
+            self.hidden.append(f"it may look at a {type(value).__name__} deep inside other objects")
             return
         self.seen[id(value)] = value
-        (GradScaler, Module, LRScheduler, Optimizer, Visible), _ = _classes()
+        (GradScaler, Module, LRScheduler, Optimizer, Visible), _ = classes()
         if isinstance(value, Optimizer):
             self._optimizer(value, depth)
         elif isinstance(value, (LRScheduler, GradScaler)):
@@ -148,6 +195,10 @@ class Walk:
         elif type(value) in _WRAPPERS or isinstance(value, Visible):
             for part in (getattr(value, name, None) for name in _PARTS):
                 self.value(part, depth)
+        elif isinstance(value, types.MappingProxyType):
+            self.value(gc.get_referents(value)[0], depth)
+        elif isinstance(value, _BUFFERS):
+            self.place(Buffer(value, bytes(memoryview(value))), depth)
         elif isinstance(value, (contextvars.ContextVar, weakref.ref)):
             self.place(Answer(value, Answer(value, None).now()), depth)
         elif _is_function(value):
@@ -167,13 +218,16 @@ class Walk:
     def _function(self, f: types.FunctionType) -> None:
         if not is_internal(f.__code__.co_filename):
             self.waiting.append(f)
+            if not is_library(f.__code__.co_filename):
+                self.dicts.append(f.__dict__)
+                self._container(f.__dict__, 0) if self.is_open else self._attributes(f.__dict__, 0)
         wrapped = getattr(f, "__wrapped__", None)
         if wrapped is not None:
             self.value(wrapped)
 
     def _module(self, m: Any, depth: int) -> None:
         """A module: its code, and attributes that are no numbers, tensors or modules (looks_of has those)."""
-        (_, Module, *_), (module_containers, parameter_containers) = _classes()
+        (_, Module, *_), (module_containers, parameter_containers) = classes()
         self.modules.append(m)
         self._class(type(m), depth)
         if isinstance(m, module_containers):  # nobody calls those, so looks_of does not look at them
@@ -183,9 +237,12 @@ class Walk:
         own = m.__dict__
         for name in self.names & own.keys():
             value = own[name]
-            is_plain = type(value) in PLAIN and _is_library(_file_of(type(m)))  # nobody writes into the dicts of those
+            is_plain = type(value) in PLAIN and is_library(file_of(type(m)))  # nobody writes into the dicts of those
             if not is_plain and not isinstance(value, (Tensor, Module)) and not _is_own(name):
                 self.place(Key(own, name, value), depth)
+        for name, value in own.items():
+            if type(value) in (list, dict) and not _is_own(name) and is_library(file_of(type(m))):
+                self.place(Key(own, name, value), depth)  # sizes of a layer, for example
         for name, held in own.items():
             if name.endswith("hooks") and held:
                 self._hooks(held)
@@ -215,6 +272,7 @@ class Walk:
         """A tensor: its hooks, and attributes that somebody has put on it, or may."""
         if t is None:
             return
+        self.tensors[id(t)] = t
         self._hooks(t._hooks)
         self._hooks(t._post_hooks)
         own = t.__dict__
@@ -237,16 +295,24 @@ class Walk:
         if isinstance(value, np.ndarray):
             if value.nbytes <= _MOST_BYTES and not value.dtype.hasobject:
                 self.place(Content(value, value.tobytes()), depth)
+            else:
+                self.hidden.append(f"it may read a NumPy array of {value.nbytes} bytes and dtype {value.dtype}")
             return
         if len(value) > _MOST_ITEMS:
-            return
+            items = value.values() if isinstance(value, dict) else value
+            if len(value) > _MOST_LARGE or not all(type(x) in PLAIN for x in items):
+                self.hidden.append(f"it may look into a {type(value).__name__} of {len(value)} items")
+                return
+            if isinstance(value, dict):
+                self.place(Table(value, (*value, *value.values())), depth)
+                return
         if isinstance(value, dict):
             self.place(Count(value, tuple(value), dict(value)), depth)
             for key, item in list(value.items()):
                 self.place(Key(value, key, item), depth)
             return
         if isinstance(value, set):
-            self.place(Members(value, frozenset(value)), depth)
+            self.place(Members(value, tuple(value)), depth)
         elif isinstance(value, (list, collections.deque)):
             self.place(Items(value, tuple(value)), depth)
         for item in value:
@@ -257,7 +323,9 @@ class Walk:
         if key in self.classes:
             return
         self.classes.add(key)
-        own_bases = [base for base in kind.__mro__ if not _is_library(_file_of(base))]
+        if type(kind) is not type and not is_library(file_of(type(kind))):
+            self._class(type(kind), depth)
+        own_bases = [base for base in kind.__mro__ if not is_library(file_of(base))]
         for i, base in enumerate(own_bases):
             held = gc.get_referents(vars(base))[0]
             self._attributes(held, depth, base)
@@ -266,7 +334,7 @@ class Walk:
             hidden = {name for b in own_bases[i + 1 :] for name in vars(b)}
             for name in self.names & hidden - held.keys():  # the class may get its own
                 self.place(Key(held, name, MISSING, base), depth)
-        if not _is_library(_file_of(kind)):
+        if not is_library(file_of(kind)):
             own = gc.get_referents(vars(kind))[0]
             for name in self.strings:
                 if not hasattr(kind, name):
@@ -278,12 +346,23 @@ class Walk:
 
     def _object(self, value: Any, depth: int) -> None:
         kind = type(value)
-        if kind.__module__ in ("builtins", "numpy") or is_internal(_file_of(kind) or ""):
+        if kind.__module__ in ("builtins", "numpy") or is_internal(file_of(kind) or ""):
             return
         self.found.setdefault((Kind, id(value), None), Kind(value, kind))
+        if isinstance(value, threading.local):
+            for name, held in value.__dict__.items():
+                self.place(OfThread(value, name, held), depth)
+            for name in self.names - value.__dict__.keys():
+                if not hasattr(kind, name):
+                    self.place(OfThread(value, name, MISSING), depth)
+            return
         try:
-            own = value.__dict__ if isinstance(value, threading.local) else object.__getattribute__(value, "__dict__")
+            own = object.__getattribute__(value, "__dict__")
             self._attributes(own, depth)
+            if self.is_open:
+                self._container(own, depth)
+            if isinstance(value, logging.Logger):
+                self._container(value._cache, depth)  # for which levels it is known that they are written
             for name in self.names - own.keys():  # the class's value, until the object gets its own
                 found = inspect.getattr_static(kind, name, MISSING)
                 if type(found) in (*PLAIN, dict, list, tuple) or (found is MISSING and hasattr(kind, "__getattr__")):
@@ -295,21 +374,8 @@ class Walk:
         self._class(kind, depth)
 
     def _attributes(self, held: dict, depth: int, owner: Any = None) -> None:
-        for name in self.names & held.keys():
+        for name in held.keys() & self.names:
             self.place(Key(held, name, held[name], owner), depth)
-
-
-@functools.cache
-def _classes() -> tuple[tuple[type, ...], tuple[tuple[type, ...], ...]]:
-    """Classes that a walk treats each in its way (imported late: they import this package), and the containers among modules."""
-    from ..amp import GradScaler
-    from ..nn import ModuleDict, ModuleList, ParameterDict, ParameterList
-    from ..nn.module import Module
-    from ..optim.lr_scheduler import LRScheduler
-    from ..optim.optimizer import Optimizer
-    from .seeing import Visible
-
-    return (GradScaler, Module, LRScheduler, Optimizer, Visible), ((ModuleList, ModuleDict), (ParameterList, ParameterDict))
 
 
 def _slots(kind: type) -> tuple:
@@ -324,68 +390,3 @@ def _is_function(value: Any) -> bool:
 def _is_own(name: str) -> bool:
     """Whether an attribute of a module is one that every module has."""
     return name in ("_parameters", "_buffers", "_modules") or name.endswith("hooks")
-
-
-def _file_of(kind: type) -> str | None:
-    """The file of a class's module; None for classes written in C and those of a session without files."""
-    module = sys.modules.get(kind.__module__)
-    if module is None or kind.__module__ == "__main__":
-        return "<session>"
-    return getattr(module, "__file__", None)
-
-
-def _is_library(file: str | None) -> bool:
-    """Whether code comes with Python, an installed package or numtorch: such code isn't changed between two calls."""
-    return file is None or file.startswith(_LIBRARIES) or is_internal(file)
-
-
-# -- what a path depends on of hooks, tensors, modules and optimizers: looked at when something was set somewhere
-
-
-def global_hooks() -> tuple:
-    """The hooks that all modules and all optimizers have in common."""
-    from ..nn._hooks import all_hooks
-    from ..optim.optimizer import _global_post_hooks, _global_pre_hooks
-
-    return all_hooks(), tuple(_global_pre_hooks), tuple(_global_post_hooks)
-
-
-def flags_of(t: Any) -> tuple:
-    """What of a captured tensor, besides its memory, a trace depends on."""
-    return t._rg, id(t._node), tuple(t._hooks or ()), tuple(t._post_hooks or ())
-
-
-def looks_of(m: Any) -> tuple:
-    """What a module's computation may depend on: its tensors, its mode, and its plain attributes."""
-    tensors = tuple([id(p) for p in m._parameters.values()] + [id(b) for b in m._buffers.values()])
-    plain = tuple([(k, v) for k, v in m.__dict__.items() if isinstance(v, PLAIN)])
-    plain += tuple([(k, _Same(v)) for k, v in m.__dict__.items() if isinstance(v, _FIXED)])
-    hooks = tuple([tuple(v) for k, v in m.__dict__.items() if k.endswith("hooks") and k not in _STATE_HOOKS])
-    return _Same(type(m)), tensors, plain, tuple(map(id, m._modules.values())), hooks
-
-
-_STATE_HOOKS = ("_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
-_FIXED = (tuple, types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial, type)
-
-
-class _Same:
-    """Equal to what holds the same object, whatever that thinks of equality."""
-
-    __slots__ = ("held",)
-
-    def __init__(self, held: Any):
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.held is self.held
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def state_of(o: Any) -> tuple:
-    """Which tensors an optimizer works on, and what of its options a trace depends on."""
-    groups = tuple(id(p) for g in o.param_groups for p in g["params"])
-    held = tuple(
-        id(v) for s in o.state.values() if isinstance(s, dict) for v in s.values() if isinstance(v, Tensor)
-    )
-    return groups, held, o._looks()

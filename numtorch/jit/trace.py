@@ -15,9 +15,10 @@ from . import tree
 from .bound import Bound, GuardFailed
 from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
-from .effects import Effects
+from .effects import Effects, is_one_of
 from .histories import fields
 from .memory import uncollected
+from .outside import Outside
 from .passes import Report, check_names
 from .path import record_path
 from .record import NotNow, Untraceable
@@ -32,16 +33,20 @@ _FIRST_REPLAYS = 2  # of a path by Python, before it is worth a table
 class _Kind:
     """The paths of one kind of call (same structure, layouts, flags), and why it runs eagerly if it does."""
 
-    __slots__ = ("eager", "noted", "paths", "structure")
+    __slots__ = ("compared", "eager", "noted", "paths", "structure", "tries")
 
     def __init__(self, structure: Any):
         self.structure = structure
         self.paths: list[Bound] = []
         self.eager = ""
+        self.tries = 0  # recordings that ended because the function did what no replay repeats
+        self.compared: dict[int, Any] | None = None  # tensors that the function may compare arguments with by `is`
         self.noted: tuple[set[str], list[dict[str, Any]]] = set(), []  # attributes of arguments that the function looks at
 
     def fits(self, structure: Any, leaves: list[Any]) -> bool:
         """Whether a call is of this kind."""
+        if self.compared is not None and not self.eager and is_one_of(leaves, self.compared):
+            return False
         names, noted = self.noted
         if names:
             notes = [{k: v for k, v in tree.notes(t).items() if k in names} for t in leaves]
@@ -114,7 +119,10 @@ class Traced(Visible):
             with unwatched(f"replay of {self.__name__}"):
                 return self._by_python(*args, **kwargs)
         leaves: list[Any] = []
-        structure = tree.flatten((args, kwargs), leaves)
+        try:
+            structure = tree.flatten((args, kwargs), leaves)
+        except RecursionError:  # a list that contains itself
+            return self.function(*args, **kwargs)
         with self._alone():
             kind = self._kind(structure, leaves)
             if kind.eager:
@@ -207,7 +215,7 @@ class Traced(Visible):
         effects = Effects(self.function, structure)
         with nobody_looking(), uncollected():
             try:
-                kind.noted = effects.noted(leaves)
+                kind.noted, kind.compared = effects.noted(leaves), effects.compared(leaves)
                 path = record_path(self.function, structure, leaves, effects.first, self.check_trace)
                 effects.again()
                 bound = Bound(path, self._passes, self._frozen)
@@ -219,6 +227,9 @@ class Traced(Visible):
                 return None
             except Untraceable as reason:
                 effects.undo()
+                if isinstance(reason, Outside) and kind.tries == 0:
+                    kind.tries = 1  # it may be a set-up, which the eager call does for good
+                    return None
                 kind.eager = str(reason)
                 warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)
                 return None
@@ -226,7 +237,7 @@ class Traced(Visible):
                 effects.undo()
                 raise
         bound.names = effects.names(bound)
-        bound.is_direct &= not kind.noted[0]
+        bound.is_direct &= not kind.noted[0] and kind.compared is None
         told(self, bound, time.perf_counter() - start)
         return bound
 

@@ -19,7 +19,7 @@ from ..dtype import dtype
 from ..shape import Size
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_BY_VALUE = (slice, range, frozenset, Size, dtype, device)  # never change, and are equal where nothing tells them apart
+_BY_VALUE = (range, Size, dtype, device)  # never change, and are equal where nothing tells them apart
 
 
 class Leaf:
@@ -39,26 +39,53 @@ class Leaf:
         return f"Leaf({self.index})"
 
 
-def flatten(value: Any, leaves: list[Any]) -> Any:
-    """The structure of a value with each tensor replaced by its place; tensors are appended to ``leaves``."""
+def flatten(value: Any, leaves: list[Any], whole: Mapping[int, Any] = {}) -> Any:
+    """The structure of a value with each tensor replaced by its place; tensors are appended to ``leaves``.
+
+    ``whole``: containers, by id, that are not taken apart: they stand in the structure as they are.
+    """
     from .._tensor import Tensor
 
     if isinstance(value, Tensor):
         leaves.append(value)
         return Leaf(len(leaves) - 1)
+    if whole and id(value) in whole:
+        return ("value", value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return ("named", type(value), tuple(flatten(v, leaves) for v in value))
+        if getattr(value, "__dict__", None):  # attributes besides the fields
+            return ("value", value)
+        return ("named", type(value), tuple(flatten(v, leaves, whole) for v in value))
     if type(value) in (tuple, list):
-        return (type(value), tuple(flatten(v, leaves) for v in value))
+        return (type(value), tuple(flatten(v, leaves, whole) for v in value))
     if type(value) in PLAIN:
         return ("value", value)
     if isinstance(value, dict) and (type(value) in (dict, collections.OrderedDict) or not getattr(value, "__dict__", None)):
-        items = tuple((k, flatten(v, leaves)) for k, v in value.items())
+        items = tuple((k, flatten(v, leaves, whole)) for k, v in value.items())
         return ("dict", type(value), items, _emptied(value))
     fields = _fields(value)
     if fields:
-        return ("data", type(value), tuple((k, flatten(v, leaves)) for k, v in fields.items()))
+        return ("data", type(value), tuple((k, flatten(v, leaves, whole)) for k, v in fields.items()))
     return ("value", value)
+
+
+def containers(value: Any, found: dict[int, Any]) -> bool:
+    """Note the lists, dicts and objects that ``flatten`` takes apart; returns whether one of them comes twice."""
+    if type(value) is list or type(value) is tuple or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        inner: Any = value
+    elif isinstance(value, dict):
+        inner = value.values()
+    elif fields := _fields(value):
+        inner = fields.values()
+    else:
+        return False
+    if not isinstance(value, tuple):
+        if id(value) in found:
+            return True
+        found[id(value)] = value
+    twice = False
+    for v in inner:
+        twice |= containers(v, found)
+    return twice
 
 
 def _emptied(value: dict) -> Any:
@@ -92,7 +119,7 @@ def unflatten(structure: Any, leaves: list[Any]) -> Any:
     if kind == "value":
         return structure[1]
     if kind == "named":
-        return structure[1](*[unflatten(s, leaves) for s in structure[2]])
+        return tuple.__new__(structure[1], [unflatten(s, leaves) for s in structure[2]])  # not by a __new__ of its own
     if kind == "dict":
         if structure[3] is None:
             return structure[1]((k, unflatten(s, leaves)) for k, s in structure[2])
@@ -140,6 +167,8 @@ def same_value(x: Any, y: Any) -> bool:
         return struct.pack("=2d", x.real, x.imag) == struct.pack("=2d", y.real, y.imag)
     if isinstance(x, np.generic):
         return x.tobytes() == y.tobytes()
+    if kind is frozenset or kind is tuple:  # sets in the order in which they are gone through
+        return len(x) == len(y) and all(map(same_value, x, y))
     if kind is slice:
         return all(map(same_value, (x.start, x.stop, x.step), (y.start, y.stop, y.step)))
     return (kind in PLAIN or kind in _BY_VALUE) and bool(x == y)
@@ -168,4 +197,4 @@ def same_notes(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 def is_lasting(x: Any) -> bool:
     """Whether a value can stand in the results of every call: nobody can change it."""
-    return type(x) in PLAIN or type(x) in _BY_VALUE or isinstance(x, np.generic) or x is Ellipsis
+    return type(x) in PLAIN or type(x) in (*_BY_VALUE, slice, frozenset) or isinstance(x, np.generic) or x is Ellipsis

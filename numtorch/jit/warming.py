@@ -14,7 +14,7 @@ from ..shape import Layout
 from ..storage import Storage
 from . import tree
 from .memory import restore, snapshot, values_of
-from .record import Entry, Live, Recorder, Recording, Ref
+from .record import Entry, Live, Recorder, Recording, Ref, Untraceable
 
 
 class Noting(Recorder):
@@ -88,6 +88,8 @@ class _Weak:
 
     def __init__(self, result: Any):
         leaves: list[Any] = []
+        self.containers: dict[int, Any] = {}
+        tree.containers(result, self.containers)
         found = [*tree.values(tree.flatten(result, leaves)), *leaves]
         self.held = [weakref.ref(x) for x in found if type(x).__weakrefoffset__]
         # Objects without weak references (lists, functions written in C) are told by their number of references.
@@ -95,7 +97,7 @@ class _Weak:
 
     def alive(self) -> dict[int, Any]:
         """Those that somebody else still holds."""
-        found = {id(x): x for x in (r() for r in self.held) if x is not None}
+        found = {id(x): x for x in (r() for r in self.held) if x is not None} | self.containers
         for key in list(self.others):
             if sys.getrefcount(self.others[key]) > 2:  # the dict's, the call's argument
                 found[key] = self.others[key]
@@ -120,6 +122,8 @@ def warm_up(
     with Recording(Noting(watch)) as r:
         try:
             result = function(*args, **kwargs)
+            if tree.containers(result, {}):
+                raise Untraceable("it returns one list, dict or object in two places")
             if watch:
                 first = FirstRun(r, _leaves_of(result))
             results = _Weak(result)

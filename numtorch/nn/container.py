@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from .._tensor import Tensor
+from ._held import Held
 from .module import Module, add_indent
 from .parameter import Parameter
 
@@ -43,7 +44,7 @@ class Sequential(Module):
                 self.add_module(str(i), module)
 
     def _renumber(self, modules: Iterable[Module]) -> None:
-        self._modules = {str(i): module for i, module in enumerate(modules)}
+        self._modules = Held({str(i): module for i, module in enumerate(modules)})
 
     def __getitem__(self, idx: Any) -> Any:
         if isinstance(idx, slice):
@@ -172,7 +173,7 @@ class ModuleList(Module):
         positions = range(len(self))[idx] if isinstance(idx, slice) else [_index(idx, len(self))]
         for k in positions:
             delattr(self, str(k))
-        self._modules = {str(i): module for i, module in enumerate(self._modules.values())}
+        self._modules = Held({str(i): module for i, module in enumerate(self._modules.values())})
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -210,7 +211,7 @@ class ModuleList(Module):
         """Put a module before position ``index``."""
         modules = list(self)
         modules.insert(index, module)
-        self._modules = {}
+        self._modules = Held()
         self.extend(modules)
 
     def append(self, module: Module) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._tensor import Tensor, replaced
 from ._convert import ConvertMixin
+from ._held import Held
 from ._hooks import HooksMixin, RemovableHandle, _add
 from ._state import StateMixin
 from ._tree import TreeMixin
@@ -92,7 +93,7 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
         state = self.__dict__
         state["training"] = True
         for name in _DICTIONARIES:
-            state[name] = OrderedDict() if name.endswith("hooks") or "hooks_" in name else {}
+            state[name] = OrderedDict() if name.endswith("hooks") or "hooks_" in name else Held()
         state["_non_persistent_buffers_set"] = set()
         state["_is_full_backward_hook"] = None
         if self.call_super_init:
@@ -263,6 +264,8 @@ class Module(HooksMixin, StateMixin, ConvertMixin, TreeMixin):
         self.__dict__.update(state)
         for name in _DICTIONARIES:
             self.__dict__.setdefault(name, OrderedDict())
+        for name in ("_parameters", "_buffers", "_modules"):
+            self.__dict__[name] = Held(self.__dict__[name])
         self.__dict__.setdefault("_non_persistent_buffers_set", set())
         self.__dict__.setdefault("_is_full_backward_hook", None)
 

@@ -299,12 +299,11 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Any =
 
 
 def _check_probabilities(p: Tensor) -> None:
-    from ..autograd.mode import state
+    from .promised import check_all
 
-    if state.recorder is None and p.numel() and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
-        raise RuntimeError(
-            "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (bernoulli: probabilities are in [0, 1])"
-        )
+    p = p.detach()
+    message = "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (bernoulli: probabilities are in [0, 1])"
+    check_all((p >= 0) & (p <= 1), lambda: RuntimeError(message))
 
 
 def multinomial(

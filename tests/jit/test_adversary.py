@@ -579,3 +579,63 @@ def test_a_trace_gives_what_eager_gives(scenario, examples):
             torch.set_default_dtype(torch.float32)
         runs.append(found)
     assert runs[0] == runs[1]
+
+
+Pair = collections.namedtuple("Pair", "y k")
+HELD = {"list": [1, 2], "with tensors": [vec(1, 2)], "data": Data(None)}
+
+
+class Changing(Pair):
+    """A tuple that its class makes another one of, with attributes besides."""
+
+    def __new__(cls, y, k):
+        return super().__new__(cls, y, k + 1)
+
+
+def noted(x):
+    made = Changing(x * 2, 1)
+    made.note = x
+    return made
+
+
+def one_list(x):
+    made = [x * 2]
+    return made, {"again": made}
+
+
+def in_itself(x):
+    made = [x * 2]
+    made.append(made)
+    return made
+
+
+CONTAINERS = {  # functions and what is to be the same object in their results
+    "list twice": (one_list, lambda x, y: y[0] is y[1]["again"]),
+    "list in itself": (in_itself, lambda x, y: y[1] is y),
+    "kept list": (lambda x: (x * 2, HELD["list"]), lambda x, y: y[1] is HELD["list"]),
+    "kept list with tensors": (lambda x: HELD["with tensors"], lambda x, y: y is HELD["with tensors"]),
+    "kept object": (lambda x: (x * 2, HELD["data"]), lambda x, y: y[1] is HELD["data"]),
+    "tuple of its own kind": (lambda x: Changing(x * 2, 1), lambda x, y: y.k),
+    "tuple with attributes": (noted, lambda x, y: y.note is x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.filterwarnings("ignore:numtorch.jit.trace")
+def test_containers_in_results_are_the_objects_that_eager_mode_gives(name):
+    f, look = CONTAINERS[name]
+    traced = torch.jit.trace(f, vec(1, 2))
+    for _ in range(CALLS):
+        x = vec(1, 2)
+        assert look(x, traced(x)) == look(x, f(x))
+
+
+@pytest.mark.filterwarnings("ignore:numtorch.jit.trace")
+def test_arguments_that_are_returned_are_the_same_objects():
+    traced = torch.jit.trace(lambda held, x: (x * 2, held), ({"a": vec(1, 2)}, vec(1, 2)))
+    for held in ({"a": vec(1, 2)}, [vec(1)], Data(vec(1, 2))):
+        for _ in range(CALLS):
+            assert traced(held, vec(1, 2))[1] is held
+    around = [vec(1, 2)]
+    around.append(around)
+    assert torch.jit.trace(lambda held: held[1][0] * 2)(around).tolist() == [2, 4]

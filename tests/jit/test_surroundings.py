@@ -5,8 +5,14 @@ PyTorch's tracer bakes all of this in without a word.
 
 from __future__ import annotations
 
+import array
+import ctypes
 import dataclasses
 import functools
+import logging
+import operator
+import sys
+import threading
 import types
 
 import numpy as np
@@ -121,6 +127,67 @@ def default_argument():
     return f, lambda: f.__defaults__[0].__setitem__(0, 5.0)
 
 
+def in_module_dict(name, new):
+    def make():
+        net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        return net, lambda: getattr(net[0] if name != "_modules" else net, name).update(new())
+
+    return make
+
+
+def list_of_a_library_layer():
+    m = nn.Unflatten(0, [3, 1])
+    return m, lambda: m.unflattened_size.reverse()
+
+
+def sign_of_a_zero():
+    m = nn.LeakyReLU(0.0)
+    return (lambda x: 1 / m(-x)), lambda: setattr(m, "negative_slope", -0.0)
+
+
+def replaced_function_of_a_library():
+    space = types.ModuleType("numpy.made")
+    space.__file__, space.scale = np.__file__, lambda x: x * 2
+    return eval("lambda x: space.scale(x)", {"space": space}), lambda: setattr(space, "scale", lambda x: x * 3)
+
+
+def attribute_of_a_function():
+    def f(x):
+        return x * f.factor
+
+    f.factor = 2.0
+    return f, lambda: setattr(f, "factor", 5.0)
+
+
+def metaclass():
+    meta = type("Meta", (type,), {"factor": property(lambda kind: kind.held)})
+    kind = meta("Kind", (), {"held": 2.0})
+    return (lambda x: x * kind.factor), lambda: setattr(kind, "held", 5.0)
+
+
+def cleared_level():
+    logger = logging.getLogger("numtorch.tests.level")
+    logger.setLevel(logging.ERROR)
+    return (lambda x: x * (2 if logger.isEnabledFor(logging.INFO) else 3)), lambda: logger.setLevel(logging.INFO)
+
+
+def nested(depth):
+    value = [2.0]
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def deepest(value):
+    while type(value) is list:
+        value, held = value[0], value
+    return held
+
+
+def first_of(v):
+    return v[0][0][0][0][0][0][0][0][0][0][0][0]
+
+
 def module_list():
     layers = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
 
@@ -196,6 +263,33 @@ CASES = {
     "partial": partial,
     "default argument": default_argument,
     "ModuleList": module_list,
+    "parameters by name": in_module_dict("_parameters", lambda: {"weight": nn.Parameter(torch.zeros(3, 3))}),
+    "modules by name": in_module_dict("_modules", lambda: {"1": nn.Tanh()}),
+    "a module's dict": of_module(lambda s, x: x * len(s._buffers), lambda m: m._buffers.update(late=torch.ones(1))),
+    "list of a library's layer": list_of_a_library_layer,
+    "sign of a zero": sign_of_a_zero,
+    "function of a library": replaced_function_of_a_library,
+    "attribute of the function": attribute_of_a_function,
+    "metaclass": metaclass,
+    "level of a logger": cleared_level,
+    "large list": in_closure(lambda: [2.0] * 5000, lambda x, v: x * v[7], lambda v: v.__setitem__(7, 5.0)),
+    "large dict": in_closure(lambda: dict.fromkeys(range(5000), 2.0), lambda x, v: x * v[7], lambda v: v.update({7: 5.0})),
+    "large set": in_closure(lambda: set(range(5000)), lambda x, v: x * (7 in v), lambda v: v.discard(7)),
+    "large NumPy array": in_closure(lambda: np.full(20000, 2.0), lambda x, v: x * float(v[7]), lambda v: v.fill(5)),
+    "deep lists": in_closure(lambda: nested(11), lambda x, v: x * first_of(v), lambda v: deepest(v).__setitem__(0, 5.0)),
+    "bytearray": in_closure(lambda: bytearray(b"ab"), lambda x, v: x * v[0], lambda v: v.reverse()),
+    "array": in_closure(lambda: array.array("d", [2.0]), lambda x, v: x * v[0], lambda v: v.__setitem__(0, 5.0)),
+    "ctypes": in_closure(lambda: ctypes.c_double(2.0), lambda x, v: x * v.value, lambda v: setattr(v, "value", 5.0)),
+    "proxy of a dict": in_closure(lambda: types.MappingProxyType({"k": [2.0]}), lambda x, v: x * v["k"][0], lambda v: v["k"].insert(0, 5.0)),
+    "set of other numbers": in_closure(lambda: {1, 2}, lambda x, v: x * len(type(min(v)).__name__), lambda v: (v.clear(), v.update({1.0, 2.0}))),
+    "computed name": in_closure(
+        lambda: types.SimpleNamespace(p_3=2.0), lambda x, v: x * getattr(v, f"p_{len(x)}"), lambda v: setattr(v, "p_3", 5.0)
+    ),
+    "vars": in_closure(lambda: types.SimpleNamespace(a=2.0), lambda x, v: x * sum(vars(v).values()), lambda v: setattr(v, "b", 5.0)),
+    "attrgetter": in_closure(
+        lambda: types.SimpleNamespace(a=types.SimpleNamespace(b=2.0)), lambda x, v: x * operator.attrgetter("a.b")(v),
+        lambda v: setattr(v.a, "b", 5.0)
+    ),
     "replaced forward": replaced_forward,
     "attribute of a library's layer": library_attribute,
     "class attribute, then the object's own": attribute_on_object,
@@ -251,3 +345,58 @@ def test_what_the_function_keeps_at_each_call_makes_it_run_eagerly():
     assert not hasattr(net, "seen")
     for n in (3, 3, 3):
         assert traced(torch.ones(n)).tolist() == [5.0] * n and net.seen[0].tolist() == [2.0] * n
+
+
+def test_each_thread_has_its_own_attributes():
+    local, found = threading.local(), []
+    local.factor = 2.0
+    traced = torch.jit.trace(lambda x: x * local.factor, torch.ones(2))
+
+    def other():
+        local.factor = 5.0
+        found.extend(traced(torch.ones(2)).tolist() for _ in range(3))
+
+    for _ in range(3):
+        assert traced(torch.ones(2)).tolist() == [2, 2]
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert found == [[5, 5]] * 3 and traced(torch.ones(2)).tolist() == [2, 2]
+
+
+def test_a_module_that_is_imported_where_it_is_used_is_looked_at():
+    module = types.ModuleType("numtorch_test_settings")
+    module.FACTOR = 2.0
+    sys.modules[module.__name__] = module
+
+    def f(x):
+        import numtorch_test_settings
+
+        return x * numtorch_test_settings.FACTOR
+
+    try:
+        traced = torch.jit.trace(f, torch.ones(2))
+        assert traced(torch.ones(2)).tolist() == [2, 2]
+        module.FACTOR = 5.0
+        assert traced(torch.ones(2)).tolist() == [5, 5]
+    finally:
+        del sys.modules[module.__name__]
+
+
+@pytest.mark.parametrize("held", [np.zeros(1 << 18), [0.0] * (1 << 17), [[0.0]] * 5000, np.array([None])])
+def test_what_is_too_large_to_be_looked_at_makes_a_function_run_eagerly(held):
+    with pytest.warns(UserWarning, match="runs eagerly: it may (look into|read) a"):
+        traced = torch.jit.trace(lambda x: x + len(held), torch.ones(2))
+    assert traced(torch.ones(2)).tolist() == [1 + len(held)] * 2 and not traced.paths()
+
+
+@pytest.mark.filterwarnings("ignore:numtorch.jit.trace")
+def test_arguments_are_compared_by_identity():
+    w = torch.ones(2)
+    traced = torch.jit.trace(lambda x: x * (2 if x is w else 3), torch.ones(2))
+    same = torch.jit.trace(lambda x, y: x * (2 if x is y else 3))
+    for _ in range(4):
+        assert traced(torch.ones(2)).tolist() == [3, 3] and same(w, torch.ones(2)).tolist() == [3, 3]
+    for _ in range(2):
+        assert traced(w).tolist() == [2, 2] and same(w, w).tolist() == [2, 2]
+        assert traced(torch.ones(2)).tolist() == [3, 3]

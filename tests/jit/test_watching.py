@@ -22,15 +22,15 @@ class Counting:
     """A function and how often Python has run it."""
 
     def __init__(self, function):
-        self.function, self.count = function, ctypes.c_long(0)  # ctypes: a trace does not look into those
+        self.function, self.count = function, ctypes.pointer(ctypes.c_long(0))  # a trace does not follow pointers
 
     def __call__(self, *args):
-        self.count.value += 1
+        self.count.contents.value += 1
         return self.function(*args)
 
     @property
     def calls(self):
-        return self.count.value
+        return self.count.contents.value
 
 
 def training(trace):

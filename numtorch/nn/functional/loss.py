@@ -9,7 +9,6 @@ from typing import Any
 import numtorch
 
 from ..._tensor import Tensor
-from ...autograd.mode import state
 from ...errors import (
     UNREAL,
     WHOLE,
@@ -21,6 +20,7 @@ from ...errors import (
 )
 from ...ops import loss_terms
 from ...ops.node_names import called
+from ...ops.promised import check_all
 from ._reduction import legacy, reduced
 
 
@@ -136,8 +136,8 @@ def binary_cross_entropy(
             f" ({input.size()}) is deprecated. Please ensure they have the same size."
         )
     require_same_dtype("binary_cross_entropy", input=input, target=target)
-    if state.recorder is None and input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
-        raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
+    given = input.detach()
+    check_all((given >= 0) & (given <= 1), _outside_of_0_to_1)
     terms = loss_terms.binary_cross_entropy_term(input, target)
     return reduced(terms if weight is None else terms * weight, reduction)
 
@@ -246,8 +246,8 @@ def gaussian_nll_loss(
         if var < 0:
             raise ValueError("gaussian_nll_loss: var has negative entry/entries; variances are >= 0, clamp them")
         var = numtorch.full_like(input, float(var))
-    elif state.recorder is None and bool((var < 0).any()):
-        raise ValueError("gaussian_nll_loss: var has negative entry/entries; variances are >= 0, clamp them")
+    else:
+        check_all(~(var.detach() < 0), _negative_variance)
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
@@ -328,3 +328,11 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         terms = terms * weight
     return reduced(terms.sum(-1) / input.size(-1), reduction)
+
+
+def _outside_of_0_to_1() -> Exception:
+    return RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
+
+
+def _negative_variance() -> Exception:
+    return ValueError("gaussian_nll_loss: var has negative entry/entries; variances are >= 0, clamp them")

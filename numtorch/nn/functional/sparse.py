@@ -9,6 +9,7 @@ from ..._tensor import Tensor
 from ...autograd.mode import state
 from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
 from ...from_data import tensor as make_tensor
+from ...ops.index import check_range
 from ...ops.node_names import called
 
 
@@ -30,17 +31,18 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return numtorch.zeros((*tensor.shape, num_classes), dtype=numtorch.int64, device=tensor.device)
-    if state.recorder is not None and num_classes > 0:  # a trace can't look at the values
+    if state.recorder is not None and num_classes > 0:  # a trace checks the values at each replay
+        check_range(tensor, 0, num_classes - 1, lambda value: _wrong_class(value, num_classes))
         return _compare_with_classes(tensor, num_classes)
     if int(tensor.min()) < 0:
-        raise RuntimeError("Class values must be non-negative.")
+        raise _wrong_class(-1, num_classes)
     largest = int(tensor.max())
     if num_classes == -1:
         num_classes = largest + 1
     elif num_classes < 1:
         raise RuntimeError("num_classes should be positive")
     elif largest >= num_classes:
-        raise RuntimeError(f"Class values must be smaller than num_classes: {largest} >= {num_classes}")
+        raise _wrong_class(largest, num_classes)
     return _compare_with_classes(tensor, num_classes)
 
 
@@ -231,3 +233,9 @@ def _bag_max(rows: Tensor, bags: Tensor, n_bags: int, kept: Tensor | None) -> Te
         else:
             results.append(zero)
     return numtorch.stack(results) if results else rows.new_zeros((0, rows.size(1)))
+
+
+def _wrong_class(value: int, num_classes: int) -> Exception:
+    if value < 0:
+        return RuntimeError("Class values must be non-negative.")
+    return RuntimeError(f"Class values must be smaller than num_classes: {value} >= {num_classes}")

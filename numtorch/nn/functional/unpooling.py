@@ -9,6 +9,7 @@ import numtorch
 
 from ..._tensor import Tensor
 from ...errors import UNREAL, refuse_dtypes, require_tensor, tensors_only
+from ...ops.index import check_range
 from ...ops.node_names import called
 from .._check import sizes
 from .pooling import avg_pool1d, avg_pool2d, avg_pool3d
@@ -62,13 +63,10 @@ def _max_unpool(
     lead = input.shape[:-n]
     area = math.prod(wanted)
     flat = indices.reshape(*lead, -1)
-    if numtorch.autograd.mode.state.recorder is None and flat.numel():
-        low, high = int(flat.min()), int(flat.max())
-        if low < 0 or high >= area:
-            raise RuntimeError(
-                f"Found an invalid max index: {low if low < 0 else high} (output volumes are of size"
-                f" {'x'.join(map(str, wanted))})"
-            )
+    volume = "x".join(map(str, wanted))
+    check_range(
+        flat, 0, area - 1, lambda k: RuntimeError(f"Found an invalid max index: {k} (output volumes are of size {volume})")
+    )
     zeros = numtorch.zeros((*lead, area), dtype=input.dtype, device=input.device)
     return zeros.scatter(-1, flat, input.reshape(*lead, -1)).reshape(*lead, *wanted)
 
