@@ -15,6 +15,7 @@ from ..scalar_exp import exp_down
 from .softmax import LANES, REASSOC, row_max
 
 GROUP = 1024
+STATS = 2 * GROUP
 
 
 @device(fastmath="inherit")
@@ -47,6 +48,70 @@ def smooth_loss(x, weight, n, m, shift, weighted):
     return total
 
 
+@device(fastmath="inherit")
+def losses_of(
+    loss, row_weight, stats, acc, part, x, target, weight, lo, end, classes, ignore, smoothing, weighted
+):  # fmt: skip
+    """Losses, weights and stats of rows lo to end; stats, `acc` and `part` begin with row lo."""
+    for r in range(lo, end):
+        stats[2 * (r - lo)] = row_max(acc, offset(x, r * classes), classes)
+        if classes < LANES:
+            for c in range(classes):
+                part[(r - lo) * classes + c] = x[r * classes + c] - stats[2 * (r - lo)]
+    if classes < LANES:
+        for i in range((end - lo) * classes):
+            part[i] = exp_down(part[i])
+    for r in range(lo, end):
+        row, m, t = offset(x, r * classes), stats[2 * (r - lo)], target[r]
+        if classes < LANES:
+            shift = log(sum_of(offset(part, (r - lo) * classes), classes))
+        else:
+            shift = log(sum_exp(row, classes, m))
+        stats[2 * (r - lo) + 1] = shift
+        value, w = T(0), T(0)
+        if t != ignore:
+            w = weight[t] if weighted != 0 else T(1)
+            value = w * (shift - (row[t] - m))
+            if smoothing != T(0):
+                rest = smooth_loss(row, weight, classes, m, shift, weighted)
+                value = (T(1) - smoothing) * value + smoothing / T(classes) * rest
+        loss[r], row_weight[r] = value, w
+
+
+@device(fastmath="inherit")
+def weight_sum(weight, classes, weighted):
+    """The sum of the classes' weights."""
+    wsum = T(0)
+    if weighted != 0:
+        for c in range(classes):
+            wsum += weight[c]
+    else:
+        wsum = T(classes)
+    return wsum
+
+
+@device(fastmath="inherit")
+def gradient_of(out, row, t, ignore, m, shift, scale, weight, wsum, classes, smoothing, weighted):
+    """The gradient of one row's scores."""
+    spread = smoothing / T(classes)
+    if t == ignore:
+        for c in range(classes):
+            out[c] = T(0)
+    else:
+        w = (T(1) - smoothing) * (weight[t] if weighted != 0 else T(1))
+        full = (w + spread * wsum) * scale
+        for c in range(classes):
+            out[c] = exp_down(row[c] - m - shift) * full
+        if smoothing != T(0):
+            if weighted != 0:
+                for c in range(classes):
+                    out[c] -= spread * scale * weight[c]
+            else:
+                for c in range(classes):
+                    out[c] -= spread * scale
+        out[t] -= w * scale
+
+
 @kernel(fastmath=REASSOC)
 def cross_entropy_rows(
     loss: T_ptr, row_weight: T_ptr, stats: T_ptr, x: T_ptr, target: i64_ptr, weight: T_ptr, rows: i64,
@@ -58,29 +123,8 @@ def cross_entropy_rows(
     lo, hi = split(rows, chunk, nchunks)
     while lo < hi:
         end = lo + group if lo + group < hi else hi
-        for r in range(lo, end):
-            stats[2 * r] = row_max(acc, offset(x, r * classes), classes)
-            if classes < LANES:
-                for c in range(classes):
-                    part[(r - lo) * classes + c] = x[r * classes + c] - stats[2 * r]
-        if classes < LANES:
-            for i in range((end - lo) * classes):
-                part[i] = exp_down(part[i])
-        for r in range(lo, end):
-            row, m, t = offset(x, r * classes), stats[2 * r], target[r]
-            if classes < LANES:
-                shift = log(sum_of(offset(part, (r - lo) * classes), classes))
-            else:
-                shift = log(sum_exp(row, classes, m))
-            stats[2 * r + 1] = shift
-            value, w = T(0), T(0)
-            if t != ignore:
-                w = weight[t] if weighted != 0 else T(1)
-                value = w * (shift - (row[t] - m))
-                if smoothing != T(0):
-                    rest = smooth_loss(row, weight, classes, m, shift, weighted)
-                    value = (T(1) - smoothing) * value + smoothing / T(classes) * rest
-            loss[r], row_weight[r] = value, w
+        at = offset(stats, 2 * lo)
+        losses_of(loss, row_weight, at, acc, part, x, target, weight, lo, end, classes, ignore, smoothing, weighted)
         lo = end
 
 
@@ -91,37 +135,39 @@ def cross_entropy_backward_rows(
     chunk: i64, nchunks: i64,
 ):  # fmt: skip
     """dx[rows, classes]; g is per row (g_step 1) or one value (0); divided by total[0] if `mean`."""
-    wsum = T(0)
-    if weighted != 0:
-        for c in range(classes):
-            wsum += weight[c]
-    else:
-        wsum = T(classes)
-    spread = smoothing / T(classes)
+    wsum = weight_sum(weight, classes, weighted)
     lo, hi = split(rows, chunk, nchunks)
     for r in range(lo, hi):
-        t = target[r]
-        row = offset(x, r * classes)
-        out = offset(dx, r * classes)
-        if t == ignore:
-            for c in range(classes):
-                out[c] = T(0)
-        else:
-            scale = g[r * g_step] / total[0] if mean != 0 else g[r * g_step]
-            w = (T(1) - smoothing) * (weight[t] if weighted != 0 else T(1))
-            m = stats[2 * r]
-            shift = stats[2 * r + 1]
-            full = (w + spread * wsum) * scale
-            for c in range(classes):
-                out[c] = exp_down(row[c] - m - shift) * full
-            if smoothing != T(0):
-                if weighted != 0:
-                    for c in range(classes):
-                        out[c] -= spread * scale * weight[c]
-                else:
-                    for c in range(classes):
-                        out[c] -= spread * scale
-            out[t] -= w * scale
+        scale = g[r * g_step] / total[0] if mean != 0 else g[r * g_step]
+        row, out = offset(x, r * classes), offset(dx, r * classes)
+        gradient_of(
+            out, row, target[r], ignore, stats[2 * r], stats[2 * r + 1], scale, weight, wsum, classes, smoothing, weighted
+        )  # fmt: skip
+
+
+@kernel(fastmath=REASSOC)
+def cross_entropy_both_rows(
+    dx: T_ptr, loss: T_ptr, row_weight: T_ptr, g: T_ptr, x: T_ptr, target: i64_ptr, weight: T_ptr, rows: i64, classes: i64,
+    ignore: i64, smoothing: real, weighted: i64, g_step: i64, mean: i64, chunk: i64, nchunks: i64,
+):  # fmt: skip
+    """cross_entropy_rows and cross_entropy_backward_rows, row by row while the scores are in cache: the same bits.
+
+    `mean` (without weights only) divides g by the number of targets that count.
+    """
+    acc, part, stats = stack(LANES, T), stack(GROUP, T), stack(STATS, T)
+    group = GROUP // classes if 0 < classes < LANES else 1
+    wsum, count = weight_sum(weight, classes, weighted), 0
+    for r in range(rows if mean != 0 else 0):
+        count += 1 if target[r] != ignore else 0
+    lo, hi = split(rows, chunk, nchunks)
+    while lo < hi:
+        end = lo + group if lo + group < hi else hi
+        losses_of(loss, row_weight, stats, acc, part, x, target, weight, lo, end, classes, ignore, smoothing, weighted)
+        for r in range(lo, end):
+            scale = g[r * g_step] / T(count) if mean != 0 else g[r * g_step]
+            row, out, m, shift = offset(x, r * classes), offset(dx, r * classes), stats[2 * (r - lo)], stats[2 * (r - lo) + 1]
+            gradient_of(out, row, target[r], ignore, m, shift, scale, weight, wsum, classes, smoothing, weighted)
+        lo = end
 
 
 @kernel(fastmath=REASSOC)

@@ -61,6 +61,14 @@ def test_cross_entropy(rows, classes, smoothing, weighted, dtype):
     if weights.sum():
         chunked(K.cross_entropy_backward_rows, [dx], one, total, x, stats, target, pointer, *words, 0, 1)
         np.testing.assert_allclose(dx, gradient * 2.5 / weights.sum(), rtol=tol * 10, atol=tol)
+    both = [np.empty_like(a) for a in (dx, loss, row_weight)]
+    chunked(K.cross_entropy_both_rows, both, g, x, target, pointer, *words, 1, 0)
+    chunked(K.cross_entropy_backward_rows, [dx], g, total, x, stats, target, pointer, *words, 1, 0)
+    assert [a.tobytes() for a in both] == [a.tobytes() for a in (dx, loss, row_weight)]
+    if not weighted and weights.sum():
+        chunked(K.cross_entropy_both_rows, both, one, x, target, pointer, *words, 0, 1)
+        chunked(K.cross_entropy_backward_rows, [dx], one, total, x, stats, target, pointer, *words, 0, 1)
+        assert both[0].tobytes() == dx.tobytes()
     if not weighted and not smoothing:
         chunked(K.cross_entropy_train_rows, [loss, dx], x, target, rows, classes, -100, 0.125)
         np.testing.assert_allclose(loss, expected, rtol=tol, atol=tol)

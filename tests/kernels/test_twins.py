@@ -17,6 +17,7 @@ TILED = "register tiles are dealt to a GPU in another way: the twins are the pla
 # CPU modules and kernels without a CUDA kernel of their name.
 ONLY_CPU: dict[str, str] = {
     "attention.attention_sum": "a block of a GPU has some keys of one matrix and walks over all queries",
+    "loss.cross_entropy_both_rows": "the pass that asks for it rewrites programs of the CPU",
     "pool.max_pool_2x2_values": "the pass that asks for it rewrites programs of the CPU",
     "conv.conv_taps": TILED,
     "conv.pack_weight": TILED,

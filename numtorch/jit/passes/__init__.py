@@ -9,6 +9,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     slices      sums of tensors that are zero but for a slice are written slice by slice
     normalize   batch norm of a frozen network goes into the convolution before it
     pooling     max pooling clamps before it compares, and finds no places that nobody reads
+    losses      cross-entropy and its gradient read the scores once
     epilogues   products and convolutions clamp their results themselves
     prepack     a matrix that several products share is put into their kernel's order once
     panels      the weights of a frozen recurrent layer are packed apart from its run
@@ -41,6 +42,7 @@ from .dead import dead
 from .early import early
 from .epilogues import epilogues
 from .inplace import inplace
+from .losses import losses
 from .normalize import normalize
 from .outer import outer
 from .panels import panels
@@ -54,8 +56,9 @@ from .work import Work, storages
 
 PASSES = {
     "early": early, "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
-    "pooling": pooling, "epilogues": epilogues,
-    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "fuse": fuse, "tails": tails, "inplace": inplace, "spread": spread,
+    "pooling": pooling, "losses": losses, "epilogues": epilogues,
+    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "fuse": fuse, "tails": tails, "inplace": inplace,
+    "spread": spread,
     "updates": updates, "batches": batches,
 }  # fmt: skip
 _disabled: set[str] = set()
