@@ -29,12 +29,15 @@ KNOWN: dict[str, frozenset[str]] = {
     # Derivatives at matrices that are singular once a row is repeated; what is left of a factor that does not exist; median reads
     # beside an expanded tensor.
     "layouts": frozenset("lu median norm.nuc linalg.cholesky_ex linalg.matrix_norm linalg.qr".split()),
-    # Cumulative sums of masked bool, which PyTorch refuses; empty matrices of dtypes that it refuses otherwise; float16 sums that round
-    # or overflow elsewhere; bessel_j0 of float64, which PyTorch has to single precision; the order of equal elements; which of several
+    # Cumulative sums of masked bool, which PyTorch refuses; empty matrices of dtypes that it refuses otherwise; sums of 16 bits that
+    # round or overflow elsewhere, and equal numbers among so few; bessel_j0 of float64, which PyTorch has to single precision; the order of equal elements; which of several
     # causes is named.
     "dtypes": frozenset("""__rpow__ addmm.decomposed bernoulli grid_sampler_3d linalg.cholesky linalg.det linalg.ldl_factor
         linalg.ldl_factor_ex linalg.ldl_solve linalg.lu linalg.lu_factor linalg.lu_solve linalg.svd linalg.svdvals lu
         lu_unpack masked.cumprod masked.cumsum masked.softmax masked.softmin masked.std masked.var matrix_exp mm
         nn.functional.conv_transpose3d nn.functional.interpolate.bilinear nn.functional.soft_margin_loss norm.nuc
-        pca_lowrank pow special.bessel_j0 svd_lowrank topk""".split()),
+        pca_lowrank pow special.bessel_j0 svd_lowrank topk addbmm cholesky div.no_rounding_mode lu_solve nn.functional.normalize
+        nn.functional.conv_transpose2d nn.functional.conv2d nn.functional.conv3d nn.functional.margin_ranking_loss svd msort
+        nn.functional.grid_sample grid_sampler_2d nn.functional.poisson_nll_loss scatter_reduce.amin linalg.cholesky_ex
+        linalg.eigvalsh linalg.solve linalg.solve_ex linalg.matrix_rank""".split()),
 }  # fmt: skip
