@@ -15,6 +15,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     panels      the weights of a frozen recurrent layer are packed apart from its run
     fold        what depends on nothing that changes is computed once
     outer       products of a column and a row are elementwise
+    ahead       single numbers that depend on nothing, like counts of steps, come first
     fuse        elementwise chains become one kernel
     tails       products and convolutions do the chains behind them, piece by piece in the cache
     inplace     results take the memory of operands that nobody reads any more
@@ -33,6 +34,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..record import Entry, Guard
+from .ahead import ahead
 from .batches import batches
 from .chains import fuse
 from .common import common
@@ -57,8 +59,8 @@ from .work import Work, storages
 PASSES = {
     "early": early, "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
     "pooling": pooling, "losses": losses, "epilogues": epilogues,
-    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "fuse": fuse, "tails": tails, "inplace": inplace,
-    "spread": spread,
+    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "ahead": ahead, "fuse": fuse,
+    "tails": tails, "inplace": inplace, "spread": spread,
     "updates": updates, "batches": batches,
 }  # fmt: skip
 _disabled: set[str] = set()
