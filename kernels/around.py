@@ -14,6 +14,7 @@ from .tables import (
     IN_ARRAY,
     IN_CELL,
     IN_DICT,
+    IN_ENTRIES,
     IN_KEYS,
     IN_LIST,
     LIST_ITEMS,
@@ -50,6 +51,21 @@ def has_keys(gate, thing, known, count):
 
 
 @device
+def has_entries(gate, thing, known, count):
+    """Whether a dict has the keys and values that it had, in this order."""
+    if ldi(thing, DICT_USED) != count:
+        return 0
+    found = address_of(stack(3, np.int64))
+    sti(found, 0, 0)
+    for i in range(count):
+        if call(ldi(gate, DICT_NEXT), thing, found, found + 8, found + 16) == 0:
+            return 0
+        if ldi(found, 1) != ldi(known, 2 * i) or ldi(found, 2) != ldi(known, 2 * i + 1):
+            return 0
+    return 1
+
+
+@device
 def names_hold(gate, table):
     """Whether the places around the function hold what they held."""
     for i in range(ldi(table, NAMES)):
@@ -60,6 +76,9 @@ def names_hold(gate, table):
                 return 0
         elif kind == IN_KEYS:
             if has_keys(gate, place, known, value) == 0:
+                return 0
+        elif kind == IN_ENTRIES:
+            if has_entries(gate, place, known, value) == 0:
                 return 0
         elif kind == IN_ARRAY:
             if is_same(place, known, value) == 0:

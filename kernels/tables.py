@@ -53,7 +53,7 @@ LEFT, CLEARED, FRESH = range(3)  # what becomes of it
 FROM_ARGUMENT, FIXED, FROM_RING, FROM_HISTORY = range(4)  # where an output comes from
 AS_NONE, AS_ONE, AS_TUPLE = range(3)  # how outputs become the result
 SAME_BYTES, IN_RANGE = 0, 1
-IN_CELL, IN_DICT, IN_KEYS, IN_LIST, IN_ARRAY, IN_WORD = range(6)  # places around the function
+IN_CELL, IN_DICT, IN_KEYS, IN_ENTRIES, IN_LIST, IN_ARRAY, IN_WORD = range(7)  # places around the function
 
 MADE = 0  # word of a history (fresh.py): where the call's results are until they are given back
 

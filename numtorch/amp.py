@@ -14,11 +14,12 @@ from typing import Any
 
 from ._tensor import Tensor, replaced
 from .absent import hints as _hints
-from .autograd.mode import set_autocast, state
-from .dtype import REDUCED, bfloat16, float16
+from .autograd.mode import no_grad, set_autocast, state
+from .creation import full, zeros_like
+from .dtype import REDUCED, bfloat16, float16, float32, int32
 from .dtype import dtype as DType
 from .ops.autocasting import Casting
-from .ops.elementwise import isfinite
+from .ops.elementwise import isfinite, maximum, where
 
 _DEFAULTS = {"cpu": bfloat16, "cuda": float16}  # by type of device, as set_autocast_dtype changes them
 
@@ -175,10 +176,18 @@ class GradScaler:
             raise ValueError(
                 f"GradScaler: expected growth_factor above 1 and backoff_factor in (0, 1), got {growth_factor} and {backoff_factor}"
             )
-        self._scale, self._growth, self._backoff, self._interval = init_scale, growth_factor, backoff_factor, growth_interval
-        self._enabled, self._good = enabled, 0
-        self._unscaled: set[int] = set()
-        self._bad = False
+        self._start, self._growth, self._backoff, self._interval = init_scale, growth_factor, backoff_factor, growth_interval
+        self._enabled, self._start_good = enabled, 0
+        # In memory, so that a trace of a whole step goes on with them; made where the first loss is.
+        self._scale: Tensor | None = None
+        self._good: Tensor | None = None
+        self._bad: dict[int, Tensor] = {}  # by optimizer: whether a gradient was infinite or NaN
+
+    def _make(self, device: Any) -> Tensor:
+        if self._scale is None:
+            self._scale = full((), self._start, dtype=float32, device=device)
+            self._good = full((), self._start_good, dtype=int32, device=device)
+        return self._scale
 
     def is_enabled(self) -> bool:
         """Whether anything is scaled."""
@@ -186,63 +195,79 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """The factor."""
-        return self._scale if self._enabled else 1.0
+        if not self._enabled:
+            return 1.0
+        return self._start if self._scale is None else self._scale.item()
 
     def scale(self, outputs: Any) -> Any:
         """A loss, or several, times the factor."""
         if isinstance(outputs, Tensor):
-            return outputs * self._scale if self._enabled else outputs
+            return outputs * self._make(outputs.device) if self._enabled else outputs
         return type(outputs)(self.scale(o) for o in outputs)
 
     def unscale_(self, optimizer: Any) -> None:
         """Divide the gradients of an optimizer's parameters by the factor. RuntimeError if it was done since ``update``."""
         if not self._enabled:
             return
-        if id(optimizer) in self._unscaled:
+        if id(optimizer) in self._bad:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update(); call it once a step")
-        self._unscaled.add(id(optimizer))
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    if p.grad.dtype is float16:
-                        raise ValueError("Attempting to unscale FP16 gradients: keep the parameters in float32, and use autocast")
-                    p.grad.mul_(1.0 / self._scale)
-                    self._bad = self._bad or not bool(isfinite(p.grad).all())
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if any(g.dtype is float16 for g in grads):
+            raise ValueError("Attempting to unscale FP16 gradients: keep the parameters in float32, and use autocast")
+        scale = self._make(grads[0].device if grads else None)
+        with no_grad():
+            inverse = scale.double().reciprocal().float()
+            bad = zeros_like(scale)
+            for g in grads:
+                bad = maximum(bad, 1.0 - isfinite(g).all().float())
+                g.mul_(inverse)
+        self._bad[id(optimizer)] = bad
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        """``optimizer.step()``, unless a gradient is infinite or NaN."""
+        """``optimizer.step()``, unless one of its gradients is infinite or NaN."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
-        if id(optimizer) not in self._unscaled:
+        if id(optimizer) not in self._bad:
             self.unscale_(optimizer)
-        return None if self._bad else optimizer.step(*args, **kwargs)
+        return None if self._bad[id(optimizer)].item() else optimizer.step(*args, **kwargs)
 
-    def update(self, new_scale: float | None = None) -> None:
-        """Choose the factor of the next step."""
+    def update(self, new_scale: float | Tensor | None = None) -> None:
+        """Choose the factor of the next step. AssertionError if no gradients were looked at since the last time."""
         if not self._enabled:
             return
-        if new_scale is not None:
-            self._scale = float(new_scale)
-        elif self._bad:
-            self._scale, self._good = self._scale * self._backoff, 0
-        else:
-            self._good += 1
-            if self._good == self._interval:
-                self._scale, self._good = self._scale * self._growth, 0
-        self._bad = False
-        self._unscaled.clear()
+        scale = self._make(None)
+        assert self._good is not None
+        with no_grad():
+            if isinstance(new_scale, Tensor):
+                scale.copy_(new_scale)
+            elif new_scale is not None:
+                scale.fill_(new_scale)
+            else:
+                if not self._bad:
+                    raise AssertionError("No inf checks were recorded prior to update; call step() or unscale_() first")
+                found = functools.reduce(maximum, self._bad.values()) > 0.0
+                grown = self._good + 1 >= self._interval
+                more = where(isfinite(scale * self._growth), scale * self._growth, scale)
+                scale.copy_(where(found, scale * self._backoff, where(grown, more, scale)))
+                self._good.copy_(where(found | grown, zeros_like(self._good), self._good + 1))
+        self._bad.clear()
 
     def state_dict(self) -> dict:
         """What ``load_state_dict`` needs."""
         if not self._enabled:
             return {}
-        return {"scale": self._scale, "growth_factor": self._growth, "backoff_factor": self._backoff,
-                "growth_interval": self._interval, "_growth_tracker": self._good}  # fmt: skip
+        good = self._start_good if self._good is None else int(self._good.item())
+        return {"scale": self.get_scale(), "growth_factor": self._growth, "backoff_factor": self._backoff,
+                "growth_interval": self._interval, "_growth_tracker": good}  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
         """Take over a state."""
-        if self._enabled:
-            self._scale, self._growth, self._backoff = state["scale"], state["growth_factor"], state["backoff_factor"]
-            self._interval, self._good = state["growth_interval"], state["_growth_tracker"]
+        if not self._enabled:
+            return
+        self._start, self._growth, self._backoff = state["scale"], state["growth_factor"], state["backoff_factor"]
+        self._interval, self._start_good = state["growth_interval"], state["_growth_tracker"]
+        if self._scale is not None and self._good is not None:
+            self._scale.fill_(self._start)
+            self._good.fill_(self._start_good)
 
 __getattr__ = _hints(__name__)

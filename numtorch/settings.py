@@ -10,7 +10,7 @@ from .dtype import get_default_dtype
 
 _PRECISIONS = ("highest", "high", "medium")
 _state: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "interop": 1, "warn_always": False,
-                          "conv_tf32": True}
+                          "conv_tf32": True, "cached": 0}
 
 
 def set_float32_matmul_precision(precision: str) -> None:
@@ -53,9 +53,22 @@ def rounding() -> tuple[bool, bool]:
 
 
 def chosen() -> tuple:
-    """What may be rounded, the default dtype and device, and what autocast casts to. Traces hold for one answer."""
+    """What may be rounded, the default dtype and device, what autocast casts to, and whether parametrized tensors are kept.
+
+    Traces hold for one answer.
+    """
     casting = state.autocast
-    return rounding(), get_default_dtype(), default[0], casting if casting is None else tuple(casting.dtypes.items())
+    dtypes = casting if casting is None else tuple(casting.dtypes.items())
+    return rounding(), get_default_dtype(), default[0], dtypes, _state["cached"] > 0
+
+
+def cache_parametrized(more: int) -> int:
+    """In how many blocks of ``nn.utils.parametrize.cached`` the program is, after it entered (1) or left (-1) one."""
+    from ._tensor import replaced
+
+    _state["cached"] += more
+    replaced[0] += more != 0
+    return _state["cached"]
 
 
 def get_float32_matmul_precision() -> str:

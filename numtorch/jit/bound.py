@@ -40,6 +40,7 @@ class Bound:
         self.passes, self.report = passes, Report()
         self.counter = replaced[0]
         self.replays, self.is_direct, self.is_gone = 0, True, False  # of the trace that replays it
+        self.is_rehearsal = False  # shows what will be recorded, and fits no call
         self.watched: Any = None  # the same path for anomaly detection (watching.py), once that has been on
         self.hooks, self.settings = global_hooks(), settings.chosen()
         self.before: Sequence[tuple[Storage, bytes | Storage]] = ()  # what the latest forward with a history was about to change
@@ -144,6 +145,8 @@ class Bound:
 
     def stale(self) -> bool:
         """Whether captured tensors, modules or optimizers are not what they were (asked when the counter moved)."""
+        if self.is_rehearsal:
+            return False  # its optimizers' state is still to be made
         for t, s, offset, la, flags in self.captured:
             if t._storage is not s or t._offset != offset or t._layout is not la or flags_of(t) != flags:
                 return True
@@ -160,7 +163,7 @@ class Bound:
 
     def fits(self, leaves: Sequence[Any]) -> bool:
         """Whether arguments share memory with captured tensors as they did, and histories and gradients are as they were."""
-        if not all(name.holds() for name in self.names):
+        if self.is_rehearsal or not all(name.holds() for name in self.names):
             return False
         if any(t._rg is not flag or t._node is not node for t, flag, node in self.histories):
             return False

@@ -205,7 +205,7 @@ class Direct:
             slots[place] = [0, len(cells), len(by_slot[slot])]
             cells += by_slot[slot]
         self.slots = self._section(C.SLOTS, slots)
-        program.known = self.slots.reshape(-1, 3)[:, 0]
+        program.known = self.slots[: 3 * len(slots)].reshape(-1, 3)[:, 0]
         self._section(C.CELLS, cells)
 
     def _write_captured(self, C: Any) -> None:

@@ -20,8 +20,8 @@ from ..device import default
 from ..dtype import get_default_dtype, set_default_dtype
 from . import tree
 from .looks import looks_of
-from .places import MISSING, Place, Stream, alike
-from .record import Untraceable
+from .places import MISSING, Key, Place, Stream, alike
+from .record import SetsUp, Untraceable
 from .surroundings import walk_from
 
 _DICTS = ("_parameters", "_buffers", "_modules")
@@ -30,7 +30,8 @@ _DICTS = ("_parameters", "_buffers", "_modules")
 class Effects:
     """Python's state around a function before it is recorded, and what became of it."""
 
-    def __init__(self, function: Callable, structure: Any):
+    def __init__(self, function: Callable, structure: Any, rehearsal: bool = False):
+        self.rehearsal = rehearsal  # whether to record on after a first run that set something up
         self.function, self.given = function, tree.values(structure)
         self.walk = walk_from(function, self.given)
         self.places = list(self.walk.found.values())
@@ -39,6 +40,7 @@ class Effects:
         self._look_at_numpy()
         self.dicts = [(d, dict(d)) for d in self.walk.dicts]
         self.mode, self.dtype, self.device = state.grad, get_default_dtype(), default[0]
+        self.made: list[Place] = []
         self.once: dict[Any, tuple[str, Any]] = {}  # what the first run changed
         self.reason = ""
 
@@ -66,31 +68,39 @@ class Effects:
         return self.walk.tensors
 
     def first(self) -> None:
-        """The function has run once."""
+        """The function has run once; SetsUp if that has changed anything, but in a rehearsal."""
         self.once = self._now()
         if not self.is_random_loaded:
             self._look_at_numpy()
+        if self.once and not self.rehearsal:
+            raise SetsUp("it sets up something at its first call")
+        if self.once:  # in what it has made, too, the next run may change nothing
+            known = self.walk.found
+            self.made = [p for key, p in walk_from(self.function, self.given).found.items() if key not in known]
 
     def again(self) -> None:
         """The function has run once more: notes what is not as it was after the first run."""
         if self.reason:
             return
-        for key, (what, value) in self._now().items():
-            if key not in self.once or not alike(value, self.once[key][1]):
+        changed = [_name(p) for p in self.made if not p.holds()]
+        if changed:
+            self.reason = f"it changes {changed[0]} at each call, which no replay repeats"
+        now = self._now()
+        for key, (what, value) in (self.once | now).items():
+            if key not in self.once or key not in now or not alike(value, self.once[key][1]):
                 self.reason = f"it changes {what} at each call, which no replay repeats"
 
-    def judge(self) -> None:
-        """The function has run several times: Untraceable if it is not the same afterwards each time."""
+    def verdict(self) -> str:
+        """The function has run several times: why it can't be replayed if it is not the same afterwards each time."""
         self.again()
         if state.grad != self.mode:
-            raise Untraceable("it leaves the recording of gradients switched on or off")
+            return "it leaves the recording of gradients switched on or off"
         if get_default_dtype() is not self.dtype or default[0] != self.device:
-            raise Untraceable("it leaves another default dtype or device")
+            return "it leaves another default dtype or device"
         for s in self.streams:
             if not s.holds():
-                raise Untraceable(f"it draws random numbers from {s.name()}; take them from numtorch's")
-        if self.reason:
-            raise Untraceable(self.reason)
+                return f"it draws random numbers from {s.name()}; take them from numtorch's"
+        return self.reason
 
     def _look_at_numpy(self) -> None:
         """NumPy's random numbers, which NumPy itself imports only when they are asked for."""
@@ -140,6 +150,9 @@ class Effects:
         Modules that it takes something from without calling them are looked at like those that it calls.
         """
         now = walk_from(self.function, self.given, self.walk)
+        for group, key in bound.path.recorder.options:
+            place = Key(group, key, group.get(key, MISSING))
+            now.found.setdefault((Key, id(group), key), place)
         known = {id(m) for m, _ in bound.modules}
         bound.modules += [(m, looks_of(m)) for m in now.modules if id(m) not in known]
         return list(now.found.values())

@@ -12,12 +12,15 @@ import functools
 import itertools
 import operator
 import pickle
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from . import tree
 from .tree import same_value as same
+
+if TYPE_CHECKING:
+    from .entries import Entries
 
 MISSING = object()  # what a place holds that is not there (yet)
 
@@ -348,7 +351,7 @@ class Answer(NamedTuple):
         raise NotNative(f"a {type(self.place).__name__}")
 
 
-Place = Cell | Key | Count | Table | Members | Items | Content | Buffer | OfThread | Slot | Part | Kind | Answer
+Place: TypeAlias = "Cell | Key | Count | Table | Members | Items | Content | Buffer | OfThread | Slot | Part | Kind | Answer | Entries"
 
 
 def as_now(p: Place) -> Place:

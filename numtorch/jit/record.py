@@ -124,6 +124,10 @@ class NotNow(Untraceable):
     """Something wants to see each call as Python runs it: the function is not recorded as long as that is so."""
 
 
+class SetsUp(NotNow):
+    """The run has set up what the next ones find (a cache, an optimizer's state): it is not like them."""
+
+
 class Recorder:
     """Notes what one run of a function does."""
 
@@ -143,6 +147,7 @@ class Recorder:
         self.live: list[Live] = []
         self.captured: dict[int, Any] = {}
         self.optimizers: dict[int, Any] = {}
+        self.options: list[tuple[dict, Any]] = []  # of optimizers, that the function sets
         self.labels: dict[int, str] = {}  # names of captured memory (by id) that only the function knows
         self.in_backward = False
         self.runs_python = False  # the backward runs code of the user's: a custom Function, a hook, a checkpoint
@@ -265,6 +270,15 @@ class Recorder:
     def optimizer(self, o: Any) -> None:
         """An optimizer made a step: its state belongs to the guards."""
         self.optimizers[id(o)] = o
+
+    def option(self, group: dict, key: Any) -> None:
+        """An option of an optimizer's group is about to be set: a replay needs it to be set already."""
+        self.options.append((group, key))
+
+    def read_early(self, t: Any, what: str) -> None:
+        """A tensor's number is read before each replay; refuses if the function changes that tensor first."""
+        if id(t._storage) in self.undo:
+            self.refuse(f"{what} is a tensor that the function changes before it is used")
 
     def custom(self) -> None:
         """A custom Function or hooks of saved tensors run: what they do are ops like any others."""

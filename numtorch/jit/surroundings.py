@@ -29,6 +29,7 @@ import numpy as np
 from .._source import is_internal
 from .._tensor import Tensor
 from . import tree
+from .entries import Entries, look_at_optimizer
 from .libraries import classes, file_of, is_library
 from .mentioned import asked, asks_for_computed_names, compares_objects, imported, names, strings
 from .places import (
@@ -129,7 +130,7 @@ class Walk:
                     continue  # not set yet
             for name in names(f.__code__):
                 if name in ("environ", "getenv"):
-                    self._container(os.environ._data, 0)  # type: ignore[attr-defined]
+                    self.container(os.environ._data, 0)  # type: ignore[attr-defined]
                 if name in f.__globals__:
                     self.place(Key(f.__globals__, name, f.__globals__[name]))
                     self._library(f.__globals__[name], mentioned)
@@ -156,7 +157,7 @@ class Walk:
             elif not isinstance(found, type):
                 self.found.setdefault((Key, id(held), name), Key(held, name, found))
                 if isinstance(found, list):
-                    self._container(found, depth)
+                    self.container(found, depth)
 
     def place(self, place: Any, depth: int = 0) -> None:
         """Note a place that may hold something else later, and walk on from what it holds."""
@@ -184,10 +185,14 @@ class Walk:
         self.seen[id(value)] = value
         (GradScaler, Module, LRScheduler, Optimizer, Visible), _ = classes()
         if isinstance(value, Optimizer):
-            self._optimizer(value, depth)
+            self._class(type(value), depth)
+            look_at_optimizer(self, value, depth)
         elif isinstance(value, (LRScheduler, GradScaler)):
             self.dicts.append(value.__dict__)
-            self.value(getattr(value, "optimizer", None), depth + 1)
+            if isinstance(value, GradScaler):
+                self.place(Entries.of(value.__dict__), depth)
+            for part in (getattr(value, "optimizer", None), *getattr(value, "_schedulers", ())):
+                self.value(part, depth + 1)
         elif isinstance(value, Iterator):
             self.iterators.append(value)
         elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
@@ -207,7 +212,7 @@ class Walk:
             for m in value.modules():
                 self._module(m, depth)
         elif isinstance(value, (dict, list, tuple, set, collections.deque, np.ndarray)):
-            self._container(value, depth)
+            self.container(value, depth)
         elif isinstance(value, type):
             self._class(value, depth)
         elif isinstance(value, types.ModuleType):
@@ -220,7 +225,7 @@ class Walk:
             self.waiting.append(f)
             if not is_library(f.__code__.co_filename):
                 self.dicts.append(f.__dict__)
-                self._container(f.__dict__, 0) if self.is_open else self._attributes(f.__dict__, 0)
+                self.container(f.__dict__, 0) if self.is_open else self._attributes(f.__dict__, 0)
         wrapped = getattr(f, "__wrapped__", None)
         if wrapped is not None:
             self.value(wrapped)
@@ -231,9 +236,9 @@ class Walk:
         self.modules.append(m)
         self._class(type(m), depth)
         if isinstance(m, module_containers):  # nobody calls those, so looks_of does not look at them
-            self._container(m._modules, depth)
+            self.container(m._modules, depth)
         if isinstance(m, parameter_containers):
-            self._container(m._parameters, depth)
+            self.container(m._parameters, depth)
         own = m.__dict__
         for name in self.names & own.keys():
             value = own[name]
@@ -245,25 +250,11 @@ class Walk:
                 self.place(Key(own, name, value), depth)  # sizes of a layer, for example
         for name, held in own.items():
             if name.endswith("hooks") and held:
-                self._hooks(held)
+                self.hooks(held)
         for t in (*own["_parameters"].values(), *own["_buffers"].values()):
             self._tensor(t)
 
-    def _optimizer(self, o: Any, depth: int) -> None:
-        """Its groups and whose state it has; numbers in a group are read at each replay, or the group counts its changes."""
-        from ..optim.group import Group
-
-        self._class(type(o), depth)
-        self.found.setdefault((Key, id(o.__dict__), "param_groups"), Key(o.__dict__, "param_groups", o.param_groups))
-        self.found.setdefault((Items, id(o.param_groups), None), Items(o.param_groups, tuple(o.param_groups)))
-        self.found.setdefault((Count, id(o.state), None), Count(o.state, tuple(o.state), dict(o.state)))
-        self.dicts += o.param_groups
-        for group in o.param_groups:
-            self.found.setdefault((Items, id(group["params"]), None), Items(group["params"], tuple(group["params"])))
-            if type(group) is not Group:
-                self._container(group, depth)
-
-    def _hooks(self, held: Any) -> None:
+    def hooks(self, held: Any) -> None:
         """Functions that somebody hung on a module or a tensor."""
         for hook in list((held or {}).values()):
             self.value(hook[0] if isinstance(hook, tuple) else hook)
@@ -273,8 +264,8 @@ class Walk:
         if t is None:
             return
         self.tensors[id(t)] = t
-        self._hooks(t._hooks)
-        self._hooks(t._post_hooks)
+        self.hooks(t._hooks)
+        self.hooks(t._post_hooks)
         own = t.__dict__
         for name in self.names & tree.notes(t).keys():
             self.place(Key(own, name, own[name]), depth)
@@ -291,7 +282,7 @@ class Walk:
         self.judged, self.looked_at = set(self.asked), len(self.modules)
         return self.lacking
 
-    def _container(self, value: Any, depth: int) -> None:
+    def container(self, value: Any, depth: int) -> None:
         if isinstance(value, np.ndarray):
             if value.nbytes <= _MOST_BYTES and not value.dtype.hasobject:
                 self.place(Content(value, value.tobytes()), depth)
@@ -360,18 +351,22 @@ class Walk:
             own = object.__getattribute__(value, "__dict__")
             self._attributes(own, depth)
             if self.is_open:
-                self._container(own, depth)
+                self.container(own, depth)
             if isinstance(value, logging.Logger):
-                self._container(value._cache, depth)  # for which levels it is known that they are written
-            for name in self.names - own.keys():  # the class's value, until the object gets its own
-                found = inspect.getattr_static(kind, name, MISSING)
-                if type(found) in (*PLAIN, dict, list, tuple) or (found is MISSING and hasattr(kind, "__getattr__")):
-                    self.place(Key(own, name, MISSING), depth)
+                self.container(value._cache, depth)  # for which levels it is known that they are written
+            self.missing(own, kind, depth)
         except AttributeError:
             for name in self.names & {n for base in kind.__mro__ for n in _slots(base)}:
                 if hasattr(value, name):
                     self.place(Slot(value, name, getattr(value, name)), depth)
         self._class(kind, depth)
+
+    def missing(self, own: dict, kind: type, depth: int) -> None:
+        """Attributes that an object takes from its class until it gets its own."""
+        for name in self.names - own.keys():
+            found = inspect.getattr_static(kind, name, MISSING)
+            if type(found) in (*PLAIN, dict, list, tuple) or (found is MISSING and hasattr(kind, "__getattr__")):
+                self.place(Key(own, name, MISSING), depth)
 
     def _attributes(self, held: dict, depth: int, owner: Any = None) -> None:
         for name in held.keys() & self.names:

@@ -18,14 +18,16 @@ from .direct import Direct, NotDirect
 from .effects import Effects, is_one_of
 from .histories import fields
 from .memory import uncollected
+from .names import captured_names
 from .outside import Outside
 from .passes import Report, check_names
 from .path import record_path
-from .record import NotNow, Untraceable
+from .record import NotNow, SetsUp, Untraceable
 from .seeing import Visible, told, unwatched
 from .watching import Flagged, watched
 
 _MOST_PATHS = 16  # recordings kept for one kind of call; a function that needs more runs eagerly
+_MOST_SETUPS = 8  # calls in a row after which a function has something more to set up
 _MOST_TABLES = 8  # paths that native calls try
 _FIRST_REPLAYS = 2  # of a path by Python, before it is worth a table
 
@@ -33,15 +35,25 @@ _FIRST_REPLAYS = 2  # of a path by Python, before it is worth a table
 class _Kind:
     """The paths of one kind of call (same structure, layouts, flags), and why it runs eagerly if it does."""
 
-    __slots__ = ("compared", "eager", "noted", "paths", "structure", "tries")
+    __slots__ = ("compared", "eager", "noted", "paths", "setups", "structure", "tries")
 
     def __init__(self, structure: Any):
         self.structure = structure
         self.paths: list[Bound] = []
         self.eager = ""
+        self.setups = 0  # calls after which the function had something more to set up
         self.tries = 0  # recordings that ended because the function did what no replay repeats
         self.compared: dict[int, Any] | None = None  # tensors that the function may compare arguments with by `is`
         self.noted: tuple[set[str], list[dict[str, Any]]] = set(), []  # attributes of arguments that the function looks at
+
+    def add(self, bound: Bound) -> None:
+        """Another path, to be tried first; it replaces rehearsals."""
+        self.paths = [bound, *(b for b in self.paths if not b.is_rehearsal)]
+
+    def counted(self) -> int:
+        """How often this kind of call has set something up, with this time."""
+        self.setups += 1
+        return self.setups
 
     def fits(self, structure: Any, leaves: list[Any]) -> bool:
         """Whether a call is of this kind."""
@@ -190,12 +202,16 @@ class Traced(Visible):
 
     def _record(self, kind: _Kind, structure: Any, leaves: list[Any], eager: Callable[[], Any]) -> Any:
         if len(kind.paths) >= _MOST_PATHS:
-            kind.eager = f"more than {_MOST_PATHS} different ways through the function were taken"
-            kind.paths.clear()
+            self._give_up(kind, f"more than {_MOST_PATHS} different ways through the function were taken")
         try:
             bound = None if kind.eager else self._bound(kind, structure, leaves)
-        except TracingCheckError:
-            raise
+        except SetsUp:
+            result = eager()
+            self._record_after(kind, structure, leaves)
+            return result
+        except TracingCheckError as e:
+            self._give_up(kind, str(e))
+            return eager()
         except Exception as e:
             result = eager()  # raises it with all that has happened before
             if state.anomaly is None:
@@ -203,25 +219,48 @@ class Traced(Visible):
             return result
         if bound is None:
             return eager()
-        kind.paths.insert(0, bound)
+        kind.add(bound)
         try:
             outputs = self._run(bound, structure, leaves)
         except (GuardFailed, Flagged):
             return eager()
         return tree.unflatten(bound.path.result, outputs)
 
-    def _bound(self, kind: _Kind, structure: Any, leaves: list[Any]) -> Bound | None:
+    def _record_after(self, kind: _Kind, structure: Any, leaves: list[Any]) -> None:
+        """Record for the next call, now that the function has set up what it does at its first one."""
+        try:
+            bound = self._bound(kind, structure, leaves, rehearsal=True)
+        except TracingCheckError as e:
+            self._give_up(kind, str(e))
+            return
+        except Exception as e:  # the next call raises it, if it is the function's own
+            warnings.warn(f"numtorch.jit.trace: recording {self.__name__} raised {e!r}", stacklevel=5)
+            return
+        if bound is not None and not bound.is_rehearsal:
+            kind.add(bound)
+        elif bound is not None and kind.counted() > _MOST_SETUPS:
+            self._give_up(kind, "it sets up something new at each call")
+
+    def _give_up(self, kind: _Kind, reason: str) -> None:
+        kind.eager = reason
+        kind.paths.clear()
+        warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=6)
+
+    def _bound(self, kind: _Kind, structure: Any, leaves: list[Any], rehearsal: bool = False) -> Bound | None:
+        """Record and check; None where the function is to run eagerly. SetsUp if it set up what the next call finds: then
+        this call is to run eagerly, and a rehearsal gives a path that only shows what will be recorded.
+        """
         start = time.perf_counter()
-        effects = Effects(self.function, structure)
+        effects = Effects(self.function, structure, rehearsal)
         with nobody_looking(), uncollected():
             try:
                 kind.noted, kind.compared = effects.noted(leaves), effects.compared(leaves)
                 path = record_path(self.function, structure, leaves, effects.first, self.check_trace)
-                effects.again()
                 bound = Bound(path, self._passes, self._frozen)
-                if self.check_trace:
-                    check(self.function, bound, structure, leaves)
-                effects.judge()
+                self._judge(effects, bound, structure, leaves)
+            except SetsUp:
+                effects.undo()
+                raise
             except NotNow:
                 effects.undo()
                 return None
@@ -230,16 +269,34 @@ class Traced(Visible):
                 if isinstance(reason, Outside) and kind.tries == 0:
                     kind.tries = 1  # it may be a set-up, which the eager call does for good
                     return None
-                kind.eager = str(reason)
-                warnings.warn(f"numtorch.jit.trace: {self.__name__} runs eagerly: {reason}", stacklevel=4)
+                self._give_up(kind, str(reason))
                 return None
             except Exception:
                 effects.undo()
                 raise
+        bound.is_rehearsal = bool(effects.once)
+        if bound.is_rehearsal:
+            path.recorder.labels |= captured_names(path)  # of what undo takes away
+            effects.undo()
+            return bound
         bound.names = effects.names(bound)
         bound.is_direct &= not kind.noted[0] and kind.compared is None
         told(self, bound, time.perf_counter() - start)
         return bound
+
+    def _judge(self, effects: Effects, bound: Bound, structure: Any, leaves: list[Any]) -> None:
+        """Untraceable if the function is not the same each time; what is found wrong with the replay then says where."""
+        reason, found = effects.verdict(), ""
+        if self.check_trace:
+            try:
+                check(self.function, bound, structure, leaves)
+            except TracingCheckError as e:
+                if not reason:
+                    raise
+                found = f" ({e})"
+        reason = reason or effects.verdict()
+        if reason:
+            raise Untraceable(reason + found)
 
     def prepare(self, args: tuple, kwargs: dict) -> None:
         """Record the path of these arguments without any effect."""
@@ -249,9 +306,9 @@ class Traced(Visible):
         structure = tree.flatten((args, kwargs), leaves)
         with self._alone():
             kind = self._kind(structure, leaves)
-            bound = self._bound(kind, structure, leaves)
+            bound = self._bound(kind, structure, leaves, rehearsal=True)
             if bound is not None:
-                kind.paths.insert(0, bound)
+                kind.add(bound)
 
     def paths(self) -> list[Bound]:
         """Everything recorded so far."""

@@ -62,8 +62,6 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
             return memo[id(self)]
         with numtorch.no_grad():
             copied = type(self)(self.detach().as_subclass(Tensor).clone(), self.requires_grad)
-        if self.grad is not None:
-            copied.grad = self.grad.clone()
         memo[id(self)] = copied
         return copied
 

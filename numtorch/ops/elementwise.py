@@ -213,10 +213,10 @@ def abs_grad(g, input):
     return g * sign(input)
 
 
-@elementwise(ref=np.sign, bodies={BOOL: _same})
+@elementwise(ref=lambda input: np.where(input == input, np.sign(input), 0), bodies={BOOL: _same})
 def sign(input):
-    """-1, 0 or 1."""
-    return sign(input)
+    """-1, 0 or 1; 0 of NaN."""
+    return where(input == input, sign(input), 0)
 
 
 @sign.grad

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._tensor import Tensor, replaced
+from ..autograd.mode import state as mode
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -27,6 +28,8 @@ class Group(dict):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.version += 1
+        if mode.recorder is not None:
+            mode.recorder.option(self, key)
         if _look(self.get(key), self.live) != _look(value, self.live):
             replaced[0] += 1
         super().__setitem__(key, value)
@@ -35,6 +38,37 @@ class Group(dict):
         """As of any dict."""
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """As of any dict."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def __delitem__(self, key: Any) -> None:
+        super().__delitem__(key)
+        self._less()
+
+    def pop(self, *args: Any) -> Any:
+        """As of any dict."""
+        value = super().pop(*args)
+        self._less()
+        return value
+
+    def popitem(self) -> tuple[Any, Any]:
+        """As of any dict."""
+        item = super().popitem()
+        self._less()
+        return item
+
+    def clear(self) -> None:
+        """As of any dict."""
+        super().clear()
+        self._less()
+
+    def _less(self) -> None:
+        self.version += 1
+        replaced[0] += 1
 
     def __ior__(self, other: Any) -> Group:  # type: ignore[misc,override]
         self.update(other)

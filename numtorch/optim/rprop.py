@@ -22,7 +22,7 @@ def rprop(
     factor = where(agreement > 0.0, eta_plus, where(agreement < 0.0, eta_minus, 1.0))
     size = clamp_max(clamp_min(size * factor, least), most)
     g = where(agreement < 0.0, 0.0, g)
-    return p - sign(g) * size, g, size
+    return p - where(g == g, sign(g), 0.0) * size, g, size
 
 
 class Rprop(RuleOptimizer):

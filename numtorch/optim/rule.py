@@ -117,6 +117,11 @@ class Numbers:
     def _refresh(self) -> None:
         """Compute them; what is read from a tensor here is not something that a trace must hold for."""
         recorder, mode.recorder = mode.recorder, None
+        if recorder is not None:
+            for name, t in self.group.items():
+                for part in t if type(t) is tuple else (t,):
+                    if isinstance(part, Tensor):
+                        recorder.read_early(part, f"the option {name} of an optimizer")
         try:
             self.values = self.compute(self.group)
         finally:

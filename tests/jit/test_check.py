@@ -35,7 +35,7 @@ def test_numbers_from_outside():
     def f(x):
         return x + torch.from_numpy(rng.random(3).astype(np.float32))
 
-    with pytest.raises(TracingCheckError, match=r"differ first in add \(test_check.py"):
+    with pytest.warns(UserWarning, match=r"draws random numbers from Generator.* differ first in add \(test_check.py"):
         jit.trace(f, torch.ones(3))
 
 
@@ -46,7 +46,7 @@ def test_ops_that_change_from_run_to_run():
         runs.append(1)
         return x.exp() if len(runs) % 2 else x.tanh()
 
-    with pytest.raises(TracingCheckError, match=r"does something else: op 0 was (exp|tanh)"):
+    with pytest.warns(UserWarning, match=r"changes a list at each call.* does something else: op 0 was (exp|tanh)"):
         jit.trace(f, torch.ones(3))
 
 

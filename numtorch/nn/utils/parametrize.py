@@ -9,25 +9,25 @@ from typing import Any
 
 import numtorch
 
+from ... import settings
 from ..._tensor import Tensor
+from ...autograd.mode import state as mode
+from ...jit.record import NotNow
 from ..container import ModuleDict, ModuleList
 from ..module import Module
 from ..parameter import Parameter
 
-_cache_enabled = 0
 _cache: dict[tuple[int, str], Tensor] = {}
 
 
 @contextmanager
 def cached() -> Iterator[None]:
     """Within the block, a parametrized tensor is computed once, not at each reading."""
-    global _cache_enabled
-    _cache_enabled += 1
+    settings.cache_parametrized(1)
     try:
         yield
     finally:
-        _cache_enabled -= 1
-        if not _cache_enabled:
+        if not settings.cache_parametrized(-1):
             _cache.clear()
 
 
@@ -176,8 +176,10 @@ def _inject_class(module: Module) -> None:
 def _inject_property(module: Module, name: str) -> None:
     def read(self: Any) -> Tensor:
         parametrization = self.parametrizations[name]
-        if not _cache_enabled:
+        if not settings.cache_parametrized(0):
             return parametrization()
+        if mode.recorder is not None:
+            raise NotNow("parametrized tensors are kept from call to call")
         key = (id(self), name)
         if key not in _cache:
             _cache[key] = parametrization()
