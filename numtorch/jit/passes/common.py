@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from ...ops.launch import Scratch
@@ -14,10 +15,11 @@ def common(entries: list[Entry], work: Work) -> list[Entry]:
     result = list(entries)
     known: dict[Any, int] = {}
     version: dict[int, int] = {}
+    count = Counter(map(_signature, result))  # most entries are like no other at the first glance
     k = 0
     while k < len(result):
         e = result[k]
-        key = _key(e, version) if _pure(e, work) else None
+        key = _key(e, version) if count[_signature(e)] > 1 and _pure(e, work) else None
         first = known.get(key) if key is not None else None
         if first is not None and _stays(result, first, k):
             same = result[first]
@@ -26,6 +28,7 @@ def common(entries: list[Entry], work: Work) -> list[Entry]:
                 rest = renamed(rest, old.storage, new.storage)
             work.note(f"{e.name} at {e.line}, as at {same.line}")
             result[k:] = rest
+            count = Counter(map(_signature, result))
             continue
         for s in writes(e):
             version[s] = version.get(s, 0) + 1
@@ -33,6 +36,11 @@ def common(entries: list[Entry], work: Work) -> list[Entry]:
             known.setdefault(key, k)
         k += 1
     return result
+
+
+def _signature(e: Entry) -> Any:
+    """What entries with the same key have in common."""
+    return e.name, *[id(x.storage) for x in e.inputs if type(x) is Ref]
 
 
 def _pure(e: Entry, work: Work) -> bool:
