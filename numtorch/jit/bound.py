@@ -51,6 +51,7 @@ class Bound:
         self.captured = [(t, s, off, la, flags_of(t)) for t, s, off, la in path.captured]
         self.histories = [(t, t._rg, t._node) for t, _, _, _ in path.captured]
         self.fixed = {id(s) for _, s, _, _ in path.captured}
+        self.strangers: set[int] = set()  # memory of tensors that no argument may be, as the function compares objects
         self.aliases = self.aliases_of([r.storage for r in path.inputs])
         self.used = used_storages(path)
         self._choose_device()

@@ -213,7 +213,7 @@ class Direct:
         rows = [[id(t), id(s), id(t._rg), id(t._node)] for t, s, _, _ in path.captured]
         self.keep.append([(t._rg, t._node) for t, _, _, _ in path.captured])
         self._section(C.CAPTURED, rows)
-        known = self.bound.fixed if path.written else ()
+        known = (self.bound.fixed if path.written else set()) | self.bound.strangers
         size = 4
         while size < 2 * len(known) + 2:
             size *= 2

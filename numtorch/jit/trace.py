@@ -280,7 +280,8 @@ class Traced(Visible):
             effects.undo()
             return bound
         bound.names = effects.names(bound)
-        bound.is_direct &= not kind.noted[0] and kind.compared is None
+        bound.is_direct &= not kind.noted[0]
+        bound.strangers = {id(t._storage) for t in (kind.compared or {}).values()}
         told(self, bound, time.perf_counter() - start)
         return bound
 
