@@ -68,7 +68,7 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Tensor:
     if device[0] == 2:
         from .cuda import runtime
 
-        return runtime.from_dlpack(ext_tensor)
+        return runtime.from_dlpack(ext_tensor, type(ext_tensor) is _Bits)
     try:
         array = np.from_dlpack(ext_tensor)
         array = array.view(np.int16) if type(ext_tensor) is _Bits else array
@@ -142,6 +142,8 @@ def cuda_array_interface(self: Tensor) -> dict[str, Any]:
             "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients aren't required, use"
             " var.detach() to get Variable that doesn't require grad."
         )
+    if self.dtype is bfloat16:
+        raise TypeError("the CUDA array interface has no bfloat16; exchange the tensor by DLPack, or convert it with .float()")
     from .cuda import current_stream
 
     la, size = self._layout, self._layout.itemsize

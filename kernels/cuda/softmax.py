@@ -65,16 +65,16 @@ def log_softmax_row(y, x, n, room, team, per):
 def long_stats(x, n, room):
     """(largest, sum of exp(x - largest)) of a long row, in every thread."""
     m = T(-inf)
-    i = thread()
+    i = int64(thread())
     while i < n:
         m = higher(m, x[i])
-        i = int32(i + int32(THREADS))
+        i += THREADS
     m = block_max(m, room)
     total = T(0)
-    i = thread()
+    i = int64(thread())
     while i < n:
         total += exp(x[i] - m)
-        i = int32(i + int32(THREADS))
+        i += THREADS
     return m, block_sum(total, room)
 
 
@@ -89,11 +89,11 @@ def softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64):
     elif n <= MEDIUM:
         softmax_row(out, base, count, room, THREADS, 16)
     else:
-        m, total = long_stats(base, count, room)
-        scale, i = T(1) / total, thread()
-        while i < count:
+        m, total = long_stats(base, n, room)
+        scale, i = T(1) / total, int64(thread())
+        while i < n:
             out[i] = exp(base[i] - m) * scale
-            i = int32(i + int32(THREADS))
+            i += THREADS
 
 
 @kernel(grid=rows_grid, threads=THREADS)
@@ -107,11 +107,11 @@ def log_softmax_rows(y: T_ptr, x: T_ptr, rows: i64, n: i64):
     elif n <= MEDIUM:
         log_softmax_row(out, base, count, room, THREADS, 16)
     else:
-        m, total = long_stats(base, count, room)
-        shift, i = log(total), thread()
-        while i < count:
+        m, total = long_stats(base, n, room)
+        shift, i = log(total), int64(thread())
+        while i < n:
             out[i] = base[i] - m - shift
-            i = int32(i + int32(THREADS))
+            i += THREADS
 
 
 @device
@@ -140,14 +140,14 @@ def softmax_backward_rows(dx: T_ptr, g: T_ptr, y: T_ptr, rows: i64, n: i64):
     elif n <= MEDIUM:
         softmax_backward_row(out, p, q, count, room, THREADS, 16)
     else:
-        total, i = T(0), thread()
-        while i < count:
+        total, i = T(0), int64(thread())
+        while i < n:
             total += p[i] * q[i]
-            i = int32(i + int32(THREADS))
-        total, i = block_sum(total, room), thread()
-        while i < count:
+            i += THREADS
+        total, i = block_sum(total, room), int64(thread())
+        while i < n:
             out[i] = q[i] * (p[i] - total)
-            i = int32(i + int32(THREADS))
+            i += THREADS
 
 
 @device
@@ -174,14 +174,14 @@ def log_softmax_backward_rows(dx: T_ptr, g: T_ptr, y: T_ptr, rows: i64, n: i64):
     elif n <= MEDIUM:
         log_softmax_backward_row(out, p, q, count, room, THREADS, 16)
     else:
-        total, i = T(0), thread()
-        while i < count:
+        total, i = T(0), int64(thread())
+        while i < n:
             total += p[i]
-            i = int32(i + int32(THREADS))
-        total, i = block_sum(total, room), thread()
-        while i < count:
+            i += THREADS
+        total, i = block_sum(total, room), int64(thread())
+        while i < n:
             out[i] = p[i] - exp(q[i]) * total
-            i = int32(i + int32(THREADS))
+            i += THREADS
 
 
 # ---------------------------------------------------------------- columns

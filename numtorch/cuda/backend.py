@@ -120,6 +120,12 @@ class Gpu:
         self.enter()
         return stream.record(options=EventOptions(timing_enabled=timing, blocking_sync=blocking))
 
+    def precede(self, handle: int) -> None:
+        """Let another library's stream (1, 2: the driver's default ones) wait for the work given to this thread's so far."""
+        if handle != int(self.stream.handle):
+            event = self.record(self.stream, False, False)
+            self._driver("cuStreamWaitEvent", handle, event.handle, 0)
+
     # -- memory
 
     def allocate(self, nbytes: int) -> tuple[int, Block]:

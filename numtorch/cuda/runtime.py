@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..autograd.mode import state
 from ..storage import Storage
 from . import detect
 
+LEGACY = 1  # the driver's number of the default stream, which DLPack means where it says none
 SMALL = 4096  # bytes of a CPU operand that may be staged: a scalar, a generator's state
 
 _gpus: dict[int, Any] = {}
@@ -241,10 +244,12 @@ def twin(kernel: Any) -> Any:
 
 
 def to_dlpack(tensor: Any, stream: Any = None, **kwargs: Any) -> Any:
-    """A DLPack capsule of a CUDA tensor's memory."""
+    """A DLPack capsule of a CUDA tensor's memory; ``stream``: that of the consumer, -1 for one that orders work itself."""
     from cuda.core.utils import StridedMemoryView
 
-    return _view(StridedMemoryView, tensor).__dlpack__(stream=stream)
+    if stream != -1:
+        gpu(tensor._layout.device).precede(stream or LEGACY)
+    return _view(StridedMemoryView, tensor).__dlpack__()
 
 
 def _view(kind: Any, tensor: Any) -> Any:
@@ -256,9 +261,9 @@ def _view(kind: Any, tensor: Any) -> Any:
     return kind.from_buffer(buffer, la.shape, la.strides, dtype=la.dtype.numpy)
 
 
-def from_dlpack(ext_tensor: Any) -> Any:
-    """A tensor over the memory of an object on a GPU, ordered after the producer's work."""
-    return _imported(ext_tensor, f"cuda:{ext_tensor.__dlpack_device__()[1]}")
+def from_dlpack(ext_tensor: Any, as_bits: bool = False) -> Any:
+    """A tensor over the memory of an object on a GPU, ordered after the producer's work; ``as_bits``: int16 of any 16 bits."""
+    return _imported(ext_tensor, f"cuda:{ext_tensor.__dlpack_device__()[1]}", as_bits)
 
 
 def from_cuda_array(data: Any) -> Any:
@@ -268,7 +273,7 @@ def from_cuda_array(data: Any) -> Any:
     return _imported(data, f"cuda:{current_device()}")
 
 
-def _imported(data: Any, device: str) -> Any:
+def _imported(data: Any, device: str, as_bits: bool = False) -> Any:
     from cuda.core.utils import StridedMemoryView
 
     from .._tensor import Tensor
@@ -276,7 +281,8 @@ def _imported(data: Any, device: str) -> Any:
     from ..shape import extent, layout
 
     view = StridedMemoryView.from_any_interface(data, stream_ptr=int(gpu(device).stream.handle))
-    d, shape = from_numpy_dtype(view.dtype), tuple(view.shape)
+    kind = np.dtype(np.int16) if as_bits else view.dtype
+    d, shape = from_numpy_dtype(kind), tuple(view.shape)
     strides = tuple(view.strides) if view.strides is not None else contiguous_strides(shape)
     nbytes = (extent(shape, strides)[1] + 1) * d.itemsize if 0 not in shape else 0
     storage = Storage.external(int(view.ptr), nbytes, (view, data), device)

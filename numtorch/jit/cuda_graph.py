@@ -136,7 +136,7 @@ class CudaProgram:
         self.bounds = [0, *cuts, len(self.ops)]
         self.variants: dict[tuple[int, ...], _Variant] = {}  # by addresses; the first is made at the first run
         self.without_graph = ""  # why there is none
-        self.stream: Any = None
+        self.stream = self.gpu.stream  # that the arena is ready on, then that it was last used on
         # Which words of each op change from call to call: (place, slot, byte offset) and (place, live number).
         self.moving = [
             [(i, self.slot(w), w.offset) for i, w in enumerate(op.words) if self.slot(w) >= 0] for op in self.ops
@@ -176,7 +176,7 @@ class CudaProgram:
     def run(self, pointers: Sequence[int], check: Any) -> None:
         """Replay on these addresses, one per slot; ``check(k, pointers)`` is called at cut ``k``."""
         stream = self.gpu.stream
-        if self.stream is not None and stream is not self.stream:
+        if stream is not self.stream:
             stream.wait(self.stream)  # the arena may be in use there
         self.stream = stream
         key = tuple(pointers)

@@ -98,6 +98,8 @@ R cuStreamGetCtx(P s,P*c){*c=(P)0x1111;return 0;}
 R cuStreamGetCtx_v2(P s,P*c,P*g){*c=(P)0x1111;if(g)*g=0;return 0;}
 R cuStreamGetDevice(P s,int*d){*d=0;return 0;}
 R cuStreamGetId(P s,D*i){*i=(D)s;return 0;}
+static long waited; // the stream that was last told to wait
+R cuStreamWaitEvent(P s,P e,unsigned f){IN_CONTEXT waited=(long)s;return 0;}
 R cuStreamQuery(P s){return 0;}
 R cuStreamBeginCapture_v2(P s,int m){T(__func__);capturing=1;return 0;}
 R cuStreamEndCapture(P s,P*g){T(__func__);capturing=0;*g=newh();return 0;}
@@ -146,6 +148,7 @@ R cuMemPoolGetAttribute(P p,int a,P v){*(D*)v=0;return 0;}
 R cuMemPoolSetAttribute(P p,int a,P v){T(__func__);return 0;}
 R cuGetErrorString(int e,const char**s){*s=e==2?"out of memory":e==201?"no context is current":"stub error";return 0;}
 R cuGetErrorName(int e,const char**s){*s=e==2?"CUDA_ERROR_OUT_OF_MEMORY":e==201?"CUDA_ERROR_INVALID_CONTEXT":"CUDA_STUB";return 0;}
+long stub_waited(void){return waited;}
 long stub_launches(void){return launches;} long stub_graph_launches(void){return graphlaunches;}
 R generic(void){T("generic");return 0;}
 R cuGetProcAddress_v2(const char*sym,P*pfn,int ver,D flags,int*st){

@@ -32,6 +32,18 @@ def test_streams(gpu: Any) -> None:
         torch.ones(2).record_stream(first)
 
 
+def test_a_trace_runs_where_its_memory_is_ready(gpu: Any) -> None:
+    x = torch.arange(4.0).cuda()
+    traced = torch.jit.trace(lambda t: (t * 2).sum() + (t.exp() + 1).sum(), x, check_trace=False)
+    assert traced.paths()[0].program.arena.nbytes, "working memory, which was made on the default stream"
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        traced(x)
+        assert gpu.first_stream in side._stream.awaited
+    traced(x)
+    assert side._stream in gpu.first_stream.awaited
+
+
 def test_the_current_stream_belongs_to_a_thread(gpu: Any) -> None:
     with pytest.raises(ValueError, match="inside"), torch.cuda.stream(torch.cuda.Stream()):
         raise ValueError("inside")

@@ -19,13 +19,12 @@ pytestmark = [
 SOURCE = pathlib.Path(__file__).with_name("stub_libcuda.c")
 
 WORK = """
-import gc, json, sys
+import ctypes, gc, json, sys
 import numpy as np
 import numtorch as torch
 from numtorch.cuda import runtime
 
 def launches():
-    import ctypes
     return ctypes.CDLL("libcuda.so.1").stub_launches()
 
 x = torch.arange(6.0).reshape(2, 3)
@@ -65,6 +64,12 @@ pinned = x.pin_memory()
 y = pinned.cuda(non_blocking=True)
 back = torch.from_dlpack(y)
 answers["streams"] = [start.elapsed_time(end), side.query(), pinned.is_pinned(), y.cpu().tolist(), back.data_ptr() == y.data_ptr()]
+y.__dlpack__(stream=1)
+answers["waited"] = ctypes.CDLL("libcuda.so.1").stub_waited()
+y.__dlpack__(stream=-1)
+bits = y.to(torch.bfloat16)
+again = torch.from_dlpack(bits)
+answers["bfloat16"] = [str(again.dtype), again.data_ptr() == bits.data_ptr()]
 answers["array"] = torch.as_tensor(type("A", (), {"__cuda_array_interface__": y.__cuda_array_interface__})()).data_ptr() == y.data_ptr()
 torch.cuda.reset_peak_memory_stats()
 properties = torch.cuda.get_device_properties()
@@ -72,7 +77,6 @@ answers["properties"] = [properties.multi_processor_count, properties.major, tor
 g = torch.Generator("cuda").manual_seed(3)
 answers["seed"] = g.initial_seed()
 def graph_launches():
-    import ctypes
     return ctypes.CDLL("libcuda.so.1").stub_graph_launches()
 
 w = torch.ones(2, 3, device="cuda")
@@ -136,6 +140,8 @@ def test_the_host_path(environment: dict[str, str]) -> None:
     name, message = cold["out of memory"]
     assert name == "OutOfMemoryError" and "Tried to allocate 16.00 MiB" in message
     assert cold["streams"] == [1.0, True, True, [[0, 1, 2], [3, 4, 5]], True] and cold["array"]
+    assert cold["waited"] == 1, "the consumer's stream waits for what was launched here"
+    assert cold["bfloat16"] == ["numtorch.bfloat16", True]
     assert cold["properties"][0] == 132 and cold["properties"][3] and cold["seed"] == 3
     assert cold["graph"] == [2, 0, ""], "a replay is one launch of a graph"
     assert cold["thread"] == [True, True], "the device is current in every thread that uses it"

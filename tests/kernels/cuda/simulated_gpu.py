@@ -41,13 +41,15 @@ class _Memory:
 
 
 class _Stream:
-    """A stream on which everything is done at once."""
+    """A stream on which everything is done at once; `awaited`: what it was told to wait for."""
 
     def __init__(self, handle: int):
         self.handle = handle
+        self.awaited: list[Any] = []
 
     def wait(self, other: Any) -> None:
         """Nothing is left to wait for."""
+        self.awaited.append(other)
 
 
 class _Event:
