@@ -15,6 +15,8 @@ import pytest
 
 import numtorch as torch
 from numtorch import jit
+from numtorch.jit import tree
+from numtorch.jit.building import builder
 from numtorch.kernels import caller
 
 CALLS = 6  # enough for Python and for native calls
@@ -186,6 +188,27 @@ def test_results_are_new_containers_each_time():
         assert type(found["pair"]) is Pair and found["pair"].b == (A,) and found["pair"].b[0] is A and found[3] == "text"
     kept = [traced(t(float(k), 0.0)) for k in range(CALLS)]
     assert [d["double"][0].tolist() for d in kept] == [[2.0 * k, 0.0] for k in range(CALLS)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [A, (B, None), {"k": C, 3: [A]}],
+        Pair((), [Pair(A, 2.5)]),
+        collections.OrderedDict(z=A, a=(B,)),
+        Renamed(a=A, b=[B]),
+        {"batch": Batch(A, [B], 3.0), "text": "it's"},
+        (1, "two", None),
+    ],
+    ids=["list", "named", "ordered", "own", "object", "constants"],
+)
+def test_builders_make_what_unflatten_makes(value):
+    leaves = []
+    structure = tree.flatten(value, leaves)
+    found, want = builder(structure)(tuple(leaves)), tree.unflatten(structure, leaves)
+    assert type(found) is type(want)
+    again, others = [], []
+    assert tree.same(tree.flatten(found, again), tree.flatten(want, others)) and list(map(id, again)) == list(map(id, leaves))
 
 
 def test_objects_of_dataclasses():

@@ -437,6 +437,16 @@ def test_given_gradients_of_other_layouts():
                 np.testing.assert_allclose(array(p), array(q), rtol=1e-4, atol=1e-5)
 
 
+@only_native
+def test_native_way_back_refuses_other_calls():
+    _, traced = model()
+    back = traced.paths()[0].way_back.native
+    with pytest.raises(TypeError, match="takes a list of gradients"):
+        back([torch.ones(2, 3)])
+    with pytest.raises(TypeError, match="takes a list of gradients"):
+        back(grads=[torch.ones(2, 3)], kept=())
+
+
 # -- memory
 
 
