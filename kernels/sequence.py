@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from .jit import load_native
-from .memory import call_kernel, ldi
+from .memory import call_kernel, ldi, split
 
 
 def in_turn(args, chunk, nchunks):
@@ -24,10 +24,29 @@ def in_turn(args, chunk, nchunks):
     return 0
 
 
+def in_step(args, chunk, nchunks):
+    """Two kernels with the same rows as units: the words are a number of pieces, then kernel and argument block of both.
+
+    Piece after piece: the second kernel finds what the first has made of it in the cache.
+    """
+    pieces = ldi(args, 0)
+    lo, hi = split(pieces, chunk, nchunks)
+    for piece in range(lo, hi):
+        call_kernel(ldi(args, 1), ldi(args, 2), piece, pieces)
+        call_kernel(ldi(args, 3), ldi(args, 4), piece, pieces)
+    return 0
+
+
 @cache
 def address() -> int:
     """Address of the kernel that runs such tables."""
     return load_native(in_turn)
+
+
+@cache
+def stepping() -> int:
+    """Address of the kernel that runs two kernels in step."""
+    return load_native(in_step)
 
 
 def table(calls: Sequence[Sequence[tuple[int, int]]]) -> np.ndarray:

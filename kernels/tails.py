@@ -26,7 +26,7 @@ from .memory import address_of, call_kernel, ldi, stack, sti
 KERNEL, OPERANDS, SCALARS, INNER, FLAT, PARTS = range(6)
 PART = 6  # words of an operand
 MOST_WORDS = 40  # operands and scalars
-PIECE = 32768  # elements of a piece, if there are as many: what a product has just written is in L1 or L2
+PIECE = 65536  # elements of a piece at most, if its rows are not too short then: what a product has just written is in L2
 WIDE = 256  # columns of a piece at least: each row costs a call, in which a long polynomial loads its constants
 
 

@@ -66,7 +66,7 @@ def block_product(rows: int, vectors: int) -> Any:
                         brs, bcs, alpha, factor, lower, does, plain, select(k0 > 0, READ, plain - 1), acc,
                     )  # fmt: skip
                     done = j + n - ready
-                    if tail != 0 and k0 + KC >= K and (j + n == j1 or (done >= WIDE and (i1 - i0) * done >= PIECE)):
+                    if tail != 0 and k0 + KC >= K and (j + n == j1 or (done >= WIDE and (i1 - i0) * done > PIECE)):
                         run_tail(tail, t, i0, i1 - i0, ready, done)
                         ready = j + n
 
@@ -143,7 +143,7 @@ def gemm_dot(rows: int, cols: int) -> Any:
                 tile_sums(acc, tile)
                 bt = offset(bias, i * brs + j * bcs)
                 finish(offset(cp, i * ldc), ldc, m, n, 1, acc, alpha, beta, bt, brs, bcs, low, flags)
-            if tail != 0 and (unit + 1 == hi or j + n == N or M * (j + n - ready) >= PIECE):
+            if tail != 0 and (unit + 1 == hi or j + n == N or M * (j + n - ready) > PIECE):
                 run_tail(tail, t, 0, M, ready, j + n - ready)
                 ready = select(j + n == N, 0, j + n)
 
@@ -175,6 +175,7 @@ def matmul_plain(
 
 UNIT = 100_000  # floating point operations of a unit at least
 TAIL_BLOCK = 1 << 16  # elements of a block with a tail
+KEPT = 1 << 16  # elements of B at most that are packed at once only because there are several such blocks
 
 
 def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize: int) -> tuple[int, int, int]:
@@ -193,21 +194,27 @@ def _blocks(M: int, N: int, K: int, batch: int, rows: int, width: int, itemsize:
     return mb, most * width, kc
 
 
-def tail_blocks(T: str, count: int, words: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """The words (by name) of a `gemm_outer` launch that gets a tail, for `count` threads, and its units; the bits are the same.
+def tail_blocks(T: str, count: int, words: dict[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """The words (by name) of a `gemm_outer` launch that gets a tail, for `count` threads; its units and bytes of scratch a chunk.
 
-    Blocks are of whole rows and stay in L2 until their tail is done, which then works on wide pieces; but where that would
-    have several threads read most of B, it is dealt out by columns.
+    Blocks are small enough to stay in L2 until their tail is done, whole rows if threads then need not read much more of B than
+    their share. The bits are the same.
     """
-    M, N, MB, batch = words["M"], words["N"], words["MB"], words["batch"]
-    rows = tiles.shape("outer", T)[0]
-    blocks = max(-(-M // MB), -(-M * N // TAIL_BLOCK))
-    blocks += -blocks % count
-    keeps = words["pack_b"] != 1 or words["kept"] * panel_width(T) >= N  # the panels of all columns, for other blocks of rows
-    if (count > 1 and M < max(N, 2 * rows * count)) or (blocks > 1 and not keeps):
-        return words, batch * -(-M // MB) * -(-N // words["NB"])
-    MB = min(MB, -(-M // (blocks * rows)) * rows)
-    return {**words, "MB": MB, "NB": N}, batch * -(-M // MB)
+    M, N, MB, NB, batch, lanes = *(words[name] for name in ("M", "N", "MB", "NB", "batch")), target().lanes(T)
+    rows, vectors = tiles.shape("row" if M == 1 else "outer", T)
+    by_rows = count == 1 or M >= max(N, 2 * rows * count)
+    NB, share = (N, N) if by_rows else (NB, max(NB, N // count))
+    blocks = -(-M // MB)
+    if blocks > 1 or words["pack_b"] != 1 or words["K"] * share <= KEPT:
+        blocks = max(blocks, -(-M * share // TAIL_BLOCK))
+        blocks += -blocks % count if by_rows else 0
+    MB, kept = min(MB, -(-M // (blocks * rows)) * rows), words["kept"]
+    if words["pack_b"] == 1 and blocks > 1:
+        kept = -(-min(words["most"] * NB, N) // (vectors * lanes))
+    size = (kept * words["KC"] + 16) * vectors * lanes + ((words["KC"] + 16) * (MB + 16) if words["copy_a"] else 0)
+    size = size + -size % 16 if words["chunk_words"] else 0
+    found = {**words, "MB": MB, "NB": NB, "kept": kept, "chunk_words": size}
+    return found, batch * -(-M // MB) * -(-N // NB), size * (target().vector_bytes // lanes)
 
 
 def _larger_half(panels: int, per: int, mblocks: int, batch: int) -> float:

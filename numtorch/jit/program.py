@@ -78,9 +78,8 @@ def _lowered(e: Entry) -> list[Op]:
 
 
 def _add_tail(op: Op, tail: Any) -> None:
-    """Append the words of a tail to those of its product, whose last word says where they are."""
-    op.words[-1] = Own(len(op.words))
-    op.words += tail.words([word_of(r) for r in tail.tensors])
+    """Make a call that of the kernel with its tail."""
+    op.address, op.words = tail.laid_out(op, [word_of(r) for r in tail.tensors], Own)
     op.reads |= {id(r.storage) for r in tail.tensors}
     op.writes |= {id(r.storage) for r in tail.chain.outputs}
 

@@ -17,7 +17,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     outer       products of a column and a row are elementwise
     ahead       single numbers that depend on nothing, like counts of steps, come first
     fuse        elementwise chains become one kernel
-    tails       products and convolutions do the chains behind them, piece by piece in the cache
+    tails       products, convolutions and norms do the chains behind them, piece by piece in the cache
     inplace     results take the memory of operands that nobody reads any more
     spread      expensive elementwise kernels are split among the threads
     updates     an optimizer's update comes right behind the product that gives its gradient

@@ -1,20 +1,22 @@
-"""Tails: an elementwise chain behind a product or a convolution is done on each piece of its result, in the core's cache.
+"""Tails: an elementwise chain behind a product, convolution or norm is done on each piece of its result, in the core's cache.
 
     h = matmul, y = gelu(h) * mask + x       becomes       one kernel: a piece of h, the chain on that piece, the next piece
 
-Whatever `fuse` has joined can be a tail (activations and their gradients, residuals, scales, dropped elements): its kernel is
-compiled for itself, in the layout of rows, and the product calls it. The product's own result is written only if something
-else reads it, so `y` takes its place; the bits are those of the two kernels.
+Products and convolutions call the chain for what they have finished (kernels/tails.py); kernels that work row by row (norms,
+softmax) and the chain are called in turn for some rows (kernels/sequence.py). Whatever `fuse` has joined can be a tail (activations and their gradients, residuals, scales, dropped elements): its kernel is
+compiled for itself, in the layout of rows. The product's own result is kept only if something else reads it, else `y` takes
+its place; the bits are those of the two kernels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate
 from math import prod
 from operator import mul
 from typing import Any
 
-from ...ops.launch import REPLAYED_COST, Launch, threads, twin
+from ...ops.launch import REPLAYED_COST, Launch, Scratch, threads, twin
 from ...shape import contiguous_strides, view_strides
 from ..record import Entry, Ref
 from .spread import cost_of
@@ -24,6 +26,16 @@ from .work import Work, copy_of, is_virtual, mapped, reads, recorded, storages, 
 MOST_BACK = 64  # entries that a chain or a product is moved across
 LEAST_COLUMNS = 16  # of rows that do not follow each other
 MOST_WORDS = 40  # operands and numbers of a tail
+
+PIECE = 16384  # elements of a piece of rows
+DEAR = 8  # simple operations an element, from which on pieces must be good ones:
+MOST_STRIDED = 1 << 16  # elements of blocks of parts of rows, which get into each other's way in the cache
+BY_ROWS = {
+    ("batch_norm", "batch_norm_apply"), ("batch_norm", "batch_norm_apply_cols"), ("batch_norm", "batch_norm_backward"),
+    ("batch_norm", "batch_norm_backward_cols"), ("norm", "layer_norm"), ("norm", "layer_norm_backward"), ("norm", "rms_norm"),
+    ("norm", "rms_norm_backward"), ("norm", "group_norm"), ("softmax", "softmax_rows"), ("softmax", "log_softmax_rows"),
+    ("softmax", "softmax_backward_rows"), ("softmax", "log_softmax_backward_rows"),
+}  # fmt: skip
 
 Steps = tuple[int, ...]  # elements between outer and inner matrices, rows, columns
 
@@ -35,17 +47,35 @@ class Tail:
         self.host, self.chain, self.sizes, self.steps = host, chain, sizes, steps
         plan = chain.plan
         self.tensors = [*chain.outputs, *[chain.inputs[i] for i in plan.tensors]]
+        self.numbers = [chain.inputs[i] for i in plan.scalars]
         kinds = "".join("cv"[s[3]] for s in steps[len(chain.outputs) :])
         self.kernel = plan.program.kernel(f"rows {kinds}")
 
-    def words(self, places: list[Any]) -> list[Any]:
-        """The words of it, with the operands at these places."""
-        from ...kernels import tails
+    def laid_out(self, op: Any, places: list[Any], own: Callable[[int], Any]) -> tuple[int, list[Any]]:
+        """The address and the words of the call ``op`` of the host, now with the tail; ``own``: a word that is the address of
+        another one; ``places``: words that say where the operands are."""
+        from ...kernels import sequence, tails
 
-        sizes = [r.layout.itemsize for r in self.tensors]
-        numbers = [self.chain.inputs[i] for i in self.chain.plan.scalars]
-        columns = self.sizes[3] if _in_rows(self.steps, self.sizes) else 0
-        return tails.words(self.kernel.address(), places, self.steps, sizes, self.sizes[1], columns, numbers)
+        kernel = self.kernel.address()
+        if not _is_by_rows(self.host):
+            sizes = [r.layout.itemsize for r in self.tensors]
+            columns = self.sizes[3] if _in_rows(self.steps, self.sizes) else 0
+            found = tails.words(kernel, places, self.steps, sizes, self.sizes[1], columns, self.numbers)
+            return op.address, [*op.words[:-1], own(len(op.words)), *found]
+        pieces, rows, columns = self._pieces()
+        steps = [s[2] if rows == self.sizes[2] else columns * s[3] for s in self.steps]
+        words = [pieces, op.address, own(5), kernel, own(5 + len(op.words))]
+        return sequence.stepping(), [*words, *op.words, *places, rows, columns, *steps, *self.numbers]
+
+    def _pieces(self) -> tuple[int, int, int]:
+        """How many pieces a host by rows is done in, and the (rows, columns) that the chain sees: a row a piece, if it can."""
+        _, _, rows, columns = self.sizes
+        wanted = min(rows, max(1, rows * columns // PIECE))
+        wanted += -wanted % threads() if wanted + threads() <= rows else 0
+        if not _in_rows(self.steps, self.sizes):
+            return wanted, rows, columns
+        pieces = next(n for n in range(wanted, rows + 1) if rows % n == 0)
+        return pieces, pieces, rows // pieces * columns
 
 
 def tails(entries: list[Entry], work: Work) -> list[Entry]:
@@ -91,15 +121,21 @@ def _hosts(entries: list[Entry | None], places: dict[int, list[int]], k: int, wo
 
 
 def can_host(e: Entry) -> bool:
-    """Whether the last kernel of an entry takes a tail and writes just its one result."""
-    if not e.launches or e.tail is not None or len(e.outputs) != 1:
+    """Whether the last kernel of an entry can have a tail, and its first result is made by it alone."""
+    if not e.launches or e.tail is not None:
         return False
-    la, out = e.launches[-1], e.outputs[0]
-    params = getattr(la.kernel, "params", ())
-    first = la.pointers[0]
-    return "tail" in params and isinstance(first, Ref) and first.storage is out.storage and first.offset == out.offset and (
-        out.layout.contiguous
-    )
+    *before, la = e.launches
+    out, first = e.outputs[0], la.pointers[0]
+    if not isinstance(first, Ref) or first.storage is not out.storage or first.offset != out.offset or not out.layout.contiguous:
+        return False
+    if _is_by_rows(e):
+        return out.layout.numel % la.units == 0 and all(id(out.storage) not in storages(x.pointers) for x in before)
+    return "tail" in getattr(la.kernel, "params", ()) and len(e.outputs) == 1
+
+
+def _is_by_rows(e: Entry) -> bool:
+    """Whether the units of an entry's last kernel are the rows of its first result."""
+    return e.launches[-1].kernel in BY_ROWS  # type: ignore[index]
 
 
 def _is_free(entries: list[Entry | None], j: int, k: int, used: frozenset[int], made: frozenset[int]) -> bool:
@@ -114,7 +150,9 @@ def _merged(host: Entry, chain: Entry, places: dict[int, list[int]], at: tuple[i
     """The product with its tail; None where that is not possible, or does not pay."""
     product = host.outputs[0]
     key = id(product.storage)
-    if writes(chain) & (reads(host) - {key}) or not _pays(host, chain):
+    if writes(chain) & (reads(host) - {key}) or (reads(chain) | writes(chain)) & (writes(host) - {key}):
+        return None
+    if not _pays(host, chain):
         return None
     if tail_of(host, chain) is None:
         return None
@@ -125,8 +163,20 @@ def _merged(host: Entry, chain: Entry, places: dict[int, list[int]], at: tuple[i
 
 
 def _pays(host: Entry, chain: Entry) -> bool:
-    """Whether the chain gets as many threads as it had."""
-    return host.launches[-1].units >= threads() or _cost(chain) < REPLAYED_COST  # type: ignore[index]
+    """Whether the chain gets as many threads as it had, and pieces that stay in the cache or take little time anyway."""
+    la = host.launches[-1]  # type: ignore[index]
+    if la.units < threads() and _cost(chain) >= REPLAYED_COST:
+        return False
+    if cost_of(chain.plan.program) < DEAR or "NB" not in _words(la):
+        return True
+    words, _, _ = twin("cpu", "matmul", "tail_blocks")(la.env["T"], threads(), _words(la))
+    columns = max(words["NB"], words["N"] // threads())
+    return columns == words["N"] or min(words["M"], words["MB"]) * columns <= MOST_STRIDED
+
+
+def _words(la: Launch) -> dict[str, Any]:
+    """The words behind a launch's pointers, by name."""
+    return {} if la.kernel in BY_ROWS else dict(zip(list(la.kernel.params)[len(la.pointers) :], la.words))
 
 
 def _cost(chain: Entry) -> int:
@@ -193,7 +243,9 @@ def _fits(host: Entry, chain: Entry, sizes: Steps, steps: list[Steps]) -> bool:
 def _matrices(host: Entry) -> tuple[int, int, int] | None:
     """The result of the host as its kernel sees it: matrices, rows, columns."""
     la, out = host.launches[-1], host.outputs[0].layout  # type: ignore[index]
-    given = dict(zip(list(la.kernel.params)[len(la.pointers) :], la.words))
+    if _is_by_rows(host):
+        return 1, la.units, out.numel // la.units
+    given = _words(la)
     if "ldc" not in given:  # a convolution: images, channels, pixels
         return (out.shape[0], out.shape[1], prod(out.shape[2:])) if len(out.shape) > 2 else None
     M, N, count = given["M"], given["N"], given["batch"]
@@ -227,24 +279,23 @@ def joined(tail: Tail, count: int | None = None) -> Entry:
     product = host.outputs[0]
     made = copy_of(host)
     made.name, made.tail = f"{host.name}+{chain.name}", tail
-    made.outputs = [product, *[r for r in chain.outputs if r.storage is not product.storage]]
+    made.outputs = [*host.outputs, *[r for r in chain.outputs if r.storage is not product.storage]]
     made.inputs = [*host.inputs, *[x for x in chain.inputs if not isinstance(x, Ref) or x.storage is not product.storage]]
     made.parts = sorted(recorded(host, chain), key=lambda e: e.order)
-    launches = list(host.launches or ())
-    last = launches.pop()
-    words, units = _dealt_out(last, count or threads())
-    made.launches = [*launches, Launch(last.kernel, last.env, last.pointers, words, units, last.cost + _cost(chain))]
+    *launches, last = host.launches  # type: ignore[misc]
+    made.launches = [*launches, _dealt_out(last, _cost(chain), count or threads())]
     return made
 
 
-def _dealt_out(la: Launch, count: int) -> tuple[list[Any], int]:
-    """The words and units of a launch that gets a tail; a product may be cut in other blocks, which changes no bits."""
-    names = list(la.kernel.params)[len(la.pointers) :]
-    words = dict(zip(names, la.words))
-    if "NB" not in words:
-        return list(la.words), la.units
-    words, units = twin("cpu", "matmul", "tail_blocks")(la.env["T"], count, words)
-    return list(words.values()), units
+def _dealt_out(la: Launch, cost: int, count: int) -> Launch:
+    """The launch that gets a tail which costs so much; a product may be cut in other blocks, which changes no bits."""
+    words, pointers, units = la.words, la.pointers, la.units
+    given = _words(la)
+    if "NB" in given:
+        given, units, size = twin("cpu", "matmul", "tail_blocks")(la.env["T"], count, given)
+        words, memory = list(given.values()), Scratch(units * size, size)
+        pointers = [memory if type(p) is Scratch else p for p in pointers]
+    return Launch(la.kernel, la.env, pointers, words, units, la.cost + cost)
 
 
 __all__ = ["Tail", "can_host", "joined", "tail_of", "tails"]

@@ -249,3 +249,32 @@ def test_gradients_through_a_traced_forward():
         results.append([x.grad.numpy().copy(), *(p.grad.numpy().copy() for p in model.parameters())])
     for a, b in zip(*results):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+NORMS = {
+    "batch norm": lambda: (nn.BatchNorm2d(6), (5, 6, 7, 9)),
+    "batch norm of rows": lambda: (nn.BatchNorm1d(40), (33, 40)),
+    "layer norm": lambda: (nn.LayerNorm(72), (9, 5, 72)),
+    "group norm": lambda: (nn.GroupNorm(2, 8), (3, 8, 6, 6)),
+    "softmax": lambda: (nn.Softmax(-1), (3, 40, 50)),
+}
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_what_follows_norms_and_softmax(kind):
+    layer, shape = NORMS[kind]()
+    traced = check(lambda x, r: F.relu(layer(x) + r), torch.randn(shape), torch.randn(shape))
+    assert names(traced)[-1].endswith("add+relu")
+
+
+def test_rows_in_pieces_at_any_number_of_threads():
+    layer, x, r, s = nn.LayerNorm(200), torch.randn(1001, 200), torch.randn(1001, 200), torch.randn(1001, 1)
+    found = []
+    with torch.no_grad():
+        for threads in (1, 2, 8):
+            torch.set_num_threads(threads)
+            traced = jit.trace(lambda x, r, s: (torch.tanh(layer(x)) * s + r, layer(x * 2) * r), (x, r, s))
+            assert len(notes(traced)) == 2
+            found.append([v.numpy().tobytes() for v in traced(x, r, s)])
+        expected = [v.numpy().tobytes() for v in (torch.tanh(layer(x)) * s + r, layer(x * 2) * r)]
+    assert found[0] == found[1] == found[2] == expected
