@@ -87,16 +87,21 @@ class Backward:
 
     def run(self, grads: list[Any], kept: tuple, node: Any) -> list[Any]:
         """Replay: the gradients of the path's leaves from those of its outputs; RuntimeError as ``check`` has it."""
+        with self.lock:
+            if self.native is not None:
+                found = self.native(grads, kept)
+                if found is not None:
+                    return found
+            return self._in_layout(grads, kept, node)
+
+    def _in_layout(self, grads: list[Any], kept: tuple, node: Any) -> list[Any]:
+        """The same after a look at what was kept, with gradients in the recorded layouts."""
         from .nodes import in_layout
 
-        with self.lock:
-            found = None if self.native is None else self.native(grads, kept)
-            if found is not None:
-                return found
-            self.check(kept, node)
-            held = [in_layout(g, r.layout) for r, g in zip(self.path.given, grads)]
-            found = None if self.native is None else self.native(held, kept)
-            return self._by_python(held, kept) if found is None else found
+        self.check(kept, node)
+        held = [in_layout(g, r.layout) for r, g in zip(self.path.given, grads)]
+        found = None if self.native is None else self.native(held, kept)
+        return self._by_python(held, kept) if found is None else found
 
     def _by_python(self, held: Sequence[Any], kept: tuple) -> list[Any]:
         path, slots = self.path, self.slots
