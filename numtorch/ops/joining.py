@@ -62,6 +62,24 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
                 "cat: Expected all tensors to be on the same device, but found at least two devices,"
                 f" {tensors[0]._layout.device} and {t._layout.device}! Move one of them with .to()"
             )
+    kept, axis = _fitting(tensors, dim)
+    first = kept[0]._layout
+    total = sum(t._layout.shape[axis] for t in kept)
+    result = new_tensor(first.shape[:axis] + (total,) + first.shape[axis + 1 :], d, first.device)
+    _write_parts(result, kept, axis)
+    sizes = [-1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors]
+    if state.grad and any(t._rg for t in tensors):
+        attach(CatNode(tensors, axis, sizes), (result,))
+    if key:
+        if len(_known) > _MOST:
+            _known.clear()
+        _known[key] = _Joined(result, axis, sizes)
+    refuse_overlap("cat", out, *tensors)
+    return result if out is None else write_out(result, out, "cat")
+
+
+def _fitting(tensors: Sequence[Tensor], dim: int) -> tuple[list[Tensor], int]:
+    """The tensors that have a part in the result, and the dimension; RuntimeError for sizes that don't fit."""
     # PyTorch skips 1-d tensors without elements, whatever the others' shape.
     kept = [t for t in tensors if t._layout.shape != (0,)] or list(tensors[:1])
     first = kept[0]._layout
@@ -84,18 +102,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
                 f"cat: Sizes of tensors must match except in dimension {axis}. Expected size {first.shape[bad]} but got"
                 f" size {s[bad]} for tensor number {i} in the list; pad or narrow it, or give another dim"
             )
-    total = sum(t._layout.shape[axis] for t in kept)
-    result = new_tensor(first.shape[:axis] + (total,) + first.shape[axis + 1 :], d, first.device)
-    _write_parts(result, kept, axis)
-    sizes = [-1 if t._layout.shape == (0,) and first.shape != (0,) else t._layout.shape[axis] for t in tensors]
-    if state.grad and any(t._rg for t in tensors):
-        attach(CatNode(tensors, axis, sizes), (result,))
-    if key:
-        if len(_known) > _MOST:
-            _known.clear()
-        _known[key] = _Joined(result, axis, sizes)
-    refuse_overlap("cat", out, *tensors)
-    return result if out is None else write_out(result, out, "cat")
+    return kept, axis
 
 
 class _Joined:
