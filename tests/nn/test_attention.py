@@ -79,6 +79,16 @@ def test_heads_lie_beside_each_other_as_in_pytorch():
     assert out.stride() == (60, 4, 12, 1) and out.transpose(1, 2).is_contiguous()
 
 
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [((5, 4), "Mm"), ((3, 5, 4), "UnsafeView"), ((2, 3, 5, 4), "ScaledDotProductFlashAttentionForCpu")],
+    ids=str,
+)
+def test_the_node_is_called_as_in_pytorch(shape, name):
+    out = numtorch.nn.functional.scaled_dot_product_attention(*operands(shape))
+    assert type(out.grad_fn).__name__ == out.grad_fn.name() == f"{name}Backward0"
+
+
 def test_gradients_of_gradients():
     q, k, v = operands((2, 5, 4), numtorch.float64)
     attend = numtorch.nn.functional.scaled_dot_product_attention

@@ -20,6 +20,7 @@ from .linear import linear
 from .padding import pad
 
 FLASH = "ScaledDotProductFlashAttentionForCpuBackward0"  # PyTorch's node where it computes attention as one op
+SINGLE, ALONE = "UnsafeViewBackward0", "MmBackward0"  # and that of its last product elsewhere: of batches, of matrices
 
 
 @tensors_only
@@ -56,7 +57,7 @@ def scaled_dot_product_attention(
     two_masks = is_causal and attn_mask is not None
     if dropout_p <= 0.0 and not two_masks and fused_permitted() and fits(query, key, value, attn_mask):
         result = attention(query, key, value, attn_mask, causal=is_causal, scale=float(scale))[0]
-        return result if query.is_cuda else named(result, FLASH if fused else "UnsafeViewBackward0")
+        return result if query.is_cuda else named(result, FLASH if fused else ALONE if query.dim() == 2 else SINGLE)
     scores = numtorch.matmul(query * scale, key.transpose(-2, -1))
     blocked = ~attn_mask if attn_mask is not None and attn_mask.dtype is numtorch.bool else None
     if attn_mask is not None and blocked is None:
