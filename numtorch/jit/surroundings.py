@@ -29,7 +29,7 @@ import numpy as np
 from .._source import is_internal
 from .._tensor import Tensor
 from . import tree
-from .entries import Entries, look_at_optimizer
+from .entries import Cached, Entries, look_at_optimizer
 from .libraries import classes, file_of, is_library
 from .mentioned import asked, asks_for_computed_names, compares_objects, imported, names, strings
 from .places import (
@@ -206,6 +206,10 @@ class Walk:
             self.place(Buffer(value, bytes(memoryview(value))), depth)
         elif isinstance(value, (contextvars.ContextVar, weakref.ref)):
             self.place(Answer(value, Answer(value, None).now()), depth)
+        elif isinstance(value, functools._lru_cache_wrapper):
+            self.value(value.__wrapped__, depth)
+            for held in Cached.of_function(value):
+                self.found.setdefault((Cached, id(held.place), None), held)
         elif _is_function(value):
             self._function(value)
         elif isinstance(value, Module):

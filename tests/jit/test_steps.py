@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 
 import pytest
@@ -290,7 +291,27 @@ def what_happens_once_or_every_second_time(trace, see):
             see(f(torch.full((2,), float(k))), w, turn, done)
 
 
+def a_cache_that_is_cleared(trace, see):
+    factor = [2.0]
+    for size in (None, 2):
+
+        @functools.lru_cache(size)
+        def scale(n):
+            return n * factor[0]
+
+        @functools.lru_cache(size)
+        def mask(n):
+            return torch.arange(float(n)) + factor[0]
+
+        f = trace(lambda x, scale=scale, mask=mask: x * scale(3) + mask(len(x)))
+        for change in (lambda: None, lambda: factor.__setitem__(0, factor[0] + 1), scale.cache_clear, mask.cache_clear):
+            change()
+            for n in (2, 2, 2, 2, 3, 4, 2):
+                see(f(torch.ones(n)))
+
+
 SCENARIOS = [
+    a_cache_that_is_cleared,
     tensors_and_modules_put_into_dicts, scaled_steps, parametrized_tensors_kept_for_a_while, what_happens_once_or_every_second_time,
     optimizer_state_replaced, option_set_inside, options_removed, rate_in_a_tensor_that_the_step_changes,
     hooks_and_attributes_of_an_optimizer, schedulers_inside, optimizers_that_count_in_python, averages_updated_alone,
