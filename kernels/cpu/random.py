@@ -196,6 +196,18 @@ def dropout(
 
 
 @kernel
+def dropout_mask(mask: u8_ptr, state: i64_ptr, relative: i64, n: i64, p: f64, chunk: i64, nchunks: i64):
+    """The mask of `dropout` alone: mask[n] = 0 with probability p, else 1; one word each."""
+    words = stack(WORDS, uint32)
+    lo, hi = split((n + WORDS - 1) // WORDS, chunk, nchunks)
+    for piece in range(lo, hi):
+        philox(words, state, relative + piece * (WORDS // 4), WORDS // 4)
+        start = piece * WORDS
+        for i in range(n - start if n - start < WORDS else WORDS):
+            mask[start + i] = 1 if words[i] * 2.0**-32 >= p else 0
+
+
+@kernel
 def randperm(y: i64_ptr, state: i64_ptr, relative: i64, n: i64, chunk: i64, nchunks: i64):
     """y[n] = a random order of 0..n-1 (Fisher and Yates, as in Durstenfeld 1964); run as one chunk."""
     words = stack(WORDS, uint32)

@@ -18,6 +18,7 @@ TILED = "register tiles are dealt to a GPU in another way: the twins are the pla
 ONLY_CPU: dict[str, str] = {
     "attention.attention_sum": "a block of a GPU has some keys of one matrix and walks over all queries",
     "loss.cross_entropy_both_rows": "the pass that asks for it rewrites programs of the CPU",
+    "random.dropout_mask": "the pass that asks for it rewrites programs of the CPU",
     "pool.max_pool_2x2_values": "the pass that asks for it rewrites programs of the CPU",
     "conv.conv_taps": TILED,
     "conv.pack_weight": TILED,

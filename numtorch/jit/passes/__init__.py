@@ -16,6 +16,7 @@ Each pass is one small file with one function from a list of entries to a list; 
     fold        what depends on nothing that changes is computed once
     outer       products of a column and a row are elementwise
     ahead       single numbers that depend on nothing, like counts of steps, come first
+    drops       dropout draws its mask apart, and is elementwise
     fuse        elementwise chains become one kernel
     tails       products, convolutions and norms do the chains behind them, piece by piece in the cache
     inplace     results take the memory of operands that nobody reads any more
@@ -41,6 +42,7 @@ from .common import common
 from .constants import fold
 from .copies import copies
 from .dead import dead
+from .drops import drops
 from .early import early
 from .epilogues import epilogues
 from .inplace import inplace
@@ -59,7 +61,7 @@ from .work import Work, storages
 PASSES = {
     "early": early, "dead": dead, "common": common, "copies": copies, "slices": slices, "normalize": normalize,
     "pooling": pooling, "losses": losses, "epilogues": epilogues,
-    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "ahead": ahead, "fuse": fuse,
+    "prepack": prepack, "panels": panels, "fold": fold, "outer": outer, "ahead": ahead, "drops": drops, "fuse": fuse,
     "tails": tails, "inplace": inplace, "spread": spread,
     "updates": updates, "batches": batches,
 }  # fmt: skip

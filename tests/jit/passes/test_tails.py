@@ -278,3 +278,20 @@ def test_rows_in_pieces_at_any_number_of_threads():
             found.append([v.numpy().tobytes() for v in traced(x, r, s)])
         expected = [v.numpy().tobytes() for v in (torch.tanh(layer(x)) * s + r, layer(x * 2) * r)]
     assert found[0] == found[1] == found[2] == expected
+
+
+def test_dropout_is_fused_and_draws_fresh_numbers_as_eager_does():
+    layer, x, r = nn.Linear(48, 64), torch.randn(300, 48), torch.randn(300, 64)
+
+    def f(x, r):
+        return F.dropout(F.gelu(layer(x)), 0.25) + r
+
+    with torch.no_grad():
+        traced = jit.trace(f, (x, r))
+        results = []
+        for g in (traced, f):
+            torch.manual_seed(7)
+            results.append([g(x, r).numpy().tobytes() for _ in range(3)])
+    assert results[0] == results[1] and len(set(results[0])) == 3
+    assert names(traced) == ["dropout_mask", "dropout_mask", "matmul+gelu+where+dropout+add"]
+    assert sum(len(line.notes) for line in traced.passes if line.name == "drops") == 1
