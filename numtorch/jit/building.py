@@ -31,7 +31,8 @@ def _expression(s: Any, names: dict[str, Any]) -> str:
     if s[0] is list:
         return "[" + ", ".join(_expression(x, names) for x in s[1]) + "]"
     if s[0] == "named":
-        return f"{name_of(s[1])}({', '.join(_expression(x, names) for x in s[2])})"
+        items = "".join(_expression(x, names) + ", " for x in s[2])
+        return f"{name_of(tuple.__new__)}({name_of(s[1])}, ({items}))"  # not by a __new__ of its own
     if s[0] == "dict" and s[1] in (dict, collections.OrderedDict):
         items = "{" + ", ".join(f"{name_of(k)}: {_expression(v, names)}" for k, v in s[2]) + "}"
         return items if s[1] is dict else f"{name_of(s[1])}({items})"
