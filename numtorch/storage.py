@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,14 @@ def empty_cache() -> None:
     """Give free blocks back to the system."""
     for size in list(_free):
         _cached[0] -= size * len(_free.pop(size))
+    trim = getattr(_process(), "malloc_trim", None)  # of the GNU C library, which else keeps what was freed
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _process() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 UntypedStorage = Storage  # PyTorch's name

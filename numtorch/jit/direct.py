@@ -13,7 +13,7 @@ import numpy as np
 
 from .._tensor import Tensor, replaced
 from ..autograd.mode import state
-from ..storage import INFERENCE, Storage
+from ..storage import INFERENCE, SMALL, Storage
 from . import tree
 from .arguments import NotDirect, Things
 from .building import builder
@@ -46,6 +46,11 @@ class Ring:
     def __init__(self, r: Any, nbytes: int, node: Any, holder: Any):
         self.ref, self.nbytes, self.node, self.holder = r, nbytes, node, holder
         self.entries: list[tuple[Tensor, dict, Storage]] = []
+
+    def fill(self, count: int) -> None:
+        """The first objects: of large ones a single one, in all places; ``repair`` makes others when that is in use."""
+        made = self.make()
+        self.entries = [made] * count if self.nbytes > SMALL else [made, *[self.make() for _ in range(count - 1)]]
 
     def make(self) -> tuple[Tensor, dict, Storage]:
         """A new object in new memory."""
@@ -157,8 +162,8 @@ class Direct:
             raise NotDirect("memory of a call that is no result")
         self.ring_words = self._section(C.RINGS, [[0] * C.RING_WORDS for _ in self.rings])
         for i, ring in enumerate(self.rings):
+            ring.fill(C.ENTRIES)
             for k in range(C.ENTRIES):
-                ring.entries.append(ring.make())
                 self._write_entry(i, k)
             t = ring.entries[0][0]
             head = [len(self.args) + i, id(ring.holder) if ring.holder is not None else 0, 0, id(t._layout),

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..shape import Layout
-from ..storage import Storage, allocate, copy_start, peek
+from ..storage import Storage, allocate, cached_bytes, copy_start, empty_cache, peek
+
+_MUCH = 1 << 24  # bytes
 
 
 @contextlib.contextmanager
@@ -24,6 +26,12 @@ def uncollected() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
+
+
+def give_back() -> None:
+    """Much memory that a recording and the eager calls around it have used, and that no replay needs, goes back to the system."""
+    if cached_bytes() > _MUCH:
+        empty_cache()
 
 
 def snapshot(s: Storage) -> bytes:

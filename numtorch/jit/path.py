@@ -298,6 +298,7 @@ def _virtualise(path: Path, r: Recorder) -> None:
     stand: dict[int, Any] = {key: Virtual(s.nbytes) for key, s in made.items()}
     r.created.clear()
     r.first.clear()
+    r.undo.clear()
     r.captured.clear()
     r.grads.clear()
     del made

@@ -17,7 +17,7 @@ from .check import TracingCheckError, check
 from .direct import Direct, NotDirect
 from .effects import Effects, is_one_of
 from .histories import fields
-from .memory import uncollected
+from .memory import give_back, uncollected
 from .names import captured_names
 from .outside import Outside
 from .passes import Report, check_names
@@ -187,6 +187,8 @@ class Traced(Visible):
     def _publish(self, bound: Bound, structure: Any) -> None:
         """Let native calls know a path that was just replayed here."""
         bound.replays += 1
+        if bound.replays == _FIRST_REPLAYS:
+            give_back()
         if bound.replays < _FIRST_REPLAYS or self._caller is None or not bound.is_direct:
             return
         mine = [d for d in self._tables if d.bound is bound and tree.same(d.structure, structure)]
@@ -281,6 +283,7 @@ class Traced(Visible):
             return bound
         bound.names = effects.names(bound)
         bound.is_direct &= not kind.noted[0]
+        give_back()
         bound.strangers = {id(t._storage) for t in (kind.compared or {}).values()}
         told(self, bound, time.perf_counter() - start)
         return bound

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import numtorch as torch
-from numtorch import jit, nn
+from numtorch import jit, nn, storage
 
 CALLS = 8  # enough for Python, for native calls, and for every object of a ring
 
@@ -462,3 +462,28 @@ def test_a_step_that_drops_its_gradients_is_recorded_once(by_module: bool) -> No
     traced = jit.trace(step, x)
     losses = [traced(x).item() for _ in range(4)]
     assert len(traced.paths()) == 1 and losses == sorted(losses, reverse=True) and net.weight.grad is not None
+
+
+def test_a_trace_holds_no_more_memory_than_it_needs():
+    net = torch.nn.Sequential(*[torch.nn.Linear(512, 512) for _ in range(6)])
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    x = torch.ones(4096, 512)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    storage.empty_cache()
+    step(x)
+    eager = storage.cached_bytes()
+    traced = torch.jit.trace(step, x)
+    for _ in range(4):
+        traced(x)
+    assert storage.cached_bytes() < 1 << 24 < eager
+    (bound,) = traced.paths()
+    assert bound.program.peak < eager and not bound.path.recorder.undo
+    large = [ring for table in traced._tables for ring in table.rings if ring.nbytes > storage.SMALL]
+    assert large and all(len({id(t) for t, _, _ in ring.entries}) <= 2 for ring in large)
