@@ -188,11 +188,7 @@ class Walk:
             self._class(type(value), depth)
             look_at_optimizer(self, value, depth)
         elif isinstance(value, (LRScheduler, GradScaler)):
-            self.dicts.append(value.__dict__)
-            if isinstance(value, GradScaler):
-                self.place(Entries.of(value.__dict__), depth)
-            for part in (getattr(value, "optimizer", None), *getattr(value, "_schedulers", ())):
-                self.value(part, depth + 1)
+            self._around_optimizer(value, depth, isinstance(value, GradScaler))
         elif isinstance(value, Iterator):
             self.iterators.append(value)
         elif isinstance(value, (np.random.Generator, np.random.RandomState, random.Random)):
@@ -207,9 +203,7 @@ class Walk:
         elif isinstance(value, (contextvars.ContextVar, weakref.ref)):
             self.place(Answer(value, Answer(value, None).now()), depth)
         elif isinstance(value, functools._lru_cache_wrapper):
-            self.value(value.__wrapped__, depth)
-            for held in Cached.of_function(value):
-                self.found.setdefault((Cached, id(held.place), None), held)
+            self._cached(value, depth)
         elif _is_function(value):
             self._function(value)
         elif isinstance(value, Module):
@@ -233,6 +227,20 @@ class Walk:
         wrapped = getattr(f, "__wrapped__", None)
         if wrapped is not None:
             self.value(wrapped)
+
+    def _cached(self, f: Any, depth: int) -> None:
+        """A function whose results ``functools.lru_cache`` keeps."""
+        self.value(f.__wrapped__, depth)
+        for held in Cached.of_function(f):
+            self.found.setdefault((Cached, id(held.place), None), held)
+
+    def _around_optimizer(self, value: Any, depth: int, is_scaler: bool) -> None:
+        """A scheduler or a GradScaler."""
+        self.dicts.append(value.__dict__)
+        if is_scaler:
+            self.place(Entries.of(value.__dict__), depth)
+        for part in (getattr(value, "optimizer", None), *getattr(value, "_schedulers", ())):
+            self.value(part, depth + 1)
 
     def _module(self, m: Any, depth: int) -> None:
         """A module: its code, and attributes that are no numbers, tensors or modules (looks_of has those)."""
