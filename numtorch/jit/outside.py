@@ -54,7 +54,7 @@ class Watch:
         elif event == "call":
             code = frame.f_code
             if id(code) in self.codes:
-                if frame.f_back is not None and not is_internal(frame.f_back.f_code.co_filename):
+                if _is_users(frame.f_back):
                     self._asked(frame)
             elif code.co_filename in self.files and _is_users(frame.f_back):
                 self._stop(f"calls {code.co_qualname} of {os.path.basename(code.co_filename)}", frame.f_back)

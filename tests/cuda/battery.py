@@ -13,7 +13,7 @@ import numpy as np
 
 import numtorch
 
-TOLERANCE = {"float16": 2e-2, "float32": 2e-4, "float64": 1e-6}
+TOLERANCE = {"bfloat16": 2e-2, "float16": 2e-2, "float32": 2e-4, "float64": 1e-6}
 # Seeds, but no tensors: nothing that a device could change, or memory as it was found.
 NOT_COMPARED = set("empty empty_like empty_permuted empty_strided new_empty new_empty_strided resize_ resize_as_".split())
 
@@ -23,7 +23,7 @@ def different(here: Any, there: Any, path: str = "output") -> str | None:
     if isinstance(here, numtorch.Tensor):
         if not isinstance(there, numtorch.Tensor) or (here.dtype, here.shape) != (there.dtype, there.shape):
             return f"{path}: {there!r:.80} instead of {here!r:.80}"
-        a, b = here.detach().numpy(), there.detach().cpu().numpy()
+        a, b = here.detach()._numbers(), there.detach().cpu()._numbers()
         close = TOLERANCE.get(here.dtype.name, 0.0)
         if here.dtype.is_floating_point:
             scale = np.abs(np.where(np.isfinite(a), a, 0)).max(initial=0)

@@ -1,4 +1,4 @@
-"""Special functions and float16 on a simulated GPU against the CPU."""
+"""Special functions, float16 and bfloat16 on a simulated GPU against the CPU."""
 
 from __future__ import annotations
 
@@ -35,3 +35,24 @@ def test_functions_of_two_numbers(any_gpu: Any, name: str) -> None:
 def test_float16(any_gpu: Any) -> None:
     check(lambda x: x.half() * 2 + 1)
     check(lambda x: x.half().sum().float())
+
+
+def test_bfloat16(any_gpu: Any) -> None:
+    """Kernels that compute, that reduce, that move and that choose."""
+    check(lambda x: (x.bfloat16() * 2 + x).float())
+    check(lambda x: x.bfloat16().sum().float())
+    check(lambda x: torch.cat([x.bfloat16().flip(0), x.bfloat16()[x > 0.5]]).float())
+    check(lambda x: x.bfloat16().topk(2)[0].half().float())
+    check(lambda x: torch.full((2,), 1.5, dtype=torch.bfloat16, device=x.device).float() + x[:2])
+
+
+def test_bfloat16_in_training(any_gpu: Any) -> None:
+    def steps(x: Any) -> Any:
+        w = x.bfloat16().requires_grad_()
+        optimizer = torch.optim.SGD([w], lr=0.5)
+        step = torch.jit.trace(lambda t: (w * t).square().sum().backward() or optimizer.step() or optimizer.zero_grad(), x, check_trace=False)
+        step(x)
+        step(x)
+        return w.detach().float()
+
+    check(steps)
