@@ -6,6 +6,7 @@ replayed, and what it has set belongs to the places that each call looks at.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import random
 import sys
@@ -48,6 +49,8 @@ class Effects:
         """Attributes of arguments that the function may look at, and what they are now."""
         if self.walk.hidden:
             raise Untraceable(self.walk.hidden[0])
+        if _overlap(leaves):
+            raise Untraceable("two arguments that know nothing of each other lie in the same memory, as of one NumPy array")
         if self.walk.iterators:
             raise Untraceable(f"it takes from {self.walk.iterators[0]!r}, which only gives each value once")
         names = {name for t in leaves for name in self.walk.names & tree.notes(t).keys()}
@@ -156,6 +159,13 @@ class Effects:
         known = {id(m) for m, _ in bound.modules}
         bound.modules += [(m, looks_of(m)) for m in now.modules if id(m) not in known]
         return list(now.found.values())
+
+
+def _overlap(leaves: Sequence[Any]) -> bool:
+    """Whether two storages of arguments lie in the same memory."""
+    spans = sorted({(s.ptr, s.ptr + s.nbytes) for s in {id(t._storage): t._storage for t in leaves}.values()})
+    known = len({id(t._storage) for t in leaves if t._storage.nbytes})
+    return any(a[1] > b[0] for a, b in itertools.pairwise(spans)) or len([1 for a, b in spans if b > a]) < known
 
 
 def is_one_of(leaves: Sequence[Any], others: dict[int, Any]) -> bool:

@@ -639,3 +639,17 @@ def test_arguments_that_are_returned_are_the_same_objects():
     around = [vec(1, 2)]
     around.append(around)
     assert torch.jit.trace(lambda held: held[1][0] * 2)(around).tolist() == [2, 4]
+
+
+@pytest.mark.filterwarnings("ignore:numtorch.jit.trace")
+def test_arguments_in_the_memory_of_one_array():
+    def f(x, y):
+        x.mul_(y)
+        y.add_(x)
+        return x + y
+
+    runs = []
+    for g in (f, torch.jit.trace(f)):
+        array = np.arange(4, dtype=np.float32)
+        runs.append([g(torch.from_numpy(array[:3]), torch.from_numpy(array[1:])).tolist() for _ in range(CALLS)])
+    assert runs[0] == runs[1]
