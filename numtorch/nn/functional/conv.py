@@ -7,8 +7,8 @@ from typing import Any
 from ..._tensor import Tensor
 from ...errors import UNREAL, refuse_dtypes, require_tensor
 from ...ops import conv as ops_conv
-from ..parameter import Parameter
 from .._check import positive, sizes
+from ..parameter import Parameter
 from .padding import constant_pad_nd
 
 
