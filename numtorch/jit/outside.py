@@ -31,6 +31,7 @@ _METHODS = ("write", "writelines", "read", "readline", "readlines", "getvalue", 
 _HARMLESS = {"fspath", "struct_time"}
 _FILES = ("queue.py", "threading.py", "subprocess.py", os.path.join("multiprocessing", "queues.py"))  # of Python's library
 _PASSED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
+_GENERATED = "numtorch.kernels.generated."  # modules of kernels, which lie in the cache
 _COMPILERS = tuple(os.sep + name + os.sep for name in ("numba", "llvmlite", "numpy"))
 
 
@@ -117,7 +118,7 @@ def _is_users(frame: Any) -> bool:
     while frame is not None:
         name = frame.f_code.co_filename
         if not _is_passed(name):
-            return not is_internal(name)
+            return not is_internal(name) and not frame.f_globals.get("__name__", "").startswith(_GENERATED)
         frame = frame.f_back
     return False
 

@@ -190,13 +190,16 @@ def test_values_that_eager_mode_refuses_are_refused_at_each_replay(name):
     assert len(traced.paths()) == 1
 
 
-def test_what_the_compiler_imports_is_not_the_function(monkeypatch):
-    """Kernels may be compiled while a function is recorded, and the compiler imports its parts by name."""
+@pytest.mark.parametrize(
+    "file, module, does", [("numba", "numba", "importlib.import_module('math')"), ("cache", "numtorch.kernels.generated.add", "_thread.get_ident()")]
+)  # fmt: skip
+def test_what_compiling_does_is_not_the_function(monkeypatch, file, module, does):
+    """Kernels may be compiled while a function is recorded: the compiler imports its parts by name, kernels what they use."""
     from numtorch.ops import pointwise
 
-    text = "import importlib\ndef compiling(*args):\n    importlib.import_module('math')\n    return plain(*args)"
-    names = {"plain": pointwise.empty_like_layout}
-    exec(compile(text, os.path.join(os.sep, "numba", "compiler.py"), "exec"), names)
+    text = f"import importlib, _thread\ndef compiling(*args):\n    {does}\n    return plain(*args)"
+    names = {"plain": pointwise.empty_like_layout, "__name__": module}
+    exec(compile(text, os.path.join(os.sep, file, "code.py"), "exec"), names)
     monkeypatch.setattr(pointwise, "empty_like_layout", names["compiling"])
     traced = torch.jit.trace(lambda x: x * 3, torch.ones(2), check_trace=False)
     assert len(traced.paths()) == 1 and traced(torch.ones(2)).tolist() == [3.0, 3.0]
