@@ -33,16 +33,26 @@ def strings(code: types.CodeType) -> Iterable[str]:
 
 
 def asked(code: types.CodeType) -> set[str]:
-    """Names that code may ask a tensor for: all strings in it but those that it asks ``self`` for."""
+    """Names that code may ask an argument for: all strings in it but those that it asks a global for, ``self`` or its parts."""
     found: set[str] = set()
     for part in codes(code):
         if _CATCHING & set(part.co_names):
             return {*names(code), *strings(code)}
-        steps = list(dis.get_instructions(part)) if _ASKING & set(part.co_names) else []
-        for before, step in itertools.pairwise(steps):
-            if step.opname == "LOAD_CONST" and type(step.argval) is str and before.argval != "self":
+        steps = [s for s in dis.get_instructions(part) if s.opname != "CACHE"] if _ASKING & set(part.co_names) else []
+        for k, step in enumerate(steps):
+            if step.opname == "LOAD_CONST" and type(step.argval) is str and not _asks_what_is_known(steps[: k + 1]):
                 found.add(step.argval)
     return found
+
+
+def _asks_what_is_known(steps: list[dis.Instruction]) -> bool:
+    """Whether the name in the last step comes behind a global, ``self``, or attributes of these, on every way there."""
+    k = len(steps) - 1
+    while k > 0 and not steps[k].is_jump_target:
+        k -= 1
+        if steps[k].opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+            return steps[k].argval == "self" or steps[k].opname == "LOAD_GLOBAL"
+    return False
 
 
 def imported(code: types.CodeType) -> set[str]:

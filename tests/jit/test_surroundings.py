@@ -401,3 +401,31 @@ def test_arguments_are_compared_by_identity():
     for _ in range(4):
         assert traced(w).tolist() == [2, 2] and same(w, w).tolist() == [2, 2]
         assert traced(torch.ones(2)).tolist() == [3, 3]
+
+
+def test_names_asked_of_globals_and_parts_of_self_leave_calls_native():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.config = types.SimpleNamespace(act="relu")
+
+        def forward(self, x):
+            act = getattr(torch, getattr(self.config, "act", "tanh"))
+            return act(x) * getattr(self.config, "scale", 2.0)
+
+    model = Scaled()
+    traced = torch.jit.trace(model, torch.ones(2))
+    for _ in range(4):
+        assert traced(torch.ones(2)).tolist() == [2.0, 2.0]
+    assert traced._tables
+    model.config.scale = 3.0
+    assert traced(torch.ones(2)).tolist() == [3.0, 3.0]
+
+
+def test_names_asked_of_arguments_are_looked_at():
+    traced = torch.jit.trace(lambda x, other: x * getattr(x if other is None else other, "scale", 2.0))
+    x = torch.ones(2)
+    for _ in range(4):
+        assert traced(x, None).tolist() == [2.0, 2.0]
+    x.scale = 3.0
+    assert traced(x, None).tolist() == [3.0, 3.0] and traced(torch.ones(2), x).tolist() == [3.0, 3.0]
