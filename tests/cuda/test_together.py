@@ -66,7 +66,8 @@ def test_traced(gpu: Any) -> None:
         gpu.launched.clear()
         traced(x.cuda())
     check_same(mine, wanted)
-    assert [name.partition("_grouped")[0] for name in gpu.launched if "_grouped" in name] == ["adam_count", "adam"]
+    grouped = [name for name in gpu.launched if "_grouped" in name]  # the updates may be one kernel with the gradients
+    assert len(grouped) == 2 and grouped[0].startswith("adam_count")
 
 
 @pytest.mark.simulator
