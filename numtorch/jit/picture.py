@@ -36,6 +36,10 @@ class _Maker:
         self.boxes: list[Box] = []
         self.edges: list[tuple[int, int]] = []
         self.written: dict[int, int] = {}  # storage -> the box that wrote it last
+        self.readers: dict[int, set[int]] = {id(o.ref.storage): {0} for o in graph.path.outputs}  # storage -> groups, 0: the caller
+        for group in (*graph.groups, *graph.backward_groups):
+            for r in (r for e in group.entries for r in e.inputs if isinstance(r, Ref)):
+                self.readers.setdefault(id(r.storage), set()).add(id(group))
         for k, r in enumerate(graph.path.inputs):
             self._add(Box([f"input{k}", described(r.layout)], "input", "", f"input{k}"))
             self.written.setdefault(id(r.storage), len(self.boxes) - 1)
@@ -98,7 +102,10 @@ class _Maker:
             if isinstance(r, Ref) and id(r.storage) not in made and self.names.of(r) in self.names.captured
         )  # fmt: skip
         lines += [f"  with {text}" for text in held]
-        lines += [f"  = {self.names.typed(r)}" for r in group.entries[-1].outputs[:1]]
+        for e in group.entries:
+            for r in e.outputs[:1]:
+                if e is group.entries[-1] or self.readers.get(id(r.storage), set()) - {id(group)}:
+                    lines.append(f"  = {self.names.typed(r)}")
         line = short(group.entries[-1].line)
         lines += [line] if line else []
         return lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 2], f"  ... {len(lines) - _MOST_LINES + 1} more", lines[-1]]

@@ -89,6 +89,19 @@ def transformer(layers):
     return traced
 
 
+def test_a_fused_box_shows_what_others_read():
+    w = torch.ones(3, 3, requires_grad=True)
+
+    def step(x, y):
+        loss = torch.nn.functional.cross_entropy(x @ w, y)
+        (w.grad,) = torch.autograd.grad(loss, w)
+        return loss
+
+    traced = torch.jit.trace(step, (torch.ones(2, 3), torch.tensor([0, 1])))
+    boxes = traced._repr_mimebundle_()["image/svg+xml"].split("cross_entropy+cross_entropy_backward")[1]
+    assert boxes.index("float32[]") < boxes.index("float32[2, 3]")
+
+
 def test_nothing_recorded():
     traced = jit.trace(lambda x: x)
     with pytest.raises(RuntimeError, match="recorded nothing"):
