@@ -339,7 +339,8 @@ def trace(func: Callable, example_inputs: Any = None, *, check_trace: bool = Tru
     """Record what ``func`` (a function, a training step, or a module) does with the example inputs; replay it when called.
 
     The recording has no effect: parameters, optimizer state and random numbers stay as they are. Calls with other shapes, dtypes,
-    flags or branches record a path of their own, so the result always equals eager. ``passes`` names the passes to run
+    flags or branches record a path of their own, so the result always equals eager. A function that prints, reads files or clocks,
+    or leaves Python's state different at each call runs eagerly, and a warning says which line is why. ``passes`` names the passes to run
     (``numtorch.jit.passes``), by default all of them.
 
     Example:
