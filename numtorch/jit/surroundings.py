@@ -207,7 +207,7 @@ class Walk:
         elif _is_function(value):
             self._function(value)
         elif isinstance(value, Module):
-            for m in value.modules():
+            for m in value.modules():  # type: ignore[attr-defined]
                 self._module(m, depth)
         elif isinstance(value, (dict, list, tuple, set, collections.deque, np.ndarray)):
             self.container(value, depth)
@@ -365,7 +365,7 @@ class Walk:
             if self.is_open:
                 self.container(own, depth)
             if isinstance(value, logging.Logger):
-                self.container(value._cache, depth)  # for which levels it is known that they are written
+                self.container(value._cache, depth)  # type: ignore[attr-defined] # for which levels it is known that they are written
             self.missing(own, kind, depth)
         except AttributeError:
             for name in self.names & {n for base in kind.__mro__ for n in _slots(base)}:

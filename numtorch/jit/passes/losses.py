@@ -9,6 +9,8 @@ two kernels, as its divisor is known only behind the last row.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...ops.launch import Launch
 from ..record import Entry, Ref
 from .work import Work, can_replan, copy_of, covers, is_virtual, reads, recorded, touches, writes
@@ -42,7 +44,7 @@ def _joined(entries: list[Entry], k: int, work: Work) -> list[Entry] | None:
     if not is_virtual(dx) or not covers(dx) or places[id(dx.storage)][0] != j:
         return None
     kept = reads(e) | {id(e.outputs[1].storage)}
-    moved = _makers(entries, k, j, id(back.launches[0].pointers[1].storage))
+    moved = _makers(entries, k, j, id(_launches(back)[0].pointers[1].storage))
     if moved is None or any(writes(x) & kept for x in entries[k + 1 : j]):
         return None
     work.note(f"{back.name} at {back.line} with {e.name} at {e.line}")
@@ -57,8 +59,14 @@ def _fit(e: Entry, back: Entry) -> bool:
         return False
     if weight is not None and e.attrs["reduction"] == "mean":
         return False
-    same = [*back.launches[0].pointers[3:4], *back.launches[0].pointers[5:]] == list(e.launches[0].pointers[3:])
+    given = _launches(back)[0].pointers
+    same = [*given[3:4], *given[5:]] == list(_launches(e)[0].pointers[3:])
     return same and x.layout.shape[0] < MOST_ROWS and back.args[4] == e.outputs[1] and can_replan(e)
+
+
+def _launches(e: Entry) -> list[Any]:
+    """The launches of an entry that has some."""
+    return list(e.launches or ())
 
 
 def _makers(entries: list[Entry], k: int, j: int, key: int) -> list[int] | None:
@@ -79,7 +87,7 @@ def _makers(entries: list[Entry], k: int, j: int, key: int) -> list[int] | None:
 
 def _both(e: Entry, back: Entry) -> Entry:
     """One entry for a loss and its gradient."""
-    (first, *others), (second,) = e.launches or (), back.launches or ()
+    (first, *others), (second, *_) = _launches(e), _launches(back)
     loss, row_weight, _, *operands = first.pointers
     made = copy_of(e)
     made.name, made.parts = "cross_entropy+backward", recorded(e, back)
