@@ -10,8 +10,11 @@ import numpy as np
 from ._tensor import Tensor
 from .autograd.mode import state
 from .dtype import BOOL, INTEGER, bool_, int64
+from .memo import Memo
 from .ops import view
-from .ops.node_names import named
+from .ops.index import checked_index, index_put_values, index_put_values_, index_select_checked
+from .ops.node_names import named, overwritten
+from .ops.places import nonzero
 from .shape import broadcast
 
 
@@ -147,8 +150,6 @@ def _check_mask(x: Tensor, d: int, mask: Tensor) -> None:
 
 def expand_masks(rest: list[Any]) -> list[Any]:
     """Masks replaced by the int64 indices of their True elements, one per dimension they cover."""
-    from .ops.places import nonzero
-
     out: list[Any] = []
     for i in rest:
         if i is Ellipsis:
@@ -176,9 +177,6 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 def _masked(x: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask, which covers the first dimensions, is True."""
-    from .ops.index import index_select_checked
-    from .ops.places import nonzero
-
     _check_mask(x, 0, mask)
     shape, n = x._layout.shape, mask._layout.ndim
     where = view.reshape(nonzero(mask if n == 1 else view.reshape(mask, (mask._layout.numel,))), (-1,))
@@ -193,8 +191,7 @@ def _getitem(x: Tensor, index: Any) -> Tensor:
     return take(part, expand_masks(rest))
 
 
-_places: dict[tuple, tuple[Any, int]] = {}  # where the views of plain indices are: layout, distance from the start
-_MOST = 4096
+_places = Memo()  # where the views of plain indices are: layout, distance from the start
 
 
 def _known_view(x: Tensor, index: Any) -> Tensor | None:
@@ -223,9 +220,7 @@ def _known_view(x: Tensor, index: Any) -> Tensor | None:
     found = _places.get(whole)
     if found is None:
         made = _getitem(x, index)
-        if len(_places) > _MOST:
-            _places.clear()
-        _places[whole] = made._layout, made._offset - x._offset
+        _places.note(whole, (made._layout, made._offset - x._offset))
         return made
     return view.known_view(x, found[0], found[1])
 
@@ -253,8 +248,6 @@ class Plan:
 
 
 def _linear(given: list[Tensor], sizes: list[int], dims: list[int], shape: tuple[int, ...]) -> Tensor:
-    from .ops.index import checked_index
-
     total: Any = None
     for t, n, d in zip(given, sizes, dims):
         t = checked_index(t, n, d)
@@ -264,8 +257,6 @@ def _linear(given: list[Tensor], sizes: list[int], dims: list[int], shape: tuple
 
 def take(x: Tensor, indices: list[Any]) -> Tensor:
     """Advanced indexing: one int64 tensor (or None) per dimension."""
-    from .ops.index import index_select_checked
-
     plan = Plan(x, indices)
     shape = x._layout.shape
     if plan.together:
@@ -320,9 +311,6 @@ def _squeezed(value: Tensor, ndim: int) -> Tensor:
 
 def put_(x: Tensor, indices: list[Any], value: Tensor, accumulate: bool) -> Tensor:
     """Write (or add) values at an advanced index."""
-    from .ops.index import index_put_values, index_put_values_
-    from .ops.node_names import overwritten
-
     plan = Plan(x, indices)
     shape = x._layout.shape
     order = plan.dims + plan.rest if not plan.together else list(range(len(shape)))

@@ -10,6 +10,7 @@ from ..autograd.mode import state, watchers
 from ..device import canonical, device
 from ..dtype import dtype
 from ..errors import no_dtype, tensors_only
+from ..memo import Memo
 from ..memory_format import contiguous_format, in_format, is_in, preserve_format
 from ..shape import broadcast
 from ..shape import contiguous as contiguous_layout
@@ -109,14 +110,11 @@ def write(target: Tensor, source: Tensor) -> None:
     if plan is None:
         plan, _ = _write.plan(key, (source,), out=[target._layout])
     elif recipe is None and key not in _recipes:  # it comes again
-        if len(_recipes) > _MOST:
-            _recipes.clear()
-        _recipes[key] = ways.update_recipe(plan, [target], [source])
+        _recipes.note(key, ways.update_recipe(plan, [target], [source]))
     _write.execute(plan, (target,), (source,))
 
 
-_recipes: dict[tuple, Any] = {}  # native calls that do what `write` does for two layouts, None where there is none
-_MOST = 4096
+_recipes = Memo()  # native calls that do what `write` does for two layouts, None where there is none
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:

@@ -21,6 +21,7 @@ from ..autograd.mode import no_grad, state, watchers
 from ..autograd.views import inference_save_error
 from ..dtype import REDUCED, float32
 from ..errors import saved_version_error, second_backward_error
+from ..memo import Memo
 from ..shape import Layout, contiguous
 from ..storage import allocate
 from .launch import Launch, run_launches
@@ -155,8 +156,7 @@ class KernelOp:
         self.mutates = tuple(inputs.index(n) for n in mutates)  # inputs that the kernels write
         self.steady = steady
         self.half_on_gpu = half_on_gpu  # its kernels for GPUs read float16 and bfloat16 themselves
-        self._known: dict[tuple, Any] = {}  # of a steady op: Steps by layouts and attributes, or None
-        self._once: set[tuple] = set()  # layouts and attributes that were met once
+        self._known, self._once = Memo(), Memo()  # of a steady op, by layouts and attributes: Steps or None, what came once
         self._kept = tuple([(n, int(n[3:] or 0), -1) if n.startswith("out") else (n, -1, inputs.index(n)) for n in saves])
         self._plan: Callable | None = None
         self._backward: Callable | None = None

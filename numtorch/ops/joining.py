@@ -11,6 +11,7 @@ from ..autograd.mode import state, watchers
 from ..creation import new_tensor, sequence_of_tensors
 from ..dtype import promote_types
 from ..errors import tensors_only
+from ..memo import Memo
 from ..shape import Layout, broadcast, wrap_dim
 from . import view
 from .copying import write
@@ -71,9 +72,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     if state.grad and any(t._rg for t in tensors):
         attach(CatNode(tensors, axis, sizes), (result,))
     if key:
-        if len(_known) > _MOST:
-            _known.clear()
-        _known[key] = _Joined(result, axis, sizes)
+        _known.note(key, _Joined(result, axis, sizes))
     refuse_overlap("cat", out, *tensors)
     return result if out is None else write_out(result, out, "cat")
 
@@ -129,8 +128,7 @@ class _Joined:
         return result
 
 
-_known: dict[tuple, _Joined] = {}
-_MOST = 4096
+_known = Memo()  # how tensors of these layouts are joined along a dimension
 
 
 def _write_parts(result: Tensor, parts: Sequence[Tensor], axis: int) -> None:

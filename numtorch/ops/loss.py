@@ -11,6 +11,7 @@ from typing import Any
 from .._tensor import Tensor
 from ..dtype import int64, uint8
 from ..errors import TORCH_NAMES, not_implemented, require_same_device, require_tensor
+from ..memo import Memo
 from ..shape import contiguous
 from . import elementwise as E
 from . import view
@@ -255,9 +256,7 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
     if weight is not None or key not in _fine:
         target = _check_kinds(op, x, target, weight, reduction)
         if weight is None and key is not None and key[2] is target._layout:
-            if len(_fine) > _MOST_FINE:
-                _fine.clear()
-            _fine.add(key)
+            _fine.note(key)
     else:
         target = target.detach()
     xs = x._layout.shape
@@ -273,8 +272,7 @@ def _check(op: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: in
     return target
 
 
-_MOST_FINE = 4096
-_fine: set[Any] = set()  # what passed all checks that don't look at values, and needs no conversion
+_fine = Memo()  # what passed all checks that don't look at values, and needs no conversion
 
 
 def _check_kinds(op: str, x: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 from ..autograd.mode import state, watchers
 from ..dtype import REDUCED, bool_, dtype, get_default_dtype, of_number, promote_types, result_of, uint8
 from ..errors import not_implemented
+from ..memo import Memo
 from ..shape import Layout, broadcast, contiguous, expand_strides, layout
 from ..storage import Storage
 from . import launch as launching
@@ -22,7 +23,6 @@ from .declare import TABLE, Saved, empty_like_layout
 from .derivative import Differentiable, NotNeeded, Unneeded
 from .launch import PARALLEL_COST, Plan
 
-_MOST_PLANS = 4096
 _PLAIN = (float, int, bool)
 _ONE = [None]
 # Ops that give a tensor of two numbers, as in PyTorch.
@@ -57,8 +57,8 @@ class Elementwise(Differentiable):
         self.lift: Any = False  # bool operands are computed as bytes
         self.grad_body: Callable | None = None
         self._grads: dict[int, Any] = {}
-        self._plans: dict[Any, Plan] = {}
-        self._ways: dict[Any, Any] = {}  # the short way (quick.py) by layouts
+        self._plans = Memo()
+        self._ways = Memo()  # the short way (quick.py) by layouts
         self._saves: dict[tuple, Any] = {}
         self.domain: Any = None
         self.ref: Callable | None = None
@@ -203,9 +203,7 @@ class Elementwise(Differentiable):
             raise not_implemented(self.name, compute) from error
         if state.interpreter is not None:
             return plan, args  # without a compiled kernel: for this call only
-        if len(self._plans) > _MOST_PLANS:
-            self._plans.clear()
-        self._plans[key] = plan
+        self._plans.note(key, plan)
         return plan, args
 
     def _argument(self, position: int, a: Any) -> Any:

@@ -19,7 +19,6 @@ from . import constant, ways
 from . import launch as launching
 from .launch import PARALLEL_COST, Launch, Scratch
 
-MOST = 4096
 MOST_KEPT = 1 << 20  # bytes of working memory that is kept for the next call
 
 
@@ -85,21 +84,17 @@ def place(device: str) -> tuple[Any, ...]:
 def planned(op: Any, key: tuple, inputs: Sequence[Any], attrs: dict) -> Any:
     """The outputs of an op whose steps are not known yet; they are noted."""
     known = op._known
-    if len(known) > MOST:
-        known.clear()
 
     def keep(outputs: Sequence[Any], launches: Sequence[Launch], single: bool) -> None:
         given = [(t._storage, t._offset) for t in inputs if t is not None]
         # Where two operands are one memory, it can't be told which of them a pointer meant.
         if key not in known and len(set(given)) == len(given):
-            known[key] = note(outputs, inputs, launches, single)
+            known.note(key, note(outputs, inputs, launches, single))
 
     if not hasattr(key[0], "prepare"):
         if key in known or key in op._once:
             return op.planned(inputs, attrs, keep)
-        if len(op._once) > MOST:
-            op._once.clear()
-        op._once.add(key)  # noted when they come again: many sizes never do
+        op._once.note(key)  # noted when they come again: many sizes never do
         return op.planned(inputs, attrs)
     from ..cuda.notes import Notes
 
@@ -111,7 +106,7 @@ def planned(op: Any, key: tuple, inputs: Sequence[Any], attrs: dict) -> Any:
         set_notes(None)
     steps = notes.steps(inputs, attrs)
     if steps is not None:
-        known[key] = steps
+        known.note(key, steps)
     return result
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from .._tensor import Tensor
 from ..autograd.mode import state, watchers
+from ..memo import Memo
 from ..shape import broadcast
 from . import ways
 from .pointwise import Elementwise
 
-_MOST_RECIPES = 4096
-_recipes: dict[tuple, Any] = {}  # (op, layouts) -> how one thread does the update in one native call, or None
+_recipes = Memo()  # (op, layouts) -> how one thread does the update in one native call, or None
 _rules: dict[tuple[Callable, int], Elementwise] = {}
 _held = threading.local()  # .calls: updates on a GPU that wait to be run together
 
@@ -99,6 +99,4 @@ def update(
         t._storage.version += 1
     if watchers or (calls is not None and not plan.address):
         return
-    if len(_recipes) > _MOST_RECIPES:
-        _recipes.clear()
-    _recipes[op, key] = ways.update_recipe(plan, tensors, args)
+    _recipes.note((op, key), ways.update_recipe(plan, tensors, args))

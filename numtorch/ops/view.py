@@ -11,6 +11,7 @@ from ..autograd.mode import state, watchers
 from ..autograd.views import know, made_how
 from ..dtype import INTEGER
 from ..errors import tensors_only
+from ..memo import Memo
 from ..shape import (
     Layout,
     as_index,
@@ -25,9 +26,8 @@ from ..shape import (
     wrap_dim,
 )
 
-_MOST_KNOWN = 4096
-_transposed: dict[tuple, Layout] = {}  # (layout, dim0, dim1) -> the transposed layout
-_reshaped: dict[tuple, Layout] = {}  # (contiguous layout, shape) -> the layout in that shape
+_transposed = Memo()  # (layout, dim0, dim1) -> the transposed layout
+_reshaped = Memo()  # (contiguous layout, shape) -> the layout in that shape
 
 
 class ViewNode(Node):
@@ -190,15 +190,12 @@ def view(input: Tensor, *shape: Any) -> Tensor:
         return _view_dtype(input, shape[0])
     if not shape:
         raise TypeError("view() received an invalid combination of arguments - got (), but expected a size or a dtype; view(()) gives a number")
-    la = input._layout
     wanted = shape[0] if len(shape) == 1 else shape
-    known = _known_shape(la, wanted)
-    if known is not None:
-        return _view_as(input, known, input._offset, "View", _reshape_back, (la.shape,))
-    target = infer_size(as_shape(wanted, "view"), la.numel)
+    la = input._layout
     if la.contiguous:
-        _note_reshape(la, wanted, target)
-    strides = contiguous_strides(target) if la.contiguous else view_strides(la.shape, la.strides, target)
+        return _view_as(input, _reshaped_layout(la, wanted, "view"), input._offset, "View", _reshape_back, (la.shape,))
+    target = infer_size(as_shape(wanted, "view"), la.numel)
+    strides = view_strides(la.shape, la.strides, target)
     if strides is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two"
@@ -239,37 +236,28 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1:
         shape = shape[0]
     la = input._layout
-    known = _known_shape(la, shape)
-    if known is not None:
-        return _view_as(input, known, input._offset, "View", _reshape_back, (la.shape,))
-    target = infer_size(as_shape(shape, "reshape"), la.numel)
     if la.contiguous:
-        _note_reshape(la, shape, target)
-        return _view(
-            input, target, contiguous_strides(target), input._offset, "View", _reshape_back, la.shape
-        )
+        return _view_as(input, _reshaped_layout(la, shape, "reshape"), input._offset, "View", _reshape_back, (la.shape,))
+    target = infer_size(as_shape(shape, "reshape"), la.numel)
     strides = view_strides(la.shape, la.strides, target)
     if strides is None:
         return _relabel(view(input.contiguous(), target), "UnsafeViewBackward0")
     return _view(input, target, strides, input._offset, "View", _reshape_back, la.shape)
 
 
-def _known_shape(la: Layout, shape: Any) -> Layout | None:
-    """The layout of memory without gaps in a shape that was met before."""
-    if type(shape) is not tuple:
-        return None
-    for n in shape:
-        if type(n) is not int:  # 2.0 would be taken for 2
-            return None
-    return _reshaped.get((la, shape))
-
-
-def _note_reshape(la: Layout, shape: Any, target: Sequence[int]) -> None:
-    """Remember in which layout memory without gaps comes when reshaped."""
-    if type(shape) is tuple and {type(n) for n in shape} <= {int}:
-        if len(_reshaped) > _MOST_KNOWN:
-            _reshaped.clear()
-        _reshaped[la, shape] = contiguous(tuple(target), la.dtype, la.device)
+def _reshaped_layout(la: Layout, shape: Any, op: str) -> Layout:
+    """The layout of memory without gaps in another shape."""
+    is_plain = type(shape) is tuple
+    if is_plain:
+        for n in shape:
+            if type(n) is not int:  # 2.0 would be taken for 2
+                is_plain = False
+    found = _reshaped.get((la, shape)) if is_plain else None
+    if found is None:
+        found = contiguous(tuple(infer_size(as_shape(shape, op), la.numel)), la.dtype, la.device)
+        if is_plain:
+            _reshaped.note((la, shape), found)
+    return found
 
 
 @tensors_only
@@ -389,9 +377,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     shape[a], shape[b] = shape[b], shape[a]
     strides[a], strides[b] = strides[b], strides[a]
     if type(dim0) is int and type(dim1) is int:
-        if len(_transposed) > _MOST_KNOWN:
-            _transposed.clear()
-        _transposed[la, dim0, dim1] = layout(tuple(shape), tuple(strides), la.dtype, la.device)
+        _transposed.note((la, dim0, dim1), layout(tuple(shape), tuple(strides), la.dtype, la.device))
     return _view(input, shape, strides, input._offset, "Transpose", transpose, a, b)
 
 

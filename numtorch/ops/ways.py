@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..memo import Memo
 from ..storage import SMALL, Storage
 from . import launch as launching
 from .declare import empty_like_layout
-
-_MOST_WAYS = 4096
 
 
 class Way:
@@ -117,9 +116,7 @@ def learn(op: Any, key: Any, args: Sequence[Any]) -> None:
 
 
 def _remember(op: Any, key: Any, way: Any) -> None:
-    if len(op._ways) > _MOST_WAYS:
-        op._ways.clear()
-    op._ways[key] = way
+    op._ways.note(key, way)
 
 
 def key_of(args: Sequence[Any]) -> tuple:
@@ -127,7 +124,7 @@ def key_of(args: Sequence[Any]) -> tuple:
     return tuple([a._layout if hasattr(a, "_layout") else type(a) for a in args])
 
 
-_empties: dict[Any, Any] = {}  # recipes of uninitialised tensors by layout
+_empties = Memo()  # recipes of uninitialised tensors by layout
 
 
 def empty(la: Any) -> Any:
@@ -138,9 +135,7 @@ def empty(la: Any) -> Any:
             return empty_like_layout(la)
         from ..kernels.factory import recipe
 
-        if len(_empties) > _MOST_WAYS:
-            _empties.clear()
-        found = _empties[la] = recipe(0, la, la.numel * la.itemsize, (), (0,))
+        found = _empties.note(la, recipe(0, la, la.numel * la.itemsize, (), (0,)))
     return make(found)
 
 

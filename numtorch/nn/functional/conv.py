@@ -6,6 +6,7 @@ from typing import Any
 
 from ..._tensor import Tensor
 from ...errors import UNREAL, refuse_dtypes, require_tensor
+from ...memo import Memo
 from ...ops import conv as ops_conv
 from .._check import positive, sizes
 from ..parameter import Parameter
@@ -69,15 +70,12 @@ def _conv(
         padding = sizes(padding, n, name, "padding")
     y = ops_conv.convolution(x, weight, bias, stride, padding, dilation, False, (0,) * n, groups)
     if key is not None and batched and x is input and x.dtype.is_floating_point and x._layout.shape[1]:
-        if len(_passed) > _MOST:
-            _passed.clear()
-        _passed[key] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        _passed.note(key, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
     return y if batched else y.squeeze(0)
 
 
 # Attributes of calls that have passed all checks, by everything that was checked.
-_passed: dict[tuple, dict[str, Any]] = {}
-_MOST = 4096
+_passed = Memo()
 _TENSORS = (Tensor, Parameter)
 
 

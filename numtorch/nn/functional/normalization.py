@@ -10,6 +10,7 @@ import numtorch
 from ... import ops
 from ..._tensor import Tensor
 from ...errors import require_tensor, tensors_only
+from ...memo import Memo
 from ...ops.node_names import called
 from .padding import constant_pad_nd
 
@@ -159,14 +160,11 @@ def batch_norm(
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}; the default is 1e-5")
     result = ops.batch_norm(*given, training, momentum, eps)
     if type(training) is bool:
-        if len(_passed) > _MOST:
-            _passed.clear()
-        _passed.add(key)
+        _passed.note(key)
     return result
 
 
-_passed: set[tuple] = set()  # layouts that have passed the checks of batch_norm, with or without training
-_MOST = 4096
+_passed = Memo()  # layouts that have passed the checks of batch_norm, with or without training
 
 
 def instance_norm(

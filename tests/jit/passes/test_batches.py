@@ -9,13 +9,7 @@ from numtorch import jit, nn
 F = nn.functional
 
 
-@pytest.fixture(autouse=True)
-def _two_threads():
-    torch.manual_seed(0)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def notes(traced):
